@@ -1,0 +1,221 @@
+//! Cognito's `InitiateAuth`: signing in with a password, and refreshing.
+//!
+//! The call goes to the pool's own region, wherever this process runs. Keeps no tokens
+//! ([`crate::SignIn`] does) and answers no challenges: a service user that gets one is misconfigured.
+//!
+//! Source: <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_InitiateAuth.html>
+
+use aws_config::SdkConfig;
+use aws_sdk_cognitoidentityprovider::{
+    Client,
+    config::Region,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::initiate_auth::{InitiateAuthError, InitiateAuthOutput},
+    types::AuthFlowType,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use crate::{config::CognitoConfig, error::AuthError};
+
+/// A token is taken as expired this long before it is, so that it does not expire on its way; a tenth
+/// of its life if that is shorter (Cognito's shortest life is 5 minutes).
+const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// What Cognito gave for one user.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    pub(crate) access: SecretString,
+    pub(crate) refresh: Option<SecretString>,
+    /// From when on the access token is not to be used any more.
+    pub(crate) stale_from: Timestamp,
+}
+
+/// Calls `InitiateAuth` in the region of each pool.
+#[derive(Debug, Clone)]
+pub(crate) struct Cognito {
+    aws: SdkConfig,
+}
+
+impl Cognito {
+    pub(crate) fn new(aws: SdkConfig) -> Self {
+        Self { aws }
+    }
+
+    /// Signs in with the password.
+    pub(crate) async fn sign_in(&self, config: &CognitoConfig, now: Timestamp) -> Result<Tokens, AuthError> {
+        let region = config.user_pool_id.region();
+        let mut request = self
+            .client(region)
+            .initiate_auth()
+            .auth_flow(AuthFlowType::UserPasswordAuth)
+            .client_id(&config.client_id)
+            .auth_parameters("USERNAME", &config.username)
+            .auth_parameters("PASSWORD", config.password.expose_secret());
+        if let Some(hash) = secret_hash(config) {
+            request = request.auth_parameters("SECRET_HASH", hash);
+        }
+        let answer = request.send().await.map_err(|error| explain(region, &error))?;
+        tokens(answer, None, now)
+    }
+
+    /// Gets a new access token for a refresh token. A pool that rotates them refuses this flow; the
+    /// caller then signs in again.
+    pub(crate) async fn refresh(
+        &self,
+        config: &CognitoConfig,
+        refresh: &SecretString,
+        now: Timestamp,
+    ) -> Result<Tokens, AuthError> {
+        let region = config.user_pool_id.region();
+        let mut request = self
+            .client(region)
+            .initiate_auth()
+            .auth_flow(AuthFlowType::RefreshTokenAuth)
+            .client_id(&config.client_id)
+            .auth_parameters("REFRESH_TOKEN", refresh.expose_secret());
+        if let Some(hash) = secret_hash(config) {
+            request = request.auth_parameters("SECRET_HASH", hash);
+        }
+        let answer = request.send().await.map_err(|error| explain(region, &error))?;
+        tokens(answer, Some(refresh.clone()), now)
+    }
+
+    fn client(&self, region: &str) -> Client {
+        let config = aws_sdk_cognitoidentityprovider::config::Builder::from(&self.aws)
+            .region(Region::new(region.to_owned()))
+            .build();
+        Client::from_conf(config)
+    }
+}
+
+fn tokens(
+    answer: InitiateAuthOutput,
+    kept_refresh: Option<SecretString>,
+    now: Timestamp,
+) -> Result<Tokens, AuthError> {
+    let Some(result) = answer.authentication_result else {
+        return Err(match answer.challenge_name {
+            Some(name) => AuthError::Challenge { name: name.as_str().to_owned() },
+            None => AuthError::NoToken,
+        });
+    };
+    let access = result.access_token.ok_or(AuthError::NoToken)?;
+    let life = SignedDuration::from_secs(result.expires_in.max(0).into());
+    Ok(Tokens {
+        access: access.into(),
+        refresh: result.refresh_token.map(Into::into).or(kept_refresh),
+        stale_from: now + (life - LEEWAY.min(life / 10)),
+    })
+}
+
+/// `Base64(HMAC-SHA256(client secret, username + client id))`, for app clients with a secret.
+///
+/// Source: <https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html#cognito-user-pools-computing-secret-hash>
+fn secret_hash(config: &CognitoConfig) -> Option<String> {
+    let secret = config.client_secret.as_ref()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
+    mac.update(config.username.as_bytes());
+    mac.update(config.client_id.as_bytes());
+    Some(BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+fn explain<R>(region: &str, error: &SdkError<InitiateAuthError, R>) -> AuthError {
+    match error.as_service_error().map(|error| error.code().unwrap_or("an error without a code")) {
+        Some(code) => AuthError::Refused { code: code.to_owned() },
+        None => AuthError::Unreachable { region: region.to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::BehaviorVersion;
+    use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn config(client_secret: Option<&str>) -> CognitoConfig {
+        CognitoConfig {
+            user_pool_id: "eu-west-3_Pool1".parse().unwrap(),
+            client_id: "client".into(),
+            client_secret: client_secret.map(Into::into),
+            username: "user".into(),
+            password: "canary-password".into(),
+        }
+    }
+
+    /// A Cognito that gives one answer, in a process whose own region is another than the pool's.
+    fn cognito(status: u16, body: &str) -> (Cognito, StaticReplayClient) {
+        let event = ReplayEvent::new(
+            http::Request::builder().body(SdkBody::empty()).unwrap(),
+            http::Response::builder().status(status).body(SdkBody::from(body)).unwrap(),
+        );
+        let replay = StaticReplayClient::new(vec![event]);
+        let aws = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .http_client(replay.clone())
+            .build();
+        (Cognito::new(aws), replay)
+    }
+
+    #[tokio::test]
+    async fn the_password_goes_to_the_pools_own_region_with_a_secret_hash() {
+        let (cognito, replay) = cognito(
+            200,
+            r#"{"AuthenticationResult":{"AccessToken":"a","RefreshToken":"r","ExpiresIn":3600}}"#,
+        );
+        let tokens = cognito.sign_in(&config(Some("secret")), NOW).await.unwrap();
+        assert_eq!(tokens.stale_from, NOW + SignedDuration::from_secs(3540));
+        let request = replay.actual_requests().next().unwrap();
+        assert!(
+            request.uri().starts_with("https://cognito-idp.eu-west-3.amazonaws.com"),
+            "{}",
+            request.uri()
+        );
+        let body = std::str::from_utf8(request.body().bytes().unwrap()).unwrap();
+        // Computed with `openssl dgst -sha256 -hmac secret -binary | base64` over `userclient`.
+        assert!(body.contains("wvW87lzZoI+qQCVGmWVBJLlucdJ65huAVP1z+0MgA6E="), "{body}");
+    }
+
+    async fn check(status: u16, body: &str, expected: AuthError) {
+        let (cognito, _) = cognito(status, body);
+        let error = cognito.sign_in(&config(None), NOW).await.unwrap_err();
+        assert_eq!(error, expected);
+        assert!(!error.to_string().contains("canary"));
+    }
+
+    #[tokio::test]
+    async fn refusals_and_challenges_are_named() {
+        let refused = |code: &str| AuthError::Refused { code: code.into() };
+        check(
+            400,
+            r#"{"__type":"NotAuthorizedException","message":"Incorrect canary-password"}"#,
+            refused("NotAuthorizedException"),
+        )
+        .await;
+        check(400, r#"{"__type":"UserNotConfirmedException"}"#, refused("UserNotConfirmedException")).await;
+        let challenge = AuthError::Challenge { name: "NEW_PASSWORD_REQUIRED".into() };
+        check(200, r#"{"ChallengeName":"NEW_PASSWORD_REQUIRED","ChallengeParameters":{}}"#, challenge).await;
+        check(200, "{}", AuthError::NoToken).await;
+    }
+
+    #[test]
+    fn a_short_life_keeps_nine_tenths() {
+        let answer = InitiateAuthOutput::builder()
+            .authentication_result(
+                aws_sdk_cognitoidentityprovider::types::AuthenticationResultType::builder()
+                    .access_token("a")
+                    .expires_in(300)
+                    .build(),
+            )
+            .build();
+        assert_eq!(tokens(answer, None, NOW).unwrap().stale_from, NOW + SignedDuration::from_secs(270));
+    }
+}

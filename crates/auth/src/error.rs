@@ -1,0 +1,73 @@
+//! Why nobody could be signed in, and what to do about it.
+
+/// Why nobody could be signed in. Each message says what to do; none holds a secret, and nothing that
+/// Cognito said beyond its code, since its texts quote what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Cognito wants a further step that no machine can take.
+    #[error("Cognito answered with the challenge {name}: {}", challenge_remedy(name))]
+    Challenge {
+        /// The challenge's name, such as `NEW_PASSWORD_REQUIRED`.
+        name: String,
+    },
+    /// Cognito refused.
+    #[error("Cognito refused the sign-in with {code}: {}", refusal_remedy(code))]
+    Refused {
+        /// The error's code, such as `NotAuthorizedException`.
+        code: String,
+    },
+    /// Cognito was not reached, or did not answer in time.
+    #[error(
+        "Cognito in {region} was not reached: check the network of this function and the region in the pool id"
+    )]
+    Unreachable {
+        /// The pool's region.
+        region: String,
+    },
+    /// Cognito answered without a token and without a challenge.
+    #[error("Cognito answered without an access token: check that the app client is one of this user pool")]
+    NoToken,
+}
+
+fn challenge_remedy(name: &str) -> &'static str {
+    match name {
+        "NEW_PASSWORD_REQUIRED" => {
+            "the password is still temporary; set a permanent one with `aws cognito-idp admin-set-user-password --permanent`"
+        }
+        "SOFTWARE_TOKEN_MFA" | "SMS_MFA" | "EMAIL_OTP" | "SMS_OTP" | "SELECT_MFA_TYPE" | "MFA_SETUP" => {
+            "a second factor is asked for, which a service user cannot give; turn MFA off for this user"
+        }
+        "DEVICE_SRP_AUTH" | "DEVICE_PASSWORD_VERIFIER" => {
+            "the pool remembers devices; turn device tracking off or use another pool"
+        }
+        _ => "use a user and an app client that sign in with a password alone",
+    }
+}
+
+fn refusal_remedy(code: &str) -> &'static str {
+    match code {
+        "NotAuthorizedException" => {
+            "check cognito_username and cognito_password, that the user is enabled, and cognito_client_secret if the app client has a secret"
+        }
+        "UserNotFoundException" => "the pool has no such user; check cognito_username",
+        "UserNotConfirmedException" => {
+            "the user is not confirmed; use `aws cognito-idp admin-confirm-sign-up`"
+        }
+        "PasswordResetRequiredException" => {
+            "the password must be reset; use `aws cognito-idp admin-set-user-password --permanent`"
+        }
+        "InvalidParameterException" => {
+            "check that the app client allows ALLOW_USER_PASSWORD_AUTH and, if it has a secret, that cognito_client_secret is given"
+        }
+        "ResourceNotFoundException" => {
+            "the app client or the pool does not exist in that region; check cognito_client_id and cognito_user_pool_id"
+        }
+        "TooManyRequestsException" | "LimitExceededException" => {
+            "the account's quota of sign-ins is used up; it is tried again later"
+        }
+        "UserLambdaValidationException" | "UnexpectedLambdaException" | "InvalidLambdaResponseException" => {
+            "a Lambda trigger of the pool refused or failed; look at its logs"
+        }
+        _ => "look the code up in Cognito's InitiateAuth reference",
+    }
+}

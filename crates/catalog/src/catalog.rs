@@ -1,0 +1,202 @@
+//! The list of agents: entries joined with what is known of their servers' tools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use mcp::{Freshness, Listing, ListingStatus, ToolCache};
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::{
+    entries::{Agent, Entries},
+    naming::{SAMPLE_QUERIES, described},
+    secret::SecretError,
+};
+
+/// How often everything may be asked for anew in one environment: a page's refresh button must not
+/// turn into a load on every server.
+const FORCED_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// The list of agents. Cheap to clone; clones share what they keep.
+#[derive(Clone)]
+pub struct Catalog {
+    entries: Entries,
+    tools: ToolCache,
+    last_forced: Arc<Mutex<Option<Timestamp>>>,
+}
+
+/// One agent as callers read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedAgent {
+    /// What jobs name it by.
+    pub agent_id: String,
+    /// What people read.
+    pub agent_name: String,
+    /// What it is for, with the names of its tools.
+    pub agent_description: String,
+    /// What one may ask it.
+    pub sample_queries: Vec<String>,
+    /// How its tools are known.
+    pub status: AgentStatus,
+    /// Why it is not `available`, or what of it is left out; one line without secrets.
+    pub status_reason: Option<String>,
+    /// The names of its tools.
+    pub tools: Vec<String>,
+}
+
+/// How an agent's tools are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStatus {
+    /// From its server, within the TTL.
+    Available,
+    /// The last known ones: its server fails.
+    Stale,
+    /// Not at all: its server fails.
+    Unavailable,
+}
+
+impl Catalog {
+    /// The agents of `entries` with what `tools` knows.
+    pub fn new(entries: Entries, tools: ToolCache) -> Self {
+        Self { entries, tools, last_forced: Arc::default() }
+    }
+
+    /// Lists all agents, in the order of the secret. `Freshness::Forced` asks the secret and every
+    /// server anew, at most once in 30 s; in between it is as `Cached`. No server holds the answer up
+    /// for longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`SecretError`]: only the secret as a whole can fail the list.
+    pub async fn agents(
+        &self,
+        freshness: Freshness,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Result<Vec<ListedAgent>, SecretError> {
+        let freshness = self.granted(freshness, now).await;
+        let agents = match freshness {
+            Freshness::Cached => self.entries.agents(now).await?,
+            Freshness::Forced => self.entries.reread_agents(now).await?,
+        };
+        let servers: Vec<_> = agents.iter().map(|agent| &agent.server).collect();
+        let listings = self.tools.listings(&servers, freshness, now, deadline).await;
+        Ok(agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect())
+    }
+
+    async fn granted(&self, asked: Freshness, now: Timestamp) -> Freshness {
+        if asked == Freshness::Cached {
+            return asked;
+        }
+        let mut last = self.last_forced.lock().await;
+        match *last {
+            Some(last) if now.duration_since(last) < FORCED_AT_MOST_EVERY => {
+                tracing::info!("External MCP: refreshed less than 30 s ago, answering from the cache");
+                Freshness::Cached
+            }
+            _ => {
+                *last = Some(now);
+                Freshness::Forced
+            }
+        }
+    }
+}
+
+fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
+    let tools: Vec<String> = listing.list.tools.iter().map(|tool| tool.name.to_string()).collect();
+    let (status, status_reason) = match &listing.status {
+        ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.list.left_out)),
+        ListingStatus::Stale(error) => (AgentStatus::Stale, Some(error.to_string())),
+        ListingStatus::Unavailable(error) => (AgentStatus::Unavailable, Some(error.to_string())),
+    };
+    ListedAgent {
+        agent_id: agent.id.clone(),
+        agent_name: agent.name.clone(),
+        agent_description: described(agent.given_description.as_deref(), tools.iter().map(String::as_str)),
+        sample_queries: SAMPLE_QUERIES.map(str::to_owned).to_vec(),
+        status,
+        status_reason,
+        tools,
+    }
+}
+
+/// One line for what a server lists but cannot be used.
+fn left_out(notes: &[String]) -> Option<String> {
+    match notes {
+        [] => None,
+        [note] => Some(format!("left out: {note}")),
+        [first, rest @ ..] => Some(format!("left out: {first}, and {} more", rest.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp::{McpError, ToolList};
+
+    use super::*;
+
+    fn agent(description: Option<&str>) -> Agent {
+        Agent {
+            id: "calculator".into(),
+            name: "Calculator".into(),
+            given_description: description.map(Into::into),
+            server: mcp::McpServer {
+                url: "https://mcp.example.com/mcp".parse().unwrap(),
+                auth: auth::AuthConfig::None,
+            },
+        }
+    }
+
+    fn tools() -> ToolList {
+        let tools = serde_json::json!([
+            {"name": "add", "inputSchema": {}},
+            {"name": "subtract", "inputSchema": {}},
+        ]);
+        ToolList { tools: serde_json::from_value(tools).unwrap(), left_out: Vec::new() }
+    }
+
+    #[test]
+    fn the_answers_shape_is_what_the_page_reads() {
+        let listing = Listing { list: tools().into(), status: ListingStatus::Fresh };
+        insta::assert_json_snapshot!(listed(&agent(Some("Adds numbers.")), listing), @r#"
+        {
+          "agent_id": "calculator",
+          "agent_name": "Calculator",
+          "agent_description": "Adds numbers. The tools available are: add, subtract.",
+          "sample_queries": [
+            "What tools are available from the external MCP server?",
+            "Help me use the external tools to solve my problem",
+            "Show me what capabilities the MCP server provides"
+          ],
+          "status": "available",
+          "status_reason": null,
+          "tools": [
+            "add",
+            "subtract"
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_failing_server_is_told_with_what_is_known() {
+        let failure = || McpError::Timeout { after: Duration::from_secs(8) };
+        let stale = Listing { list: tools().into(), status: ListingStatus::Stale(failure()) };
+        let stale = listed(&agent(None), stale);
+        assert_eq!((stale.status, stale.tools.len()), (AgentStatus::Stale, 2));
+        assert_eq!(stale.status_reason.as_deref(), Some("no answer within 8.0 s"));
+        let gone =
+            Listing { list: ToolList::default().into(), status: ListingStatus::Unavailable(failure()) };
+        assert_eq!(listed(&agent(None), gone).status, AgentStatus::Unavailable);
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_in_one_line() {
+        let list = ToolList { left_out: vec!["one".into(), "two".into()], ..tools() };
+        let listing = Listing { list: list.into(), status: ListingStatus::Fresh };
+        let listed = listed(&agent(None), listing);
+        assert_eq!(listed.status, AgentStatus::Available);
+        assert_eq!(listed.status_reason.as_deref(), Some("left out: one, and 1 more"));
+    }
+}

@@ -1,0 +1,262 @@
+//! The client: checks the URL, resolves the name itself, connects only to what the policy permits.
+//!
+//! An address is checked where it is used: names in the resolver, whose answer is what gets connected
+//! to, and addresses written into the URL before the request. There are no redirects and no proxies,
+//! so nothing else chooses an address. Follows nothing, retries nothing, decompresses nothing.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use crate::{
+    body::Body,
+    error::{EgressError, Refused, Unresolved},
+    policy::{EgressPolicy, Refusal},
+};
+
+/// How long a request may wait. The caller's own deadline comes on top.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// From the start until TCP and TLS are up.
+    pub connect: Duration,
+    /// Between two reads of an answer.
+    pub read: Duration,
+}
+
+/// The one client for untrusted addresses. Cheap to clone; connections are shared.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    policy: Arc<EgressPolicy>,
+    https: reqwest::Client,
+    /// Apart from `https`, since its resolver may only give out what the policy opens.
+    http: reqwest::Client,
+}
+
+impl HttpClient {
+    /// A client under `policy`.
+    ///
+    /// # Errors
+    /// [`EgressError::Setup`] if TLS cannot be set up (no root certificates on the machine).
+    pub fn new(policy: EgressPolicy, deadlines: Deadlines) -> Result<Self, EgressError> {
+        let policy = Arc::new(policy);
+        Ok(Self {
+            https: build(
+                Resolver { policy: policy.clone(), permits: EgressPolicy::permits_https },
+                deadlines,
+            )?,
+            http: build(Resolver { policy: policy.clone(), permits: EgressPolicy::permits_http }, deadlines)?,
+            policy,
+        })
+    }
+
+    /// Sends a request and gives its answer, whatever its status, the body unread and bounded.
+    ///
+    /// # Errors
+    /// Every variant of [`EgressError`] but `Setup`.
+    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Body>, EgressError> {
+        let url = Url::parse(&request.uri().to_string()).map_err(|_| EgressError::Url)?;
+        let host = self.check(&url)?;
+        let client = if url.scheme() == "http" { &self.http } else { &self.https };
+        let failed = |error| EgressError::from_reqwest(&host, error);
+        let request = reqwest::Request::try_from(request).map_err(failed)?;
+        let response = client.execute(request).await.map_err(failed)?;
+        let mut answer = http::Response::new(());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = response.headers().clone();
+        Ok(answer.map(|()| Body::new(host, response)))
+    }
+
+    /// The addresses that `url` leads to and that may be connected to: a look at what [`Self::send`]
+    /// would do, for whoever explains a failure.
+    ///
+    /// # Errors
+    /// [`EgressError::Url`], [`EgressError::Dns`], [`EgressError::Refused`].
+    pub async fn resolve(&self, url: &Url) -> Result<Vec<IpAddr>, EgressError> {
+        let host = self.check(url)?;
+        let permits = self.rule(url);
+        let found = match url.host() {
+            Some(Host::Ipv4(v4)) => vec![IpAddr::V4(v4)],
+            Some(Host::Ipv6(v6)) => vec![IpAddr::V6(v6)],
+            _ => lookup(&host).await.map_err(|source| EgressError::Dns { host: host.clone(), source })?,
+        };
+        permitted(found, |address| permits(&self.policy, address))
+            .map_err(|refusal| EgressError::Refused { host, refusal })
+    }
+
+    /// Checks the scheme, and the address if the URL holds one; gives the host's name.
+    fn check(&self, url: &Url) -> Result<String, EgressError> {
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(EgressError::Url);
+        }
+        let host = url.host().ok_or(EgressError::Url)?;
+        let address = match host {
+            Host::Domain(_) => None,
+            Host::Ipv4(v4) => Some(IpAddr::V4(v4)),
+            Host::Ipv6(v6) => Some(IpAddr::V6(v6)),
+        };
+        let host = host.to_string();
+        match address.map(|address| self.rule(url)(&self.policy, address)) {
+            Some(Err(refusal)) => Err(EgressError::Refused { host, refusal }),
+            _ => Ok(host),
+        }
+    }
+
+    fn rule(&self, url: &Url) -> Rule {
+        if url.scheme() == "http" { EgressPolicy::permits_http } else { EgressPolicy::permits_https }
+    }
+}
+
+type Rule = fn(&EgressPolicy, IpAddr) -> Result<(), Refusal>;
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place where HTTP clients are made")]
+fn build(resolver: Resolver, deadlines: Deadlines) -> Result<reqwest::Client, EgressError> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .connect_timeout(deadlines.connect)
+        .read_timeout(deadlines.read)
+        .dns_resolver(resolver)
+        .build()
+        .map_err(EgressError::Setup)
+}
+
+/// Resolves names and keeps what the policy permits; the connection is made to its answer and to
+/// nothing else, so an answer that changes between a check and a connect changes nothing.
+struct Resolver {
+    policy: Arc<EgressPolicy>,
+    permits: Rule,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (policy, permits) = (self.policy.clone(), self.permits);
+        Box::pin(async move {
+            let found = lookup(name.as_str()).await.map_err(Unresolved)?;
+            let kept = permitted(found, |address| permits(&policy, address)).map_err(Refused)?;
+            Ok(Box::new(kept.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+        })
+    }
+}
+
+async fn lookup(name: &str) -> std::io::Result<Vec<IpAddr>> {
+    let found: Vec<IpAddr> = tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect();
+    if found.is_empty() {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
+    Ok(found)
+}
+
+/// The permitted ones of `addresses`; if there are none, why the first was refused.
+fn permitted(
+    addresses: Vec<IpAddr>,
+    permits: impl Fn(IpAddr) -> Result<(), Refusal>,
+) -> Result<Vec<IpAddr>, Refusal> {
+    let mut refused = None;
+    let mut kept = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        match permits(address) {
+            Ok(()) => kept.push(address),
+            Err(refusal) => {
+                refused.get_or_insert(refusal);
+            }
+        }
+    }
+    match refused {
+        Some(refusal) if kept.is_empty() => Err(refusal),
+        _ => Ok(kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::body::MAX_BODY_BYTES;
+
+    const DEADLINES: Deadlines = Deadlines { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
+
+    fn client(policy: &str) -> HttpClient {
+        HttpClient::new(policy.parse().unwrap(), DEADLINES).unwrap()
+    }
+
+    fn get(url: &str) -> http::Request<Vec<u8>> {
+        http::Request::get(url).body(Vec::new()).unwrap()
+    }
+
+    /// A server that answers every connection with `answer`, then closes it; gives its port.
+    async fn serve(answer: Vec<u8>) -> u16 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    let mut seen = [0; 4096];
+                    let _ = socket.read(&mut seen).await;
+                    let _ = socket.write_all(&answer).await;
+                });
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_is_refused_by_literal_and_by_name() {
+        let port = serve(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()).await;
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"] {
+            for scheme in ["http", "https"] {
+                let url = format!("{scheme}://{host}:{port}/");
+                let error = client("").send(get(&url)).await.err().expect(&url);
+                assert!(matches!(error, EgressError::Refused { .. }), "{url}: {error:?}");
+            }
+        }
+        let answer = client("true").send(get(&format!("http://localhost:{port}/"))).await.unwrap();
+        assert_eq!(answer.status(), 204);
+    }
+
+    #[tokio::test]
+    async fn metadata_is_refused_even_in_development() {
+        for url in ["http://169.254.169.254/", "https://[fd00:ec2::254]/", "http://[::ffff:a9fe:a9fe]/"] {
+            let error = client("true").send(get(url)).await.err().unwrap();
+            assert!(matches!(error, EgressError::Refused { .. }), "{url}: {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_not_followed() {
+        let target = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+        let redirect =
+            format!("HTTP/1.1 307 T\r\nlocation: http://127.0.0.1:{target}/\r\ncontent-length: 0\r\n\r\n");
+        let port = serve(redirect.into_bytes()).await;
+        let answer = client("true").send(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap();
+        assert_eq!(answer.status(), 307);
+    }
+
+    #[tokio::test]
+    async fn a_body_past_the_limit_is_an_error() {
+        let mut answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+        answer.resize(answer.len() + MAX_BODY_BYTES + 1, b'x');
+        let port = serve(answer).await;
+        let answer = client("true").send(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap();
+        let error = answer.into_body().collect().await.unwrap_err();
+        assert!(matches!(error, EgressError::TooLarge { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn failures_are_told_apart_without_the_path() {
+        let error = client("true").send(get("http://127.0.0.1:1/s3cret?k=s3cret")).await.err().unwrap();
+        assert!(matches!(error, EgressError::Connect { .. }), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        let error = client("").send(get("https://no-such-name.invalid/")).await.err().unwrap();
+        assert!(matches!(error, EgressError::Dns { .. }), "{error:?}");
+        let error = client("true").send(get("ftp://127.0.0.1/")).await.err().unwrap();
+        assert!(matches!(error, EgressError::Url), "{error:?}");
+    }
+}

@@ -1,0 +1,132 @@
+//! Why a request did not get an answer.
+
+use std::error::Error as StdError;
+
+use crate::policy::Refusal;
+
+/// Why a request did not get an answer. Messages name the host, never a path, query, header or body.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// The URL is neither `https` nor (where the policy opens the address) `http`, or has no host.
+    #[error("only https URLs with a host are allowed")]
+    Url,
+    /// The address behind the URL may not be connected to.
+    #[error("{host}: {refusal}, which ALLOW_PRIVATE_MCP_SERVERS does not allow")]
+    Refused {
+        /// The host as the URL names it.
+        host: String,
+        /// What is wrong with its address.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The name did not resolve.
+    #[error("{host}: the name does not resolve")]
+    Dns {
+        /// The host as the URL names it.
+        host: String,
+        /// The resolver's own words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No connection, or a TLS handshake that failed.
+    #[error("{host}: {}", connect_reason(source))]
+    Connect {
+        /// The host as the URL names it.
+        host: String,
+        /// What the transport said.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// A connect or read deadline passed.
+    #[error("{host}: no answer in time")]
+    Timeout {
+        /// The host as the URL names it.
+        host: String,
+    },
+    /// The answer broke off, or was not HTTP.
+    #[error("{host}: the connection broke before the answer was complete")]
+    Broken {
+        /// The host as the URL names it.
+        host: String,
+        /// What the transport said.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The body went past its limit.
+    #[error("{host}: the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The host as the URL names it.
+        host: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The client itself could not be made.
+    #[error("the HTTP client could not be set up")]
+    Setup(#[source] reqwest::Error),
+}
+
+impl EgressError {
+    pub(crate) fn from_reqwest(host: &str, error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let host = host.to_owned();
+        if let Some(refused) = find::<Refused>(&error) {
+            return Self::Refused { host, refusal: refused.0 };
+        }
+        if let Some(dns) = find::<Unresolved>(&error) {
+            let source = std::io::Error::new(dns.0.kind(), dns.0.to_string());
+            return Self::Dns { host, source };
+        }
+        if error.is_timeout() {
+            Self::Timeout { host }
+        } else if error.is_connect() {
+            Self::Connect { host, source: error }
+        } else {
+            Self::Broken { host, source: error }
+        }
+    }
+
+    /// Whether it was the TLS handshake that failed, and not the way to the server.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Connect { source, .. } if tls_reason(source).is_some())
+    }
+}
+
+/// What the resolver raises; found again in the chain of the transport's error.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Refused(pub(crate) Refusal);
+
+/// A name that did not resolve; found again in the chain of the transport's error.
+#[derive(Debug, thiserror::Error)]
+#[error("the name does not resolve")]
+pub(crate) struct Unresolved(#[source] pub(crate) std::io::Error);
+
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref::<E>())
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+fn connect_reason(error: &reqwest::Error) -> String {
+    if let Some(reason) = tls_reason(error) {
+        return format!("the TLS handshake failed ({reason})");
+    }
+    match find::<std::io::Error>(error) {
+        Some(io) => format!("no connection ({})", io.kind()),
+        None => "no connection".to_owned(),
+    }
+}
+
+/// The words of the TLS library, which speak of certificates and never of content.
+fn tls_reason(error: &reqwest::Error) -> Option<String> {
+    chain(error)
+        .map(ToString::to_string)
+        .find(|text| text.contains("certificate") || text.contains("handshake") || text.contains("TLS"))
+}

@@ -1,0 +1,313 @@
+//! What tools each server has, without asking it each time.
+//!
+//! Kept in the process, and behind that in DynamoDB if there is a table. A list is fresh for the TTL,
+//! by wall clock: a frozen process's monotonic clock may stand still. A failure is never taken for the
+//! truth: the last known good list is given with the reason, and the server is left alone for 30 s,
+//! then twice as long each time up to 5 minutes. One discovery at a time per server and credential.
+//!
+//! What it never does: share a list between credentials, keep a failure beyond this process, follow
+//! `notifications/tools/list_changed` (nothing listens in a frozen process), extend the TTL because a
+//! server asks for it.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use moka::{future::Cache, ops::compute::Op};
+
+use crate::{
+    connection::{Connector, ToolList},
+    error::McpError,
+    server::{McpServer, ServerKey},
+    snapshot::{KEPT, Snapshot, SnapshotStore},
+};
+
+/// The first pause after a failure: long enough not to hammer, short enough to see a fix soon.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// The longest pause after repeated failures.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
+/// More servers than a secret of 64 KiB holds; bounds what removed ones leave behind.
+const MAX_SERVERS: u64 = 1_000;
+
+/// Whether what is kept will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// A list within its TTL will do, and a server in its pause is left alone.
+    Cached,
+    /// Every server is asked, once.
+    Forced,
+}
+
+/// What is known of one server's tools.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The tools; empty if none were ever seen.
+    pub list: Arc<ToolList>,
+    /// How they are known.
+    pub status: ListingStatus,
+}
+
+/// How a listing is known.
+#[derive(Debug, Clone)]
+pub enum ListingStatus {
+    /// From the server, within the TTL.
+    Fresh,
+    /// The last known good ones; the server fails.
+    Stale(McpError),
+    /// None are known; the server fails.
+    Unavailable(McpError),
+}
+
+/// The tool lists of all servers. Cheap to clone; clones share what they keep.
+#[derive(Clone)]
+pub struct ToolCache {
+    connector: Connector,
+    snapshots: Option<SnapshotStore>,
+    ttl: SignedDuration,
+    slots: Cache<SlotKey, Slot>,
+}
+
+/// The fingerprint lets a mended password be tried at once, without the pause of the wrong one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SlotKey {
+    server: ServerKey,
+    fingerprint: [u8; 32],
+}
+
+#[derive(Clone, Default)]
+struct Slot {
+    good: Option<Kept>,
+    failure: Option<Failure>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    list: Arc<ToolList>,
+    fetched_at: Timestamp,
+}
+
+#[derive(Clone)]
+struct Failure {
+    error: McpError,
+    at: Timestamp,
+    pause: SignedDuration,
+}
+
+impl ToolCache {
+    /// A cache whose lists are fresh for `ttl`; without `snapshots` it is in the process alone.
+    pub fn new(connector: Connector, snapshots: Option<SnapshotStore>, ttl: Duration) -> Self {
+        let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
+        Self { connector, snapshots, ttl, slots: Cache::new(MAX_SERVERS) }
+    }
+
+    /// What is known of each server's tools, in the order given; servers are asked concurrently, and
+    /// none holds the answer up for longer than `deadline`.
+    #[tracing::instrument(name = "mcp.discover", skip_all, fields(mcp.servers = servers.len()))]
+    pub async fn listings(
+        &self,
+        servers: &[&McpServer],
+        freshness: Freshness,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Vec<Listing> {
+        let snapshots = self.load_snapshots(servers, now).await;
+        let asked = servers.iter().map(|server| {
+            let snapshot = snapshots.get(&server.key()).cloned();
+            self.listing(server, snapshot, freshness, now, deadline)
+        });
+        join_all(asked).await
+    }
+
+    /// The snapshots of those servers about which this process knows nothing fresh.
+    async fn load_snapshots(&self, servers: &[&McpServer], now: Timestamp) -> HashMap<ServerKey, Snapshot> {
+        let Some(snapshots) = &self.snapshots else { return HashMap::new() };
+        let mut wanted = Vec::new();
+        for server in servers {
+            let slot = self.slots.get(&slot_key(server)).await.unwrap_or_default();
+            if !slot.is_settled(Freshness::Cached, now, self.ttl) && !wanted.contains(&server.key()) {
+                wanted.push(server.key());
+            }
+        }
+        if wanted.is_empty() { HashMap::new() } else { snapshots.load(&wanted).await }
+    }
+
+    async fn listing(
+        &self,
+        server: &McpServer,
+        snapshot: Option<Snapshot>,
+        freshness: Freshness,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Listing {
+        let settle = |entry: Option<moka::Entry<SlotKey, Slot>>| async move {
+            let known = entry.map(moka::Entry::into_value).unwrap_or_default().with(snapshot, now);
+            if known.is_settled(freshness, now, self.ttl) {
+                return Op::Put(known);
+            }
+            let outcome = self.discover(server, known.had(), now, deadline).await;
+            if let (Ok(list), Some(snapshots)) = (&outcome, &self.snapshots) {
+                let snapshot = Snapshot { list: list.clone(), fetched_at: now };
+                snapshots.save(&server.key(), &snapshot).await;
+            }
+            Op::Put(known.after(outcome, now))
+        };
+        let settled = self.slots.entry(slot_key(server)).and_compute_with(settle).await;
+        settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing()
+    }
+
+    async fn discover(
+        &self,
+        server: &McpServer,
+        had: usize,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Result<ToolList, McpError> {
+        let ask = async {
+            let (connection, _) = self.connector.connect(server, now).await?;
+            let list = connection.list_tools().await;
+            connection.close().await;
+            list
+        };
+        let asked = tokio::time::timeout(deadline, ask).await;
+        let list = asked.unwrap_or(Err(McpError::Timeout { after: deadline }))?;
+        if had > 0 && list.tools.is_empty() { Err(McpError::Emptied { had }) } else { Ok(list) }
+    }
+}
+
+fn slot_key(server: &McpServer) -> SlotKey {
+    SlotKey { server: server.key(), fingerprint: server.auth.fingerprint() }
+}
+
+impl Slot {
+    /// Takes in what another environment has written, and lets go of what is too old to be good.
+    fn with(mut self, snapshot: Option<Snapshot>, now: Timestamp) -> Self {
+        // Clocks differ a little: nothing was fetched in this call's future.
+        let arrived = snapshot.map(|snapshot| Kept {
+            list: Arc::new(snapshot.list),
+            fetched_at: snapshot.fetched_at.min(now - SignedDuration::from_millis(1)),
+        });
+        let is_newer =
+            |arrived: &Kept| self.good.as_ref().is_none_or(|good| good.fetched_at < arrived.fetched_at);
+        if let Some(arrived) = arrived.filter(is_newer) {
+            self.failure.take_if(|failure| failure.at < arrived.fetched_at);
+            self.good = Some(arrived);
+        }
+        self.good.take_if(|good| good.fetched_at + KEPT < now);
+        self
+    }
+
+    /// Whether the server need not be asked.
+    fn is_settled(&self, freshness: Freshness, now: Timestamp, ttl: SignedDuration) -> bool {
+        match (freshness, &self.failure, &self.good) {
+            (_, None, None) => false,
+            (Freshness::Cached, Some(failure), _) => now < failure.at + failure.pause,
+            (Freshness::Cached, None, Some(good)) => now.duration_since(good.fetched_at) < ttl,
+            // Another entry for the same server may have asked within this very call.
+            (Freshness::Forced, Some(failure), _) => failure.at >= now,
+            (Freshness::Forced, None, Some(good)) => good.fetched_at >= now,
+        }
+    }
+
+    fn after(self, outcome: Result<ToolList, McpError>, now: Timestamp) -> Self {
+        match outcome {
+            Ok(list) => Self { good: Some(Kept { list: Arc::new(list), fetched_at: now }), failure: None },
+            Err(error) => {
+                let pause = self.failure.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+                Self { good: self.good, failure: Some(Failure { error, at: now, pause }) }
+            }
+        }
+    }
+
+    /// How many tools the last known good list holds.
+    fn had(&self) -> usize {
+        self.good.as_ref().map_or(0, |good| good.list.tools.len())
+    }
+
+    fn listing(self) -> Listing {
+        let known = self.good.is_some();
+        let status = match self.failure {
+            None => ListingStatus::Fresh,
+            Some(failure) if known => ListingStatus::Stale(failure.error),
+            Some(failure) => ListingStatus::Unavailable(failure.error),
+        };
+        Listing { list: self.good.map(|good| good.list).unwrap_or_default(), status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: SignedDuration = SignedDuration::from_secs(900);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn list(names: &[&str]) -> ToolList {
+        let tools = names.iter().map(|name| serde_json::json!({"name": name, "inputSchema": {}}));
+        ToolList { tools: serde_json::from_value(tools.collect()).unwrap(), left_out: Vec::new() }
+    }
+
+    fn timeout() -> Result<ToolList, McpError> {
+        Err(McpError::Timeout { after: Duration::from_secs(8) })
+    }
+
+    fn settled(slot: &Slot, now: Timestamp) -> bool {
+        slot.is_settled(Freshness::Cached, now, TTL)
+    }
+
+    #[test]
+    fn a_list_is_fresh_for_its_ttl() {
+        let slot = Slot::default().after(Ok(list(&["a"])), at(0));
+        assert!(settled(&slot, at(899)));
+        assert!(!settled(&slot, at(900)));
+        assert!(matches!(slot.listing().status, ListingStatus::Fresh));
+    }
+
+    #[test]
+    fn failures_pause_for_30_seconds_doubling_to_five_minutes() {
+        let mut slot = Slot::default();
+        let mut now = 0;
+        for pause in [30, 60, 120, 240, 300, 300] {
+            slot = slot.after(timeout(), at(now));
+            assert!(settled(&slot, at(now + pause - 1)), "{pause}");
+            assert!(!settled(&slot, at(now + pause)), "{pause}");
+            now += pause;
+        }
+        slot = slot.after(Ok(list(&["a"])), at(now));
+        slot = slot.after(timeout(), at(now + 900));
+        assert!(!settled(&slot, at(now + 930)), "a success starts the pauses anew");
+    }
+
+    #[test]
+    fn the_last_known_good_list_is_given_with_the_reason() {
+        let slot = Slot::default().after(Ok(list(&["a"])), at(0)).after(timeout(), at(900));
+        let listing = slot.listing();
+        assert_eq!(listing.list.tools[0].name, "a");
+        assert!(matches!(listing.status, ListingStatus::Stale(McpError::Timeout { .. })));
+        let never = Slot::default().after(timeout(), at(0)).listing();
+        assert!(matches!(never.status, ListingStatus::Unavailable(_)));
+    }
+
+    #[test]
+    fn forced_asks_again_but_only_once_in_one_call() {
+        let slot = Slot::default().after(Ok(list(&["a"])), at(0));
+        assert!(!slot.is_settled(Freshness::Forced, at(1), TTL));
+        assert!(slot.is_settled(Freshness::Forced, at(0), TTL));
+        let failed = slot.after(timeout(), at(1));
+        assert!(!failed.is_settled(Freshness::Forced, at(2), TTL), "a pause is bypassed");
+    }
+
+    #[test]
+    fn a_newer_snapshot_replaces_what_is_kept_and_an_old_one_is_let_go() {
+        let snapshot = |second| Some(Snapshot { list: list(&["b"]), fetched_at: at(second) });
+        let failed = Slot::default().after(timeout(), at(10));
+        assert!(settled(&failed.clone().with(snapshot(20), at(30)), at(30)));
+        assert!(matches!(failed.clone().with(snapshot(20), at(30)).listing().status, ListingStatus::Fresh));
+        assert!(matches!(failed.with(snapshot(5), at(30)).listing().status, ListingStatus::Stale(_)));
+        let week = 7 * 24 * 3600;
+        assert_eq!(Slot::default().with(snapshot(0), at(week + 1)).had(), 0);
+        assert!(!settled(&Slot::default().with(snapshot(9_999), at(0)), at(900)), "a clock ahead of ours");
+    }
+}

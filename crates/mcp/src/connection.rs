@@ -1,0 +1,241 @@
+//! Opening a connection, listing tools, calling one.
+//!
+//! Sets no deadline of its own but for closing: the caller bounds each call, and dropping one ends it.
+//! Retries nothing ([`crate::Session`] signs in again); caches nothing ([`crate::ToolCache`] does).
+
+use std::{collections::HashSet, error::Error as StdError, sync::Arc, time::Duration};
+
+use auth::{Credential, SignIn};
+use egress::HttpClient;
+use jiff::Timestamp;
+use rmcp::{
+    RoleClient, ServiceExt,
+    model::{
+        CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ClientRequest,
+        Implementation, JsonObject, ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
+        Tool,
+    },
+    service::{ClientInitializeError, RunningService, ServiceError},
+    transport::common::client_side_sse::ExponentialBackoff,
+    transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
+};
+
+use crate::{
+    error::McpError,
+    server::McpServer,
+    transport::{Wire, WireError},
+};
+
+/// A list goes on for at most this many pages: at the usual 50 tools a page, twice `MAX_TOOLS`.
+const MAX_PAGES: usize = 100;
+/// More tools than any model can choose among; bounds what one server can make us keep.
+const MAX_TOOLS: usize = 2_000;
+/// How long ending a session may take: it is a courtesy to the server, and the caller waits for it.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
+/// How often a broken event stream is taken up again, within the caller's deadline.
+const STREAM_RETRIES: usize = 3;
+
+/// Opens connections: the HTTP client and the sign-ins that they share. Cheap to clone.
+#[derive(Clone)]
+pub struct Connector {
+    http: HttpClient,
+    sign_in: SignIn,
+}
+
+/// One initialized connection. [`Self::close`] it: a session left open costs the server memory.
+pub struct Connection {
+    service: RunningService<RoleClient, ClientConfig>,
+    wire: Wire,
+}
+
+/// What a server lists.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ToolList {
+    /// Its tools, all pages.
+    pub tools: Vec<Tool>,
+    /// What was left out because it is malformed, one line each.
+    pub left_out: Vec<String>,
+}
+
+impl Connector {
+    /// Connections over `http`, signed in to by `sign_in`.
+    pub fn new(http: HttpClient, sign_in: SignIn) -> Self {
+        Self { http, sign_in }
+    }
+
+    /// What requests to `server` carry at `now`.
+    ///
+    /// # Errors
+    /// [`McpError::Auth`].
+    pub async fn credential(&self, server: &McpServer, now: Timestamp) -> Result<Credential, McpError> {
+        Ok(self.sign_in.credential(&server.auth, now).await?)
+    }
+
+    /// The HTTP client that connections are made with.
+    pub fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Signs in (or takes the kept credential) and connects; if the server refuses the credential,
+    /// signs in anew and tries once more, since a kept token may have been revoked.
+    ///
+    /// # Errors
+    /// [`McpError`] but for those of lists.
+    #[tracing::instrument(name = "mcp.connect", skip_all, fields(mcp.url = server.shown_url()))]
+    pub async fn connect(
+        &self,
+        server: &McpServer,
+        now: Timestamp,
+    ) -> Result<(Connection, Credential), McpError> {
+        let credential = self.credential(server, now).await?;
+        match self.open(server, credential.clone()).await {
+            Err(McpError::Unauthorized) => self.reconnect(server, &credential, now).await,
+            opened => Ok((opened?, credential)),
+        }
+    }
+
+    /// Connects with another credential than `rejected`.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; [`McpError::Unauthorized`] at once where there is no other credential.
+    pub async fn reconnect(
+        &self,
+        server: &McpServer,
+        rejected: &Credential,
+        now: Timestamp,
+    ) -> Result<(Connection, Credential), McpError> {
+        if rejected.authorization().is_none() {
+            return Err(McpError::Unauthorized);
+        }
+        let credential = self.sign_in.renewed(&server.auth, rejected, now).await?;
+        Ok((self.open(server, credential.clone()).await?, credential))
+    }
+
+    /// Connects with `credential` as it is.
+    ///
+    /// # Errors
+    /// [`McpError`] but for `Auth` and those of lists.
+    pub async fn open(&self, server: &McpServer, credential: Credential) -> Result<Connection, McpError> {
+        let wire = Wire::new(self.http.clone(), credential);
+        let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str());
+        let mut retries = ExponentialBackoff::default();
+        retries.max_times = Some(STREAM_RETRIES);
+        config.retry_config = Arc::new(retries);
+        let transport = StreamableHttpClientTransport::with_client(wire.clone(), config);
+        let service = client_config().serve(transport).await.map_err(explain_initialize)?;
+        Ok(Connection { service, wire })
+    }
+}
+
+impl Connection {
+    /// Lists the server's tools, all pages.
+    ///
+    /// # Errors
+    /// [`McpError`]; a list that does not end is one, a malformed tool is not.
+    pub async fn list_tools(&self) -> Result<ToolList, McpError> {
+        let mut list = ToolList::default();
+        let mut seen = HashSet::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let params = PaginatedRequestParams::default().with_cursor(cursor);
+            let request = ListToolsRequest { params: Some(params), ..Default::default() };
+            let answer = self.service.send_request(ClientRequest::ListToolsRequest(request)).await;
+            let page = match answer.map_err(explain_request)? {
+                ServerResult::ListToolsResult(page) => page,
+                _ => return Err(McpError::not_mcp("its answer to tools/list is no list of tools")),
+            };
+            list.tools.extend(page.tools);
+            if list.tools.len() > MAX_TOOLS {
+                return Err(McpError::TooMany { limit: MAX_TOOLS, what: "tools" });
+            }
+            match page.next_cursor {
+                None => {
+                    list.left_out = self.wire.take_left_out();
+                    return Ok(list);
+                }
+                Some(next) if !seen.insert(next.clone()) => return Err(McpError::CursorLoop),
+                next => cursor = next,
+            }
+        }
+        Err(McpError::TooMany { limit: MAX_PAGES, what: "pages of tools" })
+    }
+
+    /// Calls a tool. A result that says `isError` is a result.
+    ///
+    /// # Errors
+    /// [`McpError`] but for those of lists.
+    pub async fn call_tool(&self, name: &str, arguments: JsonObject) -> Result<CallToolResult, McpError> {
+        let params = CallToolRequestParams::new(name.to_owned()).with_arguments(arguments);
+        self.service.call_tool(params).await.map_err(explain_request)
+    }
+
+    /// Ends the session, as far as that succeeds in half a second.
+    pub async fn close(mut self) {
+        if self.service.close_with_timeout(CLOSE_DEADLINE).await.is_err() {
+            tracing::debug!("the connection's task ended abnormally");
+        }
+    }
+}
+
+fn client_config() -> ClientConfig {
+    let client = Implementation::new("mcp-agents", env!("CARGO_PKG_VERSION"));
+    let mut info = ClientConfig::new(ClientCapabilities::default(), client);
+    info.protocol_version = ProtocolVersion::V_2025_11_25;
+    info
+}
+
+fn explain_initialize(error: ClientInitializeError) -> McpError {
+    if let Some(error) = find_wire_error(&error) {
+        return explain_wire(error);
+    }
+    match error {
+        ClientInitializeError::JsonRpcError(error) => McpError::Rejected { code: error.code.0 },
+        ClientInitializeError::NoCompatibleProtocolVersion { .. } => {
+            McpError::not_mcp("it shares no protocol revision with this client")
+        }
+        _ => McpError::not_mcp("it does not answer initialize as MCP asks"),
+    }
+}
+
+fn explain_request(error: ServiceError) -> McpError {
+    if let Some(error) = find_wire_error(&error) {
+        return explain_wire(error);
+    }
+    match error {
+        ServiceError::McpError(error) => McpError::Rejected { code: error.code.0 },
+        ServiceError::Timeout { timeout } => McpError::Timeout { after: timeout },
+        ServiceError::InputRequiredRoundsExceeded { .. } => {
+            McpError::not_mcp("it asks a user for input, which a run cannot give")
+        }
+        _ => McpError::not_mcp("the connection ended before the answer"),
+    }
+}
+
+fn explain_wire(error: &WireError) -> McpError {
+    match error {
+        WireError::Client(error) => McpError::Egress(error.clone()),
+        WireError::AuthRequired(_) => McpError::Unauthorized,
+        WireError::InsufficientScope(_) => McpError::Forbidden,
+        WireError::HttpStatus(status) => McpError::Status { status: status.status },
+        WireError::SessionExpired => McpError::not_mcp("it ends its sessions at once"),
+        WireError::UnexpectedContentType(_) => {
+            McpError::not_mcp("its answer is neither JSON nor an event stream")
+        }
+        WireError::UnexpectedServerResponse(what) => McpError::not_mcp(what.clone()),
+        WireError::Sse(_) | WireError::UnexpectedEndOfStream => {
+            McpError::not_mcp("its event stream broke off before the answer")
+        }
+        _ => McpError::not_mcp("its answer is not JSON-RPC"),
+    }
+}
+
+fn find_wire_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a WireError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<WireError>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,22 @@
+//! One connection to one MCP server, and what is remembered of its tools.
+//!
+//! An [`McpServer`] says where and how; a [`Connector`] opens a [`Connection`]; a [`Session`] keeps
+//! one through a run and signs in again once when the server refuses; [`ToolCache`] answers what
+//! tools a server has without asking it each time. Whatever a server says is data: it is bounded,
+//! checked for form and handed on, never acted upon.
+
+mod cache;
+mod connection;
+mod error;
+mod server;
+mod session;
+mod snapshot;
+mod transport;
+
+pub use cache::{Freshness, Listing, ListingStatus, ToolCache};
+pub use connection::{Connection, Connector, ToolList};
+pub use error::McpError;
+pub use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, Tool, ToolAnnotations};
+pub use server::{McpServer, ServerKey};
+pub use session::Session;
+pub use snapshot::SnapshotStore;
