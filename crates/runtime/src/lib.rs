@@ -1,1 +1,16 @@
-//! t
+//! What binaries are made of: the environment, logging, AWS clients, HTTP and the clock.
+//!
+//! The only crate that reads the environment or builds a client. Domain crates are handed what they
+//! need; nothing below a binary depends on this.
+
+mod aws;
+mod backend;
+mod clock;
+mod config;
+mod telemetry;
+
+pub use aws::{aws_config, patient};
+pub use backend::{McpConfig, SecretConfig, connector, entries};
+pub use clock::{now, time_left};
+pub use config::{ConfigError, Vars, environment};
+pub use telemetry::init_logging;

@@ -1,0 +1,134 @@
+//! What a model's last words are to the page: text, a table or a plot.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// A model's answer, in the shape the page shows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Markdown.
+    Text(String),
+    /// `{responseType, headers, rows}`.
+    Table(Value),
+    /// `{responseType, type, data, options}`.
+    Plot(Value),
+}
+
+impl Answer {
+    /// Reads a model's last words: JSON, bare or in a code fence, that has a `responseType` is taken
+    /// as what it says; anything else is text.
+    pub fn parse(text: &str) -> Self {
+        let json = [Some(text), fenced(text)].into_iter().flatten().find_map(|candidate| {
+            serde_json::from_str::<Value>(candidate.trim()).ok().filter(Value::is_object)
+        });
+        json.and_then(from_json).unwrap_or_else(|| Self::Text(text.to_owned()))
+    }
+
+    /// The JSON text that a completed job keeps as its `result`.
+    pub fn to_result(&self, query: &str, now: Timestamp) -> String {
+        let metadata = json!({"generatedAt": jobs::timestamp(now), "query": query});
+        match self {
+            Self::Text(content) => json!({"responseType": "text", "metadata": metadata, "content": content}),
+            Self::Table(table) => json!({"responseType": "table", "metadata": metadata, "tableData": table}),
+            Self::Plot(plot) => json!({"responseType": "plotData", "metadata": metadata, "plotData": [plot]}),
+        }
+        .to_string()
+    }
+}
+
+fn from_json(json: Value) -> Option<Answer> {
+    match json.get("responseType")?.as_str()? {
+        "text" => Some(Answer::Text(json.get("content")?.as_str()?.to_owned())),
+        // Models that know the result's shape answer with it already around the table or plot.
+        "table" => Some(Answer::Table(inner(&json, "tableData"))),
+        "plotData" => Some(Answer::Plot(inner(&json, "plotData"))),
+        _ => None,
+    }
+}
+
+fn inner(json: &Value, field: &str) -> Value {
+    let wrapped = match json.get(field) {
+        Some(Value::Array(list)) => list.first(),
+        other => other,
+    };
+    match wrapped {
+        Some(Value::Object(fields)) => {
+            let mut fields = fields.clone();
+            fields.entry("responseType").or_insert_with(|| json["responseType"].clone());
+            Value::Object(fields)
+        }
+        _ => json.clone(),
+    }
+}
+
+/// The inside of the first code fence, without its language.
+fn fenced(text: &str) -> Option<&str> {
+    let (_, after) = text.split_once("```")?;
+    let (_language, inside) = after.split_once('\n')?;
+    inside.split_once("```").map(|(inside, _)| inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Answer) {
+        assert_eq!(Answer::parse(text), expected, "{text}");
+    }
+
+    #[test]
+    fn tables_and_plots_are_taken_whole() {
+        let table = json!({"responseType": "table", "headers": [{"id": "a"}], "rows": []});
+        check(&table.to_string(), Answer::Table(table.clone()));
+        check(&format!("```json\n{table}\n```"), Answer::Table(table.clone()));
+        check(&format!("Here it is:\n\n```\n{table}\n```\nDone."), Answer::Table(table.clone()));
+        let plot = json!({"responseType": "plotData", "type": "bar", "data": {"labels": ["a"]}});
+        check(&plot.to_string(), Answer::Plot(plot.clone()));
+    }
+
+    #[test]
+    fn an_answer_wrapped_already_is_unwrapped() {
+        let table = json!({"responseType": "table", "headers": [], "rows": []});
+        check(
+            &json!({"responseType": "table", "tableData": {"headers": [], "rows": []}}).to_string(),
+            Answer::Table(table),
+        );
+        let plot = json!({"responseType": "plotData", "type": "pie"});
+        check(
+            &json!({"responseType": "plotData", "plotData": [{"type": "pie"}]}).to_string(),
+            Answer::Plot(plot),
+        );
+    }
+
+    #[test]
+    fn everything_else_is_text() {
+        let text = |text: &str| Answer::Text(text.to_owned());
+        check("The sum is 5.", text("The sum is 5."));
+        check(r#"{"responseType": "text", "content": "Five."}"#, text("Five."));
+        check(r#"{"sum": 5}"#, text(r#"{"sum": 5}"#));
+        check(r#"{"responseType": "hologram"}"#, text(r#"{"responseType": "hologram"}"#));
+        check(r#"["responseType"]"#, text(r#"["responseType"]"#));
+        check("```rust\nfn main() {}\n```", text("```rust\nfn main() {}\n```"));
+        check("``` unclosed", text("``` unclosed"));
+    }
+
+    #[test]
+    fn results_have_the_pages_shape() {
+        let result = |answer: Answer| -> Value {
+            serde_json::from_str(&answer.to_result("q", Timestamp::UNIX_EPOCH)).unwrap()
+        };
+        let metadata = json!({"generatedAt": "1970-01-01T00:00:00.000000Z", "query": "q"});
+        assert_eq!(
+            result(Answer::Text("t".into())),
+            json!({"responseType": "text", "metadata": metadata, "content": "t"})
+        );
+        assert_eq!(
+            result(Answer::Table(json!({"rows": []}))),
+            json!({"responseType": "table", "metadata": metadata, "tableData": {"rows": []}})
+        );
+        assert_eq!(
+            result(Answer::Plot(json!({"type": "bar"}))),
+            json!({"responseType": "plotData", "metadata": metadata, "plotData": [{"type": "bar"}]})
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! Tool names that a model may see, and the way back.
+//!
+//! Bedrock takes `[a-zA-Z0-9_-]{1,64}` and refuses a whole call for one name that is not; MCP servers
+//! name tools as they like. A name that fits stays as it is; another is made to fit and, so that two
+//! never become one, ends in a digest of itself. The same names give the same result in every run.
+
+use std::collections::HashMap;
+
+/// Bedrock's limit on a tool's name, in characters.
+const MAX_NAME: usize = 64;
+/// Digits of the digest: 40 bits.
+const DIGEST_DIGITS: usize = 10;
+
+/// The names of one run.
+#[derive(Debug, Default)]
+pub(crate) struct ToolNames {
+    original_of: HashMap<String, String>,
+}
+
+impl ToolNames {
+    /// A name for the model, from now on standing for `original`; `None` if it stands for one already,
+    /// which happens when a server lists a tool twice.
+    pub(crate) fn assign(&mut self, original: &str) -> Option<String> {
+        let name = model_name(original);
+        match self.original_of.insert(name.clone(), original.to_owned()) {
+            None => Some(name),
+            Some(first) => {
+                self.original_of.insert(name, first);
+                None
+            }
+        }
+    }
+
+    /// The tool that a model means by a name; `None` for a name that it made up.
+    pub(crate) fn original(&self, name: &str) -> Option<&str> {
+        self.original_of.get(name).map(String::as_str)
+    }
+}
+
+fn model_name(original: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if (1..=MAX_NAME).contains(&original.len()) && original.chars().all(fits) {
+        return original.to_owned();
+    }
+    let readable = original.chars().map(|c| if fits(c) { c } else { '_' });
+    let readable: String = readable.take(MAX_NAME - 1 - DIGEST_DIGITS).collect();
+    let digest = fnv1a(original.as_bytes()) & ((1 << (4 * DIGEST_DIGITS)) - 1);
+    format!("{readable}-{digest:0width$x}", width = DIGEST_DIGITS)
+}
+
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across builds, unlike the
+/// standard library's hasher.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(original: &str, expected: &str) {
+        assert_eq!(model_name(original), expected);
+    }
+
+    #[test]
+    fn names_that_fit_stay_and_others_are_made_to_fit() {
+        check("get_weather-2", "get_weather-2");
+        check("files.read", "files_read-1fd0376a62");
+        check(&"x".repeat(64), &"x".repeat(64));
+        for odd in ["", "ü", "a/b", "a b", &"y".repeat(300), "日本語"] {
+            let name = model_name(odd);
+            assert!((1..=64).contains(&name.len()), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{name}");
+        }
+        assert_ne!(model_name("a.b"), model_name("a/b"));
+    }
+
+    #[test]
+    fn names_lead_back_and_made_up_ones_do_not() {
+        let mut names = ToolNames::default();
+        let name = names.assign("files.read").unwrap();
+        assert_eq!(names.original(&name), Some("files.read"));
+        assert_eq!(names.original("files_write"), None);
+        assert_eq!(names.assign("files.read"), None, "listed twice");
+        assert_eq!(names.original(&name), Some("files.read"));
+    }
+}

@@ -1,0 +1,140 @@
+//! One event to one listing: who may list, how fresh it must be, and what is answered.
+
+use std::time::Duration;
+
+use catalog::{AgentStatus, Catalog, ListedAgent};
+use lambda_runtime::Diagnostic;
+use mcp::{Freshness, SnapshotStore, ToolCache};
+use serde_json::Value;
+
+use crate::config::Config;
+
+/// Who of a Cognito pool's groups may list.
+const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
+/// Kept free of the invocation's time for what comes after discovery: the snapshots, the answer.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// All that a cold start makes.
+pub(crate) struct Context {
+    catalog: Catalog,
+    discovery_timeout: Duration,
+}
+
+impl Context {
+    pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
+        let aws = runtime::aws_config().await;
+        let connector = runtime::connector(&aws, &config.mcp, config.discovery_timeout)?;
+        let snapshots = config
+            .catalog_table
+            .as_ref()
+            .map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(&aws), table.clone()));
+        let tools = ToolCache::new(connector, snapshots, config.tool_cache_ttl);
+        let catalog = Catalog::new(runtime::entries(&aws, &config.secret), tools);
+        Ok(Self { catalog, discovery_timeout: config.discovery_timeout })
+    }
+}
+
+/// Lists the agents. The event is `{}` or a resolver's: `{info, arguments: {refresh?}, identity}`.
+///
+/// # Errors
+/// `Unauthorized`, or the type of what is wrong with the secret.
+pub(crate) async fn handle(
+    context: &Context,
+    event: Value,
+    time_left: Duration,
+) -> Result<Vec<ListedAgent>, Diagnostic> {
+    authorize(&event)?;
+    let deadline = context.discovery_timeout.min(time_left.saturating_sub(MARGIN));
+    let agents = context.catalog.agents(freshness(&event), runtime::now(), deadline).await;
+    let agents = agents.map_err(|error| {
+        tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");
+        Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+    })?;
+    for agent in agents.iter().filter(|agent| agent.status != AgentStatus::Available) {
+        let reason = agent.status_reason.as_deref().unwrap_or_default();
+        tracing::warn!(agent.id = agent.agent_id, agent.status = ?agent.status, reason, "External MCP: agent listed without fresh tools");
+    }
+    tracing::info!(agents = agents.len(), "External MCP: agents listed");
+    Ok(agents)
+}
+
+fn freshness(event: &Value) -> Freshness {
+    if event["arguments"]["refresh"] == Value::Bool(true) { Freshness::Forced } else { Freshness::Cached }
+}
+
+/// A caller with an identity needs one of the groups. A resolver's event without one is an API key's,
+/// which has no groups to check; any other event without one is a direct call that IAM let through.
+fn authorize(event: &Value) -> Result<(), Diagnostic> {
+    let refused = |error_message: &str| {
+        tracing::warn!("External MCP: listing refused: {error_message}");
+        Diagnostic { error_type: "Unauthorized".to_owned(), error_message: error_message.to_owned() }
+    };
+    match event.get("identity") {
+        None | Some(Value::Null) if event.get("info").is_none() => Ok(()),
+        None | Some(Value::Null) => Err(refused("listing agents needs a signed-in user, not an API key")),
+        Some(identity) if groups(identity).iter().any(|group| GROUPS.contains(&group.as_str())) => Ok(()),
+        Some(_) => Err(refused("listing agents needs membership in the group Admin, Author or Viewer")),
+    }
+}
+
+/// The caller's groups: AppSync gives a list, API Gateway's authorizers a text (`[Admin Viewer]`).
+fn groups(identity: &Value) -> Vec<String> {
+    match &identity["claims"]["cognito:groups"] {
+        Value::Array(groups) => groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect(),
+        Value::String(text) => text
+            .split(|c: char| matches!(c, ',' | ' ' | '[' | ']'))
+            .filter(|group| !group.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The sample events, the same that `cargo lambda invoke --data-file` sends.
+    fn sample(case: &str) -> Value {
+        let path =
+            format!("{}/../../../events/list-available-agents/{case}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(&path).expect(&path)).expect(&path)
+    }
+
+    fn check(event: Value, allowed: bool) {
+        let outcome = authorize(&event);
+        assert_eq!(outcome.is_ok(), allowed, "{event}");
+        if let Err(diagnostic) = outcome {
+            assert_eq!(diagnostic.error_type, "Unauthorized");
+        }
+    }
+
+    #[test]
+    fn who_may_list() {
+        check(sample("direct"), true);
+        check(sample("refresh"), true);
+        check(sample("resolver-admin"), true);
+        check(sample("resolver-no-group"), false);
+        check(sample("resolver-api-key"), false);
+        let of_groups = |groups: Value| json!({"identity": {"claims": {"cognito:groups": groups}}});
+        check(of_groups(json!(["Viewer"])), true);
+        check(of_groups(json!("[Guest Author]")), true);
+        check(of_groups(json!("Admin,Guest")), true);
+        check(of_groups(json!("Administrators")), false);
+        check(of_groups(json!(null)), false);
+        check(json!({"identity": {}}), false);
+        check(json!({"identity": "alice"}), false);
+        check(json!({"info": {"fieldName": "listAvailableAgents"}}), false);
+        check(json!(null), true);
+    }
+
+    #[test]
+    fn only_a_plain_true_asks_anew() {
+        assert_eq!(freshness(&sample("refresh")), Freshness::Forced);
+        assert_eq!(freshness(&sample("direct")), Freshness::Cached);
+        assert_eq!(freshness(&json!({"arguments": {"refresh": "true"}})), Freshness::Cached);
+        assert_eq!(freshness(&json!(null)), Freshness::Cached);
+    }
+}

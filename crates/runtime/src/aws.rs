@@ -1,0 +1,27 @@
+//! The AWS clients' common settings: region and credentials from the environment, and time-outs.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+
+/// From the start until TCP and TLS are up, for every AWS endpoint.
+const CONNECT: Duration = Duration::from_secs(2);
+/// One try. DynamoDB, Secrets Manager and Cognito answer in tens of milliseconds or not at all.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// All tries together: less than any function's shortest useful life.
+const OPERATION: Duration = Duration::from_secs(10);
+
+/// Settings for the services that answer at once.
+pub async fn aws_config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION);
+    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts.build()).load().await
+}
+
+/// Settings for a service that takes its time, a model above all: one try may last for `attempt`.
+pub fn patient(aws: &SdkConfig, attempt: Duration) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt);
+    aws.to_builder().timeout_config(timeouts.build()).build()
+}
