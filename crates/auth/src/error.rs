@@ -5,13 +5,13 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Cognito wants a further step that no machine can take.
-    #[error("Cognito answered with the challenge {name}: {}", challenge_remedy(name))]
+    #[error("Cognito answered with the challenge {name}: {}", self.remedy())]
     Challenge {
         /// The challenge's name, such as `NEW_PASSWORD_REQUIRED`.
         name: String,
     },
     /// Cognito refused.
-    #[error("Cognito refused the sign-in with {code}: {}", refusal_remedy(code))]
+    #[error("Cognito refused the sign-in with {code}: {}", self.remedy())]
     Refused {
         /// The error's code, such as `NotAuthorizedException`.
         code: String,
@@ -25,8 +25,20 @@ pub enum AuthError {
         region: String,
     },
     /// Cognito answered without a token and without a challenge.
-    #[error("Cognito answered without an access token: check that the app client is one of this user pool")]
+    #[error("Cognito answered without an access token: {}", self.remedy())]
     NoToken,
+}
+
+impl AuthError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Challenge { name } => challenge_remedy(name),
+            Self::Refused { code } => refusal_remedy(code),
+            Self::Unreachable { .. } => "check the network of this function and the region in the pool id",
+            Self::NoToken => "check that the app client is one of this user pool",
+        }
+    }
 }
 
 fn challenge_remedy(name: &str) -> &'static str {

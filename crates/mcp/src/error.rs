@@ -24,7 +24,7 @@ pub enum McpError {
     #[error("the server answered 403: the user who signs in may not use it")]
     Forbidden,
     /// Another HTTP status that is no success.
-    #[error("the server answered with HTTP status {status}{}", status_remedy(*status))]
+    #[error("the server answered with HTTP status {status}{}", redirect(*status))]
     Status {
         /// The status code.
         status: u16,
@@ -70,17 +70,68 @@ impl McpError {
     pub(crate) fn not_mcp(reason: impl Into<String>) -> Self {
         Self::NotMcp { reason: reason.into() }
     }
+
+    /// The kind of failure, as a word that programs can match on.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Auth(_) => "sign_in_failed",
+            Self::Egress(error) => match error.as_ref() {
+                EgressError::Refused { .. } | EgressError::Url => "address_refused",
+                EgressError::Dns { .. } => "name_not_resolved",
+                EgressError::Timeout { .. } => "timeout",
+                error if error.is_tls() => "tls_failed",
+                _ => "unreachable",
+            },
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Status { .. } => "http_status",
+            Self::NotMcp { .. } => "not_mcp",
+            Self::Rejected { .. } => "rejected",
+            Self::Timeout { .. } => "timeout",
+            Self::CursorLoop | Self::TooMany { .. } => "endless_list",
+            Self::Emptied { .. } => "emptied",
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Auth(error) => error.remedy(),
+            Self::Egress(error) => match error.as_ref() {
+                EgressError::Url => "give an https URL",
+                EgressError::Refused { .. } => {
+                    "if the server is inside your network, name its network in ALLOW_PRIVATE_MCP_SERVERS, such as 10.0.0.0/16"
+                }
+                EgressError::Dns { .. } => "check the host in mcp_url, and that this network's DNS knows it",
+                EgressError::TooLarge { .. } => "make the server answer with less",
+                error if error.is_tls() => {
+                    "give the server a certificate for this host that public roots vouch for"
+                }
+                _ => {
+                    "check host and port in mcp_url, that the server runs, and that firewalls and security groups let this through"
+                }
+            },
+            Self::Unauthorized => {
+                "check that the server trusts this user pool and app client, and wants an access token"
+            }
+            Self::Forbidden => "give the user who signs in the right to use the server",
+            Self::Status { status: 300..=399 } => "give the URL that the redirect leads to",
+            Self::Status { status: 404 | 405 } => {
+                "check the path in mcp_url: it must be the MCP endpoint itself"
+            }
+            Self::Status { status: 429 } => "wait: the server limits requests",
+            Self::Status { .. } => "look at the server's own logs",
+            Self::NotMcp { .. } => "check the path in mcp_url, and that the server speaks streamable HTTP",
+            Self::Rejected { .. } => "look at the server's own logs",
+            Self::Timeout { .. } => "see what keeps the server, or raise DISCOVERY_TIMEOUT_SECONDS",
+            Self::CursorLoop | Self::TooMany { .. } => "have the server's tools/list mended",
+            Self::Emptied { .. } => "look at the server: the tools known before are kept meanwhile",
+        }
+    }
 }
 
-fn status_remedy(status: u16) -> &'static str {
-    match status {
-        300..=399 => " (a redirect, which is not followed: give the URL that it leads to)",
-        404 => " (check the path of mcp_url)",
-        405 => " (check that mcp_url is the MCP endpoint)",
-        429 => " (it limits requests; it is tried again later)",
-        500..=599 => " (look at the server's own logs)",
-        _ => "",
-    }
+fn redirect(status: u16) -> &'static str {
+    if (300..=399).contains(&status) { ", a redirect, which is not followed" } else { "" }
 }
 
 fn seconds(duration: Duration) -> String {

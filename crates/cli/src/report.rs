@@ -1,0 +1,127 @@
+//! What the doctor found, and how it is told: as text, and as JSON.
+
+use catalog::{Diagnostic, ParsedEntry};
+use mcp::McpError;
+use serde::Serialize;
+
+/// The steps, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    Parsed,
+    Resolved,
+    Tls,
+    SignedIn,
+    Initialized,
+    ToolsListed,
+}
+
+/// How one step went.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepReport {
+    step: Step,
+    ok: bool,
+    /// What was found, or what failed.
+    detail: String,
+    /// The kind of failure, as a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
+/// How one entry went. Its steps end with the first that failed.
+#[derive(Debug, Serialize)]
+pub(crate) struct EntryReport {
+    position: usize,
+    agent_name: Option<String>,
+    url: Option<String>,
+    pub(crate) steps: Vec<StepReport>,
+    /// What is odd about the entry without keeping it from working.
+    warnings: Vec<String>,
+    pub(crate) tools: Vec<String>,
+}
+
+impl Step {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Parsed => "parsed",
+            Self::Resolved => "name resolved",
+            Self::Tls => "TLS",
+            Self::SignedIn => "signed in",
+            Self::Initialized => "initialized",
+            Self::ToolsListed => "tools listed",
+        }
+    }
+}
+
+impl StepReport {
+    pub(crate) fn passed(step: Step, detail: String) -> Self {
+        Self { step, ok: true, detail, reason: None, remedy: None }
+    }
+
+    pub(crate) fn failed(step: Step, error: &McpError) -> Self {
+        let (reason, remedy) = (Some(error.kind()), Some(error.remedy()));
+        Self { step, ok: false, detail: error.to_string(), reason, remedy }
+    }
+}
+
+impl EntryReport {
+    /// The first step: whether the entry could be read.
+    pub(crate) fn new(entry: &ParsedEntry) -> Self {
+        let (fatal, odd): (Vec<_>, Vec<_>) =
+            entry.diagnostics.iter().partition(|diagnostic| diagnostic.fatal);
+        let parsed = match fatal.as_slice() {
+            [] => StepReport::passed(Step::Parsed, "all fields in order".to_owned()),
+            faults => StepReport {
+                step: Step::Parsed,
+                ok: false,
+                detail: told(faults),
+                reason: Some("bad_entry"),
+                remedy: Some("mend the named fields in the secret"),
+            },
+        };
+        Self {
+            position: entry.position,
+            agent_name: entry.agent_name.clone(),
+            url: entry.server.as_ref().map(mcp::McpServer::shown_url),
+            steps: vec![parsed],
+            warnings: odd.iter().map(ToString::to_string).collect(),
+            tools: Vec::new(),
+        }
+    }
+
+    pub(crate) fn works(&self) -> bool {
+        self.steps.iter().all(|step| step.ok)
+    }
+}
+
+fn told(diagnostics: &[&Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Prints one entry's report for people.
+pub(crate) fn print_text(report: &EntryReport) {
+    let name = report.agent_name.as_deref().unwrap_or("without a name");
+    println!("entry {} ({name}) {}", report.position, report.url.as_deref().unwrap_or_default());
+    for warning in &report.warnings {
+        println!("  warning        {warning}");
+    }
+    for step in &report.steps {
+        let mark = if step.ok { "ok" } else { "FAILED" };
+        println!("  {:<14} {mark:<6} {}", step.step.title(), step.detail);
+        if let (Some(reason), Some(remedy)) = (step.reason, step.remedy) {
+            println!("  {:<14} {reason}", "reason");
+            println!("  {:<14} {remedy}", "what to do");
+        }
+    }
+    if !report.tools.is_empty() {
+        println!("  {:<14} {}", "tools", report.tools.join(", "));
+    }
+}
+
+/// Prints all reports for programs.
+pub(crate) fn print_json(reports: &[EntryReport]) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(reports)?);
+    Ok(())
+}

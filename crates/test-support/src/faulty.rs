@@ -1,0 +1,266 @@
+//! MCP servers that misbehave as they are told.
+//!
+//! One process serves any number of servers, each at `/{name}/mcp`. `PUT /{name}` with a [`Behaviour`]
+//! makes or changes one, `GET /{name}` tells what it was asked ([`Seen`]), `POST /{name}/revoke` makes
+//! it refuse every token that it has seen so far. Speaks streamable HTTP with JSON answers or event
+//! streams, by hand: what is wrong on the wire cannot be had from a library that does it right.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{post, put},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What one server does. The default is a good server with one tool, `echo`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Behaviour {
+    /// The pages of its `tools/list`, as they go onto the wire.
+    pub pages: Vec<Vec<Value>>,
+    /// Gives this cursor after every page, whatever was asked for.
+    pub repeat_cursor: Option<String>,
+    /// Gives a new cursor after every page, for ever.
+    pub endless: bool,
+    /// Waits before each answer.
+    pub delay_ms: u64,
+    /// Never answers this method; `*` is every one.
+    pub hang_on: Option<String>,
+    /// Answers everything with this HTTP status and nothing else.
+    pub status: Option<u16>,
+    /// Answers everything with this body.
+    pub body: Option<Body>,
+    /// Refuses what carries no `Authorization`.
+    pub require_auth: bool,
+    /// Refuses the tokens seen so far at the first `tools/call`.
+    pub revoke_at_call: bool,
+    /// Answers with event streams instead of JSON.
+    pub event_stream: bool,
+    /// Gives session ids and insists on them.
+    pub sessions: bool,
+    /// What a tool gives, by its name: `{"result": …}`, `{"error": …}`. Others echo their arguments.
+    pub calls: HashMap<String, Value>,
+}
+
+/// A body that is no MCP.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// A web page.
+    Html,
+    /// `application/json` that is no JSON.
+    Garbled,
+    /// JSON that is no JSON-RPC.
+    OtherJson,
+    /// Nothing.
+    Empty,
+    /// Nine megabytes of JSON.
+    Huge,
+}
+
+/// What a server was asked.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Seen {
+    /// Requests by JSON-RPC method, `DELETE` for ended sessions.
+    pub requests: BTreeMap<String, usize>,
+    /// How many different `Authorization` values came.
+    pub tokens: usize,
+    /// The arguments of each `tools/call`, in order.
+    pub calls: Vec<Value>,
+}
+
+#[derive(Default)]
+struct Server {
+    behaviour: Behaviour,
+    seen: Seen,
+    tokens: BTreeSet<String>,
+    revoked: BTreeSet<String>,
+}
+
+type Servers = Arc<Mutex<HashMap<String, Server>>>;
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        let echo = json!({
+            "name": "echo",
+            "description": "Gives back what it is given",
+            "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
+        });
+        Self {
+            pages: vec![vec![echo]],
+            repeat_cursor: None,
+            endless: false,
+            delay_ms: 0,
+            hang_on: None,
+            status: None,
+            body: None,
+            require_auth: false,
+            revoke_at_call: false,
+            event_stream: false,
+            sessions: false,
+            calls: HashMap::new(),
+        }
+    }
+}
+
+/// The servers and what steers them.
+pub fn router() -> Router {
+    Router::new()
+        .route("/{name}", put(configure).get(seen))
+        .route("/{name}/revoke", post(revoke))
+        .route("/{name}/mcp", post(answer).delete(end_session))
+        .with_state(Servers::default())
+}
+
+fn lock(servers: &Servers) -> MutexGuard<'_, HashMap<String, Server>> {
+    servers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn configure(
+    State(servers): State<Servers>,
+    Path(name): Path<String>,
+    Json(behaviour): Json<Behaviour>,
+) -> StatusCode {
+    lock(&servers).entry(name).or_default().behaviour = behaviour;
+    StatusCode::NO_CONTENT
+}
+
+async fn seen(State(servers): State<Servers>, Path(name): Path<String>) -> Json<Seen> {
+    Json(lock(&servers).entry(name).or_default().seen.clone())
+}
+
+async fn revoke(State(servers): State<Servers>, Path(name): Path<String>) -> StatusCode {
+    let mut servers = lock(&servers);
+    let server = servers.entry(name).or_default();
+    server.revoked.extend(server.tokens.clone());
+    StatusCode::NO_CONTENT
+}
+
+async fn end_session(State(servers): State<Servers>, Path(name): Path<String>) -> StatusCode {
+    *lock(&servers).entry(name).or_default().seen.requests.entry("DELETE".into()).or_default() += 1;
+    StatusCode::NO_CONTENT
+}
+
+async fn answer(
+    State(servers): State<Servers>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let method = request["method"].as_str().unwrap_or_default().to_owned();
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (behaviour, allowed) = {
+        let mut servers = lock(&servers);
+        let server = servers.entry(name).or_default();
+        (server.behaviour.clone(), server.note(&method, token, &request))
+    };
+    tokio::time::sleep(Duration::from_millis(behaviour.delay_ms)).await;
+    if behaviour.hang_on.as_ref().is_some_and(|hung| *hung == method || hung == "*") {
+        std::future::pending::<()>().await;
+    }
+    if !allowed {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    if let Some(status) = behaviour.status.and_then(|status| StatusCode::from_u16(status).ok()) {
+        return (status, [(header::LOCATION, "http://127.0.0.1:1/elsewhere")]).into_response();
+    }
+    if let Some(body) = behaviour.body {
+        return rubbish(body);
+    }
+    let is_new = method == "initialize";
+    if behaviour.sessions && !is_new && !headers.contains_key("mcp-session-id") {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let Some(id) = request.get("id") else { return StatusCode::ACCEPTED.into_response() };
+    let mut message = behaviour.outcome(&method, &request["params"]);
+    message["jsonrpc"] = "2.0".into();
+    message["id"] = id.clone();
+    let mut response = if behaviour.event_stream {
+        ([(header::CONTENT_TYPE, "text/event-stream")], format!("event: message\ndata: {message}\n\n"))
+            .into_response()
+    } else {
+        Json(message).into_response()
+    };
+    if behaviour.sessions && is_new {
+        response.headers_mut().insert("mcp-session-id", header::HeaderValue::from_static("session-1"));
+    }
+    response
+}
+
+impl Server {
+    /// Notes a request; tells whether its token is taken.
+    fn note(&mut self, method: &str, token: Option<&str>, request: &Value) -> bool {
+        *self.seen.requests.entry(method.to_owned()).or_default() += 1;
+        if let Some(token) = token {
+            self.tokens.insert(token.to_owned());
+            self.seen.tokens = self.tokens.len();
+        }
+        if method == "tools/call" {
+            if self.behaviour.revoke_at_call {
+                self.behaviour.revoke_at_call = false;
+                self.revoked = self.tokens.clone();
+            }
+            self.seen.calls.push(request["params"]["arguments"].clone());
+        }
+        match token {
+            Some(token) => !self.revoked.contains(token),
+            None => !self.behaviour.require_auth,
+        }
+    }
+}
+
+impl Behaviour {
+    fn outcome(&self, method: &str, params: &Value) -> Value {
+        match method {
+            "initialize" => json!({"result": {
+                "protocolVersion": params["protocolVersion"],
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "faulty", "version": "1"},
+            }}),
+            "tools/list" => self.page(params["cursor"].as_str()),
+            "tools/call" => {
+                let name = params["name"].as_str().unwrap_or_default();
+                let echo = || json!({"result": {"content": [{"type": "text", "text": params["arguments"].to_string()}]}});
+                self.calls.get(name).cloned().unwrap_or_else(echo)
+            }
+            _ => json!({"error": {"code": -32601, "message": "no such method"}}),
+        }
+    }
+
+    fn page(&self, cursor: Option<&str>) -> Value {
+        let number: usize = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or_default();
+        let tools = self.pages.get(number).or(self.pages.last()).cloned().unwrap_or_default();
+        let next = match (&self.repeat_cursor, number + 1) {
+            (Some(same), _) => Some(same.clone()),
+            (None, next) if self.endless || next < self.pages.len() => Some(next.to_string()),
+            _ => None,
+        };
+        let mut result = json!({"tools": tools});
+        if let Some(next) = next {
+            result["nextCursor"] = next.into();
+        }
+        json!({"result": result})
+    }
+}
+
+fn rubbish(body: Body) -> Response {
+    let json = |text: String| ([(header::CONTENT_TYPE, "application/json")], text).into_response();
+    match body {
+        Body::Html => ([(header::CONTENT_TYPE, "text/html")], "<html>Welcome!</html>").into_response(),
+        Body::Garbled => json("{\"jsonrpc\": \"2.0\", ".to_owned()),
+        Body::OtherJson => json("{\"hello\": \"world\"}".to_owned()),
+        Body::Empty => StatusCode::OK.into_response(),
+        Body::Huge => json(format!("[\"{}\"]", "x".repeat(9 * 1024 * 1024))),
+    }
+}

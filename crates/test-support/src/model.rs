@@ -1,0 +1,243 @@
+//! A model that is none: it follows a script, and says so.
+//!
+//! Speaks Bedrock's Converse (`POST /model/{id}/converse`) and OpenAI's chat completions
+//! (`POST /v1/chat/completions`, which the local AWS forwards Converse to). Keeps no state: which step
+//! is next follows from how often it has spoken in the conversation.
+//!
+//! A query may hold a script, `script: [step, …]`, one step a turn:
+//! `{"call": tool, "with": {…}}`, `{"calls": [{"call": …, "with": …}, …]}`, `{"say": text}`, or
+//! `{"fault": {"status": 429, "type": "ThrottlingException"}}` (Converse alone). In what it says,
+//! `{result}` is the last tool result, `{status}` its status, `{query}` the query, `{system}` the system
+//! prompt, `{tools}` the tools' names. Without a script it calls the tool whose name and description
+//! share most words with the query, then retells the result.
+
+use axum::{
+    Json, Router,
+    extract::Path,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde_json::{Map, Value, json};
+
+/// The model's two faces.
+pub fn router() -> Router {
+    Router::new()
+        .route("/model/{id}/converse", post(converse))
+        .route("/v1/chat/completions", post(chat_completion))
+}
+
+/// A conversation, whichever way it came.
+struct Conversation {
+    system: String,
+    query: String,
+    turns: usize,
+    tools: Vec<Tool>,
+    /// The last tool results, in order: text and status.
+    results: Vec<(String, &'static str)>,
+}
+
+struct Tool {
+    name: String,
+    description: String,
+    schema: Value,
+}
+
+enum Step {
+    Call(Vec<(String, Value)>),
+    Say(String),
+    Fault(u16, String),
+}
+
+async fn converse(Path(_): Path<String>, Json(request): Json<Value>) -> Response {
+    let conversation = from_converse(&request);
+    let content = match conversation.next() {
+        Step::Say(text) => vec![json!({"text": text})],
+        Step::Call(calls) => {
+            let block = |(n, (name, input)): (usize, (String, Value))| {
+                let id = format!("tooluse_{}_{n}", conversation.turns);
+                json!({"toolUse": {"toolUseId": id, "name": name, "input": input}})
+            };
+            calls.into_iter().enumerate().map(block).collect()
+        }
+        Step::Fault(status, kind) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return (status, [("x-amzn-errortype", kind)], Json(json!({"message": "scripted fault"})))
+                .into_response();
+        }
+    };
+    let stop_reason = if content[0].get("toolUse").is_some() { "tool_use" } else { "end_turn" };
+    Json(json!({
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": stop_reason,
+        "usage": {"inputTokens": 100, "outputTokens": 10, "totalTokens": 110},
+        "metrics": {"latencyMs": 1},
+    }))
+    .into_response()
+}
+
+async fn chat_completion(Json(request): Json<Value>) -> Response {
+    let conversation = from_chat(&request);
+    let message = match conversation.next() {
+        Step::Say(text) => json!({"role": "assistant", "content": text}),
+        Step::Call(calls) => {
+            let call = |(n, (name, input)): (usize, (String, Value))| {
+                let id = format!("call_{}_{n}", conversation.turns);
+                json!({"id": id, "type": "function", "function": {"name": name, "arguments": input.to_string()}})
+            };
+            let calls: Vec<_> = calls.into_iter().enumerate().map(call).collect();
+            json!({"role": "assistant", "content": null, "tool_calls": calls})
+        }
+        Step::Fault(status, _) => {
+            return StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        }
+    };
+    let finish_reason = if message.get("tool_calls").is_some() { "tool_calls" } else { "stop" };
+    Json(json!({
+        "id": "scripted",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "scripted-stand-in",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    }))
+    .into_response()
+}
+
+impl Conversation {
+    fn next(&self) -> Step {
+        match script(&self.query) {
+            Some(script) => match script.get(self.turns) {
+                Some(step) => self.scripted(step),
+                None => Step::Say(self.fill("The script has ended; the last result was {result}")),
+            },
+            None if self.results.is_empty() && !self.tools.is_empty() => self.improvised(),
+            None => Step::Say(
+                self.fill("The tool answered: {result}. (This is the scripted stand-in for a model.)"),
+            ),
+        }
+    }
+
+    fn scripted(&self, step: &Value) -> Step {
+        let call = |step: &Value| {
+            let name = step["call"].as_str().unwrap_or_default().to_owned();
+            (name, step.get("with").cloned().unwrap_or_else(|| json!({})))
+        };
+        if let Some(text) = step["say"].as_str() {
+            Step::Say(self.fill(text))
+        } else if let Some(fault) = step.get("fault") {
+            let status =
+                fault["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+            Step::Fault(status, fault["type"].as_str().unwrap_or("InternalServerException").to_owned())
+        } else if let Some(calls) = step["calls"].as_array() {
+            Step::Call(calls.iter().map(call).collect())
+        } else {
+            Step::Call(vec![call(step)])
+        }
+    }
+
+    /// Calls the tool that fits the query best, with the query's numbers and quoted or capitalised words.
+    fn improvised(&self) -> Step {
+        let query = self.query.to_lowercase();
+        let words: Vec<&str> =
+            query.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 2).collect();
+        let fit = |tool: &&Tool| {
+            let about = format!("{} {}", tool.name, tool.description).to_lowercase();
+            words.iter().filter(|word| about.contains(*word)).count()
+        };
+        let Some(tool) = self.tools.iter().max_by_key(fit) else { return Step::Say(String::new()) };
+        let mut numbers = self
+            .query
+            .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .filter_map(|n| n.parse::<f64>().ok());
+        let name = self
+            .query
+            .split(|c: char| !(c.is_alphabetic() || c == ' '))
+            .map(capitalised)
+            .max_by_key(String::len);
+        let mut input = Map::new();
+        for (field, schema) in tool.schema["properties"].as_object().into_iter().flatten() {
+            let value = match schema["type"].as_str() {
+                Some("number" | "integer") => numbers.next().map_or(Value::Null, Into::into),
+                _ => name.clone().unwrap_or_default().into(),
+            };
+            input.insert(field.clone(), value);
+        }
+        Step::Call(vec![(tool.name.clone(), Value::Object(input))])
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let (result, status) =
+            self.results.last().map_or(("", "none"), |(text, status)| (text.as_str(), *status));
+        let tools: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
+        text.replace("{result}", result)
+            .replace("{status}", status)
+            .replace("{system}", &self.system)
+            .replace("{tools}", &tools.join(","))
+            .replace("{query}", &self.query)
+    }
+}
+
+/// The longest run of capitalised words after the first word of a sentence: a name, mostly.
+fn capitalised(text: &str) -> String {
+    let is_name = |word: &&str| word.chars().next().is_some_and(char::is_uppercase);
+    let names: Vec<&str> = text.split(' ').skip(1).filter(is_name).collect();
+    names.join(" ")
+}
+
+fn script(query: &str) -> Option<Vec<Value>> {
+    let (_, script) = query.split_once("script:")?;
+    serde_json::Deserializer::from_str(script).into_iter().next()?.ok()
+}
+
+fn from_converse(request: &Value) -> Conversation {
+    let messages = request["messages"].as_array().cloned().unwrap_or_default();
+    let blocks = |message: &Value| message["content"].as_array().cloned().unwrap_or_default();
+    let results = messages.last().map(blocks).unwrap_or_default().into_iter().filter_map(|block| {
+        let result = block.get("toolResult")?;
+        let text = result["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+        Some((text, if result["status"] == "error" { "error" } else { "success" }))
+    });
+    let tools =
+        request["toolConfig"]["tools"].as_array().cloned().unwrap_or_default().into_iter().map(|tool| Tool {
+            name: text(&tool["toolSpec"]["name"]),
+            description: text(&tool["toolSpec"]["description"]),
+            schema: tool["toolSpec"]["inputSchema"]["json"].clone(),
+        });
+    Conversation {
+        system: text(&request["system"][0]["text"]),
+        query: messages.first().map(blocks).map(|blocks| text(&blocks[0]["text"])).unwrap_or_default(),
+        turns: messages.iter().filter(|message| message["role"] == "assistant").count(),
+        tools: tools.collect(),
+        results: results.collect(),
+    }
+}
+
+fn from_chat(request: &Value) -> Conversation {
+    let messages = request["messages"].as_array().cloned().unwrap_or_default();
+    let of_role = |role: &'static str| messages.iter().filter(move |message| message["role"] == role);
+    let tools = request["tools"].as_array().cloned().unwrap_or_default().into_iter().map(|tool| Tool {
+        name: text(&tool["function"]["name"]),
+        description: text(&tool["function"]["description"]),
+        schema: tool["function"]["parameters"].clone(),
+    });
+    Conversation {
+        system: of_role("system").next().map(|message| content(message)).unwrap_or_default(),
+        query: of_role("user").next().map(|message| content(message)).unwrap_or_default(),
+        turns: of_role("assistant").count(),
+        tools: tools.collect(),
+        results: of_role("tool").map(|message| (content(message), "unknown")).collect(),
+    }
+}
+
+/// A chat message's text: a plain one, or parts.
+fn content(message: &Value) -> String {
+    match &message["content"] {
+        Value::Array(parts) => parts.iter().map(|part| text(&part["text"])).collect(),
+        plain => text(plain),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,83 @@
+"""Starting processes, and stopping them again whatever happens."""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A child in a process group of its own; its output goes to a file."""
+
+    def __init__(self, command, log: Path, env=None, cwd=ROOT):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        with open(log, "wb") as output:
+            self.child = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        atexit.register(self.stop)
+
+    def stop(self):
+        """Ends the whole group: politely, then not."""
+        atexit.unregister(self.stop)
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            if self.child.poll() is not None and sign == signal.SIGTERM:
+                continue
+            try:
+                os.killpg(self.child.pid, sign)
+                self.child.wait(timeout=5)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                pass
+
+    def fail_if_ended(self, what: str):
+        if self.child.poll() is not None:
+            raise RuntimeError(f"{what} ended at once:\n{self.log.read_text(errors='replace')[-2000:]}")
+
+
+class StandIn:
+    """One of test-support's stand-ins, on the port that it prints."""
+
+    def __init__(self, *arguments: str):
+        command = [TARGET / "debug" / "test-support", *arguments]
+        self.child = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        atexit.register(self.stop)
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"test-support {' '.join(arguments)} did not start")
+        self.port = int(line)
+        # Read on, so that the child never waits for somebody to read.
+        threading.Thread(target=self.child.stdout.read, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self):
+        atexit.unregister(self.stop)
+        self.child.kill()
+        self.child.wait()

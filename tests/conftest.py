@@ -1,0 +1,32 @@
+"""One local AWS with the stack deployed on it for all tests; each test has a backend of its own."""
+
+import pytest
+
+from tests.support import Backend, World
+
+
+@pytest.fixture(scope="session")
+def world():
+    world = World()
+    yield world
+    world.stop()
+
+
+@pytest.fixture
+def backend(world):
+    """Makes a backend: `backend(entries, **environment)`."""
+    made = []
+
+    def make(entries=(), **environment) -> Backend:
+        made.append(Backend(world, entries, environment))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def server(world):
+    """Makes an MCP server with faults: `server(**behaviour)`."""
+    return world.server

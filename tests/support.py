@@ -1,0 +1,298 @@
+"""What the tests drive the deployed functions with.
+
+A test's backend is a copy of the deployed functions, byte for byte, with a secret of its own, so that
+tests run beside each other. Copies made anew are cold environments.
+"""
+
+import http.server
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from local.aws import LocalAws, UserPool
+from local.processes import StandIn
+from local.stack import ARCHITECTURE, deploy, place_bootstraps
+
+CANARY = "Canary-Pass-1!x"
+SHAPES = {"agent_id", "agent_name", "agent_description", "sample_queries", "status", "status_reason", "tools"}
+
+
+class World:
+    """The local AWS, the stack on it, and the stand-ins beside it."""
+
+    def __init__(self):
+        self.model = StandIn("model")
+        self.faulty = StandIn("faulty")
+        self.aws = LocalAws({"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": self.model.url})
+        bootstraps = place_bootstraps(self.aws.folder / "bootstraps")
+        self.outputs = deploy(self.aws, bootstraps, AllowPrivateMcpServers="true")
+        self.lambdas = self.aws.client("lambda")
+        self.secrets = self.aws.client("secretsmanager")
+        self.dynamodb = self.aws.client("dynamodb")
+        self.logs = self.aws.client("logs")
+        self.proxy = CountingProxy(self.aws.endpoint)
+        self._code = {}
+        self.aws.client("s3").create_bucket(Bucket="copies")
+
+    def stop(self):
+        self.proxy.stop()
+        self.aws.stop()
+        self.faulty.stop()
+        self.model.stop()
+
+    def server(self, **behaviour) -> "Server":
+        return Server(self.faulty.url, behaviour)
+
+    def pool(self, password: str = CANARY, **options) -> UserPool:
+        return UserPool(self.aws, password, **options)
+
+    def configuration(self, output: str) -> dict:
+        return self.lambdas.get_function_configuration(FunctionName=self.outputs[output])
+
+    def code(self, output: str) -> dict:
+        """Where a deployed function's code lies for copies to be made of."""
+        if output not in self._code:
+            location = self.lambdas.get_function(FunctionName=self.outputs[output])["Code"]["Location"]
+            with urllib.request.urlopen(location) as code:
+                self.aws.client("s3").put_object(Bucket="copies", Key=output, Body=code.read())
+            self._code[output] = {"S3Bucket": "copies", "S3Key": output}
+        return self._code[output]
+
+
+class Server:
+    """One of the stand-in's MCP servers."""
+
+    def __init__(self, base: str, behaviour: dict):
+        self.control = f"{base}/{uuid.uuid4().hex}"
+        self.url = f"{self.control}/mcp"
+        self.behave(**behaviour)
+
+    def behave(self, **behaviour):
+        self._send("PUT", self.control, behaviour)
+
+    def revoke(self):
+        """Refuses every token seen so far from now on."""
+        self._send("POST", f"{self.control}/revoke")
+
+    @property
+    def seen(self) -> dict:
+        with urllib.request.urlopen(self.control) as answer:
+            return json.load(answer)
+
+    @property
+    def requests(self) -> int:
+        return sum(self.seen["requests"].values())
+
+    @staticmethod
+    def _send(method, url, body=None):
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"content-type": "application/json"}, method=method)
+        urllib.request.urlopen(request).close()
+
+
+class CountingProxy:
+    """Forwards to the local AWS and counts calls by caller and operation.
+
+    A function calls through `/{caller}/…` when its service endpoint says so.
+    """
+
+    def __init__(self, endpoint: str):
+        self.calls = Counter()
+        calls = self.calls
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                caller = self.path.strip("/").split("/")[0]
+                operation = self.headers.get("x-amz-target", "").split(".")[-1]
+                calls[caller, operation] += 1
+                body = self.rfile.read(int(self.headers["content-length"]))
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                try:
+                    answer = urllib.request.urlopen(urllib.request.Request(endpoint, body, headers))
+                except urllib.error.HTTPError as error:
+                    answer = error
+                with answer:
+                    content = answer.read()
+                    self.send_response(answer.status)
+                    for name in ("content-type", "x-amzn-errortype", "x-amzn-requestid"):
+                        if answer.headers[name]:
+                            self.send_header(name, answer.headers[name])
+                    self.send_header("content-length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Failed(Exception):
+    """A function answered with an error."""
+
+    def __init__(self, answer: dict):
+        super().__init__(answer.get("errorMessage"))
+        self.type = answer.get("errorType")
+
+
+class Backend:
+    """The deployed functions with a secret of their own."""
+
+    def __init__(self, world: World, entries, environment: dict[str, str]):
+        self.world = world
+        self.name = f"t-{uuid.uuid4().hex[:12]}"
+        self.environment = {
+            "EXTERNAL_MCP_AGENTS_SECRET": self.name,
+            "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": f"{world.proxy.url}/{self.name}",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{world.proxy.url}/{self.name}",
+            "AWS_ENDPOINT_URL_DYNAMODB": f"{world.proxy.url}/{self.name}",
+        } | environment
+        self.functions = {}
+        if entries is not None:
+            text = entries if isinstance(entries, str) else json.dumps(list(entries))
+            world.secrets.create_secret(Name=self.name, SecretString=text)
+
+    def stop(self):
+        for name in self.functions.values():
+            self.world.lambdas.delete_function(FunctionName=name)
+
+    def put_secret(self, entries):
+        text = entries if isinstance(entries, str) else json.dumps(list(entries))
+        self.world.secrets.put_secret_value(SecretId=self.name, SecretString=text)
+
+    def calls(self, operation: str) -> int:
+        """How often the functions called an operation of AWS."""
+        return self.world.proxy.calls[self.name, operation]
+
+    # Functions
+
+    def function(self, output: str, timeout: int | None = None) -> str:
+        if output not in self.functions:
+            like = self.world.configuration(output)
+            name = f"{self.name}-{output[:4]}-{uuid.uuid4().hex[:6]}"
+            self.world.lambdas.create_function(
+                FunctionName=name,
+                Runtime=like["Runtime"],
+                Role=like["Role"],
+                Handler=like["Handler"],
+                Architectures=[ARCHITECTURE],
+                Code=self.world.code(output),
+                MemorySize=like["MemorySize"],
+                Timeout=timeout or like["Timeout"],
+                Environment={"Variables": like["Environment"]["Variables"] | self.environment},
+                LoggingConfig={"LogGroup": f"/tests/{self.name}"},
+            )
+            self.functions[output] = name
+        return self.functions[output]
+
+    def go_cold(self):
+        """The next call meets a new environment."""
+        self.functions.clear()
+
+    def invoke(self, output: str, event, timeout: int | None = None):
+        name = self.function(output, timeout)
+        answer = self.world.lambdas.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        payload = json.load(answer["Payload"])
+        if answer.get("FunctionError"):
+            raise Failed(payload)
+        return payload
+
+    def agents(self, event=None, timeout: int | None = None) -> list[dict]:
+        agents = self.invoke("ListAvailableAgentsFunctionArn", event or {}, timeout)
+        for agent in agents:
+            assert set(agent) == SHAPES, agent
+        return agents
+
+    def process(self, event, timeout: int | None = None) -> dict:
+        return self.invoke("AgentProcessorFunctionArn", event, timeout)
+
+    # Jobs
+
+    @property
+    def table(self) -> str:
+        return self.world.outputs["AgentTableName"]
+
+    def submit(self, query: str, agent_ids, user: str = "alice", **fields) -> dict:
+        """Puts a pending job into the table, as a resolver would; gives the processor's event."""
+        job_id = str(uuid.uuid4())
+        ids = {"S": json.dumps(agent_ids)} if isinstance(agent_ids, list) else agent_ids
+        item = {
+            "PK": {"S": f"agent#{user}"},
+            "SK": {"S": job_id},
+            "query": {"S": query},
+            "agentIds": ids,
+            "status": {"S": "PENDING"},
+            "createdAt": {"S": "2026-01-31T09:30:00.000000Z"},
+        }
+        self.world.dynamodb.put_item(TableName=self.table, Item=item | fields)
+        return {"userId": user, "jobId": job_id}
+
+    def job(self, event: dict) -> dict:
+        key = {"PK": {"S": f"agent#{event['userId']}"}, "SK": {"S": event["jobId"]}}
+        item = self.world.dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True).get("Item", {})
+        return {name: next(iter(value.values())) for name, value in item.items()}
+
+    def ask(self, query: str, agent_ids, **options) -> tuple[dict, dict]:
+        """Submits and runs a job; gives the answer and the job's item."""
+        event = self.submit(query, agent_ids)
+        answer = self.process(event, **options)
+        return answer, self.job(event)
+
+    # Logs
+
+    def log_lines(self) -> list[str]:
+        group = f"/tests/{self.name}"
+        try:
+            pages = self.world.logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            return [event["message"] for page in pages for event in page["events"]]
+        except self.world.logs.exceptions.ResourceNotFoundException:
+            return []
+
+    def log_events(self, message: str) -> list[dict]:
+        """The JSON log lines with this message."""
+        events = [json.loads(line) for line in self.log_lines() if line.startswith("{")]
+        return [event for event in events if event.get("message") == message]
+
+
+def script(*steps: dict) -> str:
+    """A query whose script the stand-in model follows."""
+    return f"script: {json.dumps(list(steps))}"
+
+
+def tool(name: str, **fields) -> dict:
+    return {"name": name, "description": f"The tool {name}", "inputSchema": {"type": "object"}} | fields
+
+
+def wait_for(condition, seconds: float = 20, every: float = 0.1):
+    """Waits until `condition` gives something, and gives that."""
+    give_up = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < give_up, "it did not come to pass in time"
+        time.sleep(every)
+    return found
+
+
+def at_once(count: int, work):
+    """Runs `work` that many times at the same time."""
+    with ThreadPoolExecutor(count) as threads:
+        return [future.result() for future in [threads.submit(work) for _ in range(count)]]
+
+
+def samples(function: str) -> dict[str, dict]:
+    """The sample events of a function, by case."""
+    folder = Path(__file__).parent.parent / "events" / function
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
