@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support import at_once, samples, script, tool
+from tests.support import at_once, samples, script, tool, wait_for
 
 
 @pytest.fixture
@@ -251,8 +251,6 @@ def test_a_job_deleted_in_mid_run_does_not_come_back(backend, server, world):
     event = asked.submit(script({"call": "echo"}, {"say": "Done"}), ["helper"])
     name = asked.function("AgentProcessorFunctionArn")
     world.lambdas.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event).encode())
-    from tests.support import wait_for
-
     wait_for(lambda: slow.requests)
     key = {"PK": {"S": "agent#alice"}, "SK": {"S": event["jobId"]}}
     world.dynamodb.delete_item(TableName=asked.table, Key=key)

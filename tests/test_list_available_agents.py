@@ -38,12 +38,14 @@ def test_an_agent_has_the_pages_shape(backend, server):
 
 
 def test_names_default_by_position_and_duplicates_are_numbered(backend, server):
-    url = server().url
+    shared = server()
+    url = shared.url
     named = {"mcp_url": url, "agent_name": "Same Name"}
     agents = backend([None, {"mcp_url": url}, named, named, named | {"agent_name": "same name"}]).agents()
     assert [agent["agent_id"] for agent in agents] == [
         "external-mcp-agent-2", "same_name", "same_name_2", "same_name_3",
     ]
+    assert shared.seen["requests"]["tools/list"] == 1, "one discovery for four entries of one server"
     assert agents[0]["agent_name"] == "External MCP Agent 2"
     assert agents[0]["agent_description"].startswith(
         "Agent which connects to external MCP servers to provide additional tools and capabilities."
@@ -76,7 +78,7 @@ def test_the_documented_example_with_its_comments_works(backend, server):
     ("text", "error_type", "parts"),
     [
         ('{"mcp_url": "%s"}' % CANARY, "SecretNotAnArray", ["single object", "line 1", "[ before"]),
-        ('[{"cognito_password": "%s" "x": 1}]' % CANARY, "SecretNotJson", ["comma", "line 1, column 41"]),
+        ('[{"cognito_password": "%s" "x": 1}]' % CANARY, "SecretNotJson", ["comma", "line 1, column 40"]),
         ('\n\n[{"a": "%s}]' % CANARY, "SecretNotJson", ["line 3"]),
         ("", "SecretNotAnArray", ["nothing"]),
         (CANARY, "SecretNotJson", ["line 1"]),

@@ -108,6 +108,7 @@ impl Model {
     }
 
     /// Lets the model speak once; what it says joins the conversation.
+    #[tracing::instrument(name = "agent.turn", skip_all, fields(model.id = self.model_id))]
     pub(crate) async fn next_turn(&self, conversation: &mut Conversation) -> Result<Turn, ModelError> {
         let answer = self
             .client

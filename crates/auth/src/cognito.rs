@@ -46,6 +46,7 @@ impl Cognito {
     }
 
     /// Signs in with the password.
+    #[tracing::instrument(name = "auth.cognito.login", skip_all, fields(aws.region = config.user_pool_id.region()))]
     pub(crate) async fn sign_in(&self, config: &CognitoConfig, now: Timestamp) -> Result<Tokens, AuthError> {
         let region = config.user_pool_id.region();
         let mut request = self
@@ -64,6 +65,7 @@ impl Cognito {
 
     /// Gets a new access token for a refresh token. A pool that rotates them refuses this flow; the
     /// caller then signs in again.
+    #[tracing::instrument(name = "auth.cognito.refresh", skip_all, fields(aws.region = config.user_pool_id.region()))]
     pub(crate) async fn refresh(
         &self,
         config: &CognitoConfig,

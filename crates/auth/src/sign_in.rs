@@ -95,7 +95,7 @@ impl SignIn {
         if let Some(refresh) = refresh {
             match self.cognito.refresh(config, refresh, now).await {
                 Ok(tokens) => return Ok(tokens),
-                Err(error) => tracing::info!(%error, "refresh refused, signing in again"),
+                Err(error) => tracing::info!(%error, "External MCP: refresh refused, signing in again"),
             }
         }
         self.cognito.sign_in(config, now).await

@@ -1,12 +1,14 @@
 //! The list of agents: entries joined with what is known of their servers' tools.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mcp::{Freshness, Listing, ListingStatus, ToolCache};
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     entries::{Agent, Entries},
@@ -64,8 +66,8 @@ impl Catalog {
     }
 
     /// Lists all agents, in the order of the secret. `Freshness::Forced` asks the secret and every
-    /// server anew, at most once in 30 s; in between it is as `Cached`. No server holds the answer up
-    /// for longer than `deadline`.
+    /// server anew, at most once in 30 s; in between it is as `Cached`. Nothing holds the answer up past
+    /// `until`.
     ///
     /// # Errors
     /// [`SecretError`]: only the secret as a whole can fail the list.
@@ -73,15 +75,16 @@ impl Catalog {
         &self,
         freshness: Freshness,
         now: Timestamp,
-        deadline: Duration,
+        until: Instant,
     ) -> Result<Vec<ListedAgent>, SecretError> {
         let freshness = self.granted(freshness, now).await;
         let agents = match freshness {
-            Freshness::Cached => self.entries.agents(now).await?,
-            Freshness::Forced => self.entries.reread_agents(now).await?,
+            Freshness::Cached => timeout_at(until, self.entries.agents(now)).await,
+            Freshness::Forced => timeout_at(until, self.entries.reread_agents(now)).await,
         };
+        let agents = agents.unwrap_or(Err(SecretError::TimedOut))?;
         let servers: Vec<_> = agents.iter().map(|agent| &agent.server).collect();
-        let listings = self.tools.listings(&servers, freshness, now, deadline).await;
+        let listings = self.tools.listings(&servers, freshness, now, until).await;
         Ok(agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect())
     }
 
@@ -132,6 +135,8 @@ fn left_out(notes: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use mcp::{McpError, ToolList};
 
     use super::*;

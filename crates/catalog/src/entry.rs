@@ -196,7 +196,7 @@ impl Reader<'_> {
             Some(Value::String(text)) => !text.trim().is_empty(),
             Some(_) => true,
         };
-        let given = FIELDS.iter().filter(|name| name.starts_with("cognito_")).any(|name| is_given(&name));
+        let given = FIELDS.iter().filter(|name| name.starts_with("cognito_")).any(is_given);
         if !given {
             return Some(AuthConfig::None);
         }

@@ -63,6 +63,9 @@ pub enum SecretError {
         /// What was said, without content.
         reason: String,
     },
+    /// The invocation had no time left to wait for it.
+    #[error("the secret was not read in time: try again; if it stays, check the network of this function")]
+    TimedOut,
     /// It holds something else than text.
     #[error("the secret {id} holds binary data: store the JSON array as its text (SecretString)")]
     NotText {
@@ -103,7 +106,7 @@ impl SecretError {
         match self {
             Self::NotFound { .. } => "SecretNotFound",
             Self::NotAllowed { .. } => "SecretNotAllowed",
-            Self::Unreachable { .. } => "SecretUnreachable",
+            Self::Unreachable { .. } | Self::TimedOut => "SecretUnreachable",
             Self::NotText { .. } => "SecretNotText",
             Self::NotJson { .. } => "SecretNotJson",
             Self::NotAnArray { .. } => "SecretNotAnArray",
@@ -256,7 +259,46 @@ fn first_value(text: &str) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+    use aws_smithy_types::body::SdkBody;
+
     use super::*;
+
+    /// What becomes of one answer of Secrets Manager.
+    async fn read(status: u16, body: &str) -> Result<SecretString, SecretError> {
+        let event = ReplayEvent::new(
+            http::Request::builder().body(SdkBody::empty()).unwrap(),
+            http::Response::builder().status(status).body(SdkBody::from(body)).unwrap(),
+        );
+        let aws = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_secretsmanager::config::SharedCredentialsProvider::new(
+                aws_sdk_secretsmanager::config::Credentials::for_tests(),
+            ))
+            .http_client(StaticReplayClient::new(vec![event]))
+            .build();
+        SecretsManager::new(Client::new(&aws), "the-secret".into()).read().await
+    }
+
+    #[tokio::test]
+    async fn what_secrets_manager_says_is_told_by_what_to_do() {
+        let check = async |body: &str, error_type: &str, part: &str| {
+            let error = read(400, body).await.unwrap_err();
+            assert_eq!(error.error_type(), error_type, "{body}");
+            assert!(error.to_string().contains(part) && error.to_string().contains("the-secret"), "{error}");
+        };
+        let denied = r#"{"__type":"AccessDeniedException","message":"User x is not authorized"}"#;
+        check(denied, "SecretNotAllowed", "secretsmanager:GetSecretValue").await;
+        check(r#"{"__type":"DecryptionFailure"}"#, "SecretNotAllowed", "kms:Decrypt").await;
+        check(r#"{"__type":"ResourceNotFoundException"}"#, "SecretNotFound", "create it holding []").await;
+        check(r#"{"__type":"InvalidRequestException"}"#, "SecretUnreachable", "InvalidRequestException")
+            .await;
+        let binary = read(200, r#"{"SecretBinary":"AAAA"}"#).await.unwrap_err();
+        assert_eq!(binary.error_type(), "SecretNotText");
+        assert_eq!(read(200, r#"{"SecretString":"[]"}"#).await.unwrap().expose_secret(), "[]");
+    }
 
     fn parse(text: &str) -> Result<Vec<Value>, SecretError> {
         parse_secret(&text.into())

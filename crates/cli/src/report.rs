@@ -102,22 +102,27 @@ fn told(diagnostics: &[&Diagnostic]) -> String {
 
 /// Prints one entry's report for people.
 pub(crate) fn print_text(report: &EntryReport) {
-    let name = report.agent_name.as_deref().unwrap_or("without a name");
+    let name = printable(report.agent_name.as_deref().unwrap_or("without a name"));
     println!("entry {} ({name}) {}", report.position, report.url.as_deref().unwrap_or_default());
     for warning in &report.warnings {
-        println!("  warning        {warning}");
+        println!("  {:<14} {}", "warning", printable(warning));
     }
     for step in &report.steps {
         let mark = if step.ok { "ok" } else { "FAILED" };
-        println!("  {:<14} {mark:<6} {}", step.step.title(), step.detail);
+        println!("  {:<14} {mark:<6} {}", step.step.title(), printable(&step.detail));
         if let (Some(reason), Some(remedy)) = (step.reason, step.remedy) {
             println!("  {:<14} {reason}", "reason");
             println!("  {:<14} {remedy}", "what to do");
         }
     }
     if !report.tools.is_empty() {
-        println!("  {:<14} {}", "tools", report.tools.join(", "));
+        println!("  {:<14} {}", "tools", printable(&report.tools.join(", ")));
     }
+}
+
+/// Without control characters: what a server or an entry says must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Prints all reports for programs.

@@ -14,6 +14,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use moka::{future::Cache, ops::compute::Op};
+use tokio::time::Instant;
 
 use crate::{
     connection::{Connector, ToolList},
@@ -63,8 +64,17 @@ pub enum ListingStatus {
 pub struct ToolCache {
     connector: Connector,
     snapshots: Option<SnapshotStore>,
-    ttl: SignedDuration,
+    limits: CacheLimits,
     slots: Cache<SlotKey, Slot>,
+}
+
+/// How long lists are fresh, and how long one server may take.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheLimits {
+    /// How long a list is taken as known.
+    pub ttl: Duration,
+    /// How long one server may hold up a call, within what the call itself has.
+    pub discovery: Duration,
 }
 
 /// The fingerprint lets a mended password be tried at once, without the pause of the wrong one.
@@ -94,26 +104,29 @@ struct Failure {
 }
 
 impl ToolCache {
-    /// A cache whose lists are fresh for `ttl`; without `snapshots` it is in the process alone.
-    pub fn new(connector: Connector, snapshots: Option<SnapshotStore>, ttl: Duration) -> Self {
-        let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
-        Self { connector, snapshots, ttl, slots: Cache::new(MAX_SERVERS) }
+    /// A cache within `limits`; without `snapshots` it is in the process alone.
+    pub fn new(connector: Connector, snapshots: Option<SnapshotStore>, limits: CacheLimits) -> Self {
+        Self { connector, snapshots, limits, slots: Cache::new(MAX_SERVERS) }
+    }
+
+    fn ttl(&self) -> SignedDuration {
+        SignedDuration::try_from(self.limits.ttl).unwrap_or(SignedDuration::MAX)
     }
 
     /// What is known of each server's tools, in the order given; servers are asked concurrently, and
-    /// none holds the answer up for longer than `deadline`.
+    /// none holds the answer up past its own limit or past `until`.
     #[tracing::instrument(name = "mcp.discover", skip_all, fields(mcp.servers = servers.len()))]
     pub async fn listings(
         &self,
         servers: &[&McpServer],
         freshness: Freshness,
         now: Timestamp,
-        deadline: Duration,
+        until: Instant,
     ) -> Vec<Listing> {
         let snapshots = self.load_snapshots(servers, now).await;
         let asked = servers.iter().map(|server| {
             let snapshot = snapshots.get(&server.key()).cloned();
-            self.listing(server, snapshot, freshness, now, deadline)
+            self.listing(server, snapshot, freshness, now, until)
         });
         join_all(asked).await
     }
@@ -124,7 +137,7 @@ impl ToolCache {
         let mut wanted = Vec::new();
         for server in servers {
             let slot = self.slots.get(&slot_key(server)).await.unwrap_or_default();
-            if !slot.is_settled(Freshness::Cached, now, self.ttl) && !wanted.contains(&server.key()) {
+            if !slot.is_settled(Freshness::Cached, now, self.ttl()) && !wanted.contains(&server.key()) {
                 wanted.push(server.key());
             }
         }
@@ -137,14 +150,14 @@ impl ToolCache {
         snapshot: Option<Snapshot>,
         freshness: Freshness,
         now: Timestamp,
-        deadline: Duration,
+        until: Instant,
     ) -> Listing {
         let settle = |entry: Option<moka::Entry<SlotKey, Slot>>| async move {
             let known = entry.map(moka::Entry::into_value).unwrap_or_default().with(snapshot, now);
-            if known.is_settled(freshness, now, self.ttl) {
+            if known.is_settled(freshness, now, self.ttl()) {
                 return Op::Put(known);
             }
-            let outcome = self.discover(server, known.had(), now, deadline).await;
+            let outcome = self.discover(server, known.had(), now, until).await;
             if let (Ok(list), Some(snapshots)) = (&outcome, &self.snapshots) {
                 let snapshot = Snapshot { list: list.clone(), fetched_at: now };
                 snapshots.save(&server.key(), &snapshot).await;
@@ -160,8 +173,9 @@ impl ToolCache {
         server: &McpServer,
         had: usize,
         now: Timestamp,
-        deadline: Duration,
+        until: Instant,
     ) -> Result<ToolList, McpError> {
+        let deadline = self.limits.discovery.min(until.saturating_duration_since(Instant::now()));
         let ask = async {
             let (connection, _) = self.connector.connect(server, now).await?;
             let list = connection.list_tools().await;

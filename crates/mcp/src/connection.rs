@@ -3,7 +3,7 @@
 //! Sets no deadline of its own but for closing: the caller bounds each call, and dropping one ends it.
 //! Retries nothing ([`crate::Session`] signs in again); caches nothing ([`crate::ToolCache`] does).
 
-use std::{collections::HashSet, error::Error as StdError, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use auth::{Credential, SignIn};
 use egress::HttpClient;
@@ -16,8 +16,8 @@ use rmcp::{
         Tool,
     },
     service::{ClientInitializeError, RunningService, ServiceError},
-    transport::common::client_side_sse::ExponentialBackoff,
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
+    transport::{DynamicTransportError, common::client_side_sse::ExponentialBackoff},
 };
 
 use crate::{
@@ -185,10 +185,8 @@ fn client_config() -> ClientConfig {
 }
 
 fn explain_initialize(error: ClientInitializeError) -> McpError {
-    if let Some(error) = find_wire_error(&error) {
-        return explain_wire(error);
-    }
-    match error {
+    match &error {
+        ClientInitializeError::TransportError { error, .. } => explain_transport(error),
         ClientInitializeError::JsonRpcError(error) => McpError::Rejected { code: error.code.0 },
         ClientInitializeError::NoCompatibleProtocolVersion { .. } => {
             McpError::not_mcp("it shares no protocol revision with this client")
@@ -198,16 +196,22 @@ fn explain_initialize(error: ClientInitializeError) -> McpError {
 }
 
 fn explain_request(error: ServiceError) -> McpError {
-    if let Some(error) = find_wire_error(&error) {
-        return explain_wire(error);
-    }
-    match error {
+    match &error {
+        ServiceError::TransportSend(error) => explain_transport(error),
         ServiceError::McpError(error) => McpError::Rejected { code: error.code.0 },
-        ServiceError::Timeout { timeout } => McpError::Timeout { after: timeout },
+        ServiceError::Timeout { timeout } => McpError::Timeout { after: *timeout },
         ServiceError::InputRequiredRoundsExceeded { .. } => {
             McpError::not_mcp("it asks a user for input, which a run cannot give")
         }
         _ => McpError::not_mcp("the connection ended before the answer"),
+    }
+}
+
+/// rmcp boxes what the wire raised and does not name it as a source.
+fn explain_transport(error: &DynamicTransportError) -> McpError {
+    match error.error.downcast_ref::<WireError>() {
+        Some(error) => explain_wire(error),
+        None => McpError::not_mcp("the connection ended before the answer"),
     }
 }
 
@@ -227,15 +231,4 @@ fn explain_wire(error: &WireError) -> McpError {
         }
         _ => McpError::not_mcp("its answer is not JSON-RPC"),
     }
-}
-
-fn find_wire_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a WireError> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<WireError>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

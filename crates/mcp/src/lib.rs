@@ -13,7 +13,7 @@ mod session;
 mod snapshot;
 mod transport;
 
-pub use cache::{Freshness, Listing, ListingStatus, ToolCache};
+pub use cache::{CacheLimits, Freshness, Listing, ListingStatus, ToolCache};
 pub use connection::{Connection, Connector, ToolList};
 pub use error::McpError;
 pub use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, Tool, ToolAnnotations};

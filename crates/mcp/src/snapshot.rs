@@ -60,8 +60,8 @@ impl SnapshotStore {
         for batch in keys.chunks(BATCH) {
             match tokio::time::timeout(DEADLINE, self.load_batch(batch, &mut found)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the catalog table could not be read"),
-                Err(_) => tracing::warn!("the catalog table did not answer in time"),
+                Ok(Err(error)) => tracing::warn!(%error, "External MCP: the catalog table could not be read"),
+                Err(_) => tracing::warn!("External MCP: the catalog table did not answer in time"),
             }
         }
         found
@@ -71,8 +71,8 @@ impl SnapshotStore {
     pub(crate) async fn save(&self, key: &ServerKey, snapshot: &Snapshot) {
         match tokio::time::timeout(DEADLINE, self.put(key, snapshot)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the catalog table could not be written"),
-            Err(_) => tracing::warn!("the catalog table did not take a write in time"),
+            Ok(Err(error)) => tracing::warn!(%error, "External MCP: the catalog table could not be written"),
+            Err(_) => tracing::warn!("External MCP: the catalog table did not take a write in time"),
         }
     }
 
@@ -104,7 +104,10 @@ impl SnapshotStore {
     async fn put(&self, key: &ServerKey, snapshot: &Snapshot) -> Result<(), String> {
         let tools = pack(&snapshot.list).map_err(display)?;
         if tools.len() > MAX_ITEM_BYTES {
-            tracing::warn!(bytes = tools.len(), "a tool list is too large for the catalog table");
+            tracing::warn!(
+                bytes = tools.len(),
+                "External MCP: a tool list is too large for the catalog table"
+            );
             return Ok(());
         }
         let fetched_at = AttributeValue::N(snapshot.fetched_at.as_millisecond().to_string());
@@ -139,7 +142,7 @@ fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(ServerKey, Snaps
     match unpack(item.get("tools")?.as_b().ok()?.as_ref()) {
         Ok(list) => Some((key.into(), Snapshot { list, fetched_at })),
         Err(error) => {
-            tracing::warn!(%error, "an item of the catalog table is unreadable and done without");
+            tracing::warn!(%error, "External MCP: an item of the catalog table is unreadable and done without");
             None
         }
     }

@@ -221,7 +221,7 @@ fn take_malformed_tools(message: &mut Value) -> Vec<String> {
 }
 
 fn defect(tool: &Value) -> Option<&'static str> {
-    if !tool["name"].as_str().is_some_and(|name| !name.is_empty()) {
+    if tool["name"].as_str().is_none_or(str::is_empty) {
         Some("has no name")
     } else if !tool["inputSchema"].is_object() {
         Some("has no inputSchema")

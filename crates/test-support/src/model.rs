@@ -222,8 +222,8 @@ fn from_chat(request: &Value) -> Conversation {
         schema: tool["function"]["parameters"].clone(),
     });
     Conversation {
-        system: of_role("system").next().map(|message| content(message)).unwrap_or_default(),
-        query: of_role("user").next().map(|message| content(message)).unwrap_or_default(),
+        system: of_role("system").next().map(content).unwrap_or_default(),
+        query: of_role("user").next().map(content).unwrap_or_default(),
         turns: of_role("assistant").count(),
         tools: tools.collect(),
         results: of_role("tool").map(|message| (content(message), "unknown")).collect(),

@@ -129,7 +129,7 @@ async fn the_agent(context: &Context, job: &Job) -> Result<Agent, RunError> {
         return Err(RunError::NoQuery);
     }
     let find = |agents: &[Agent]| agents.iter().find(|agent| agent.id == *id).cloned();
-    if let Some(agent) = find(&*context.entries.agents(runtime::now()).await?) {
+    if let Some(agent) = find(&context.entries.agents(runtime::now()).await?) {
         return Ok(agent);
     }
     let agents = context.entries.reread_agents(runtime::now()).await?;

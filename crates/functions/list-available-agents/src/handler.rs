@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use catalog::{AgentStatus, Catalog, ListedAgent};
 use lambda_runtime::Diagnostic;
-use mcp::{Freshness, SnapshotStore, ToolCache};
+use mcp::{CacheLimits, Freshness, SnapshotStore, ToolCache};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::config::Config;
 
@@ -17,7 +18,6 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// All that a cold start makes.
 pub(crate) struct Context {
     catalog: Catalog,
-    discovery_timeout: Duration,
 }
 
 impl Context {
@@ -28,9 +28,9 @@ impl Context {
             .catalog_table
             .as_ref()
             .map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(&aws), table.clone()));
-        let tools = ToolCache::new(connector, snapshots, config.tool_cache_ttl);
-        let catalog = Catalog::new(runtime::entries(&aws, &config.secret), tools);
-        Ok(Self { catalog, discovery_timeout: config.discovery_timeout })
+        let limits = CacheLimits { ttl: config.tool_cache_ttl, discovery: config.discovery_timeout };
+        let tools = ToolCache::new(connector, snapshots, limits);
+        Ok(Self { catalog: Catalog::new(runtime::entries(&aws, &config.secret), tools) })
     }
 }
 
@@ -44,8 +44,8 @@ pub(crate) async fn handle(
     time_left: Duration,
 ) -> Result<Vec<ListedAgent>, Diagnostic> {
     authorize(&event)?;
-    let deadline = context.discovery_timeout.min(time_left.saturating_sub(MARGIN));
-    let agents = context.catalog.agents(freshness(&event), runtime::now(), deadline).await;
+    let until = Instant::now() + time_left.saturating_sub(MARGIN);
+    let agents = context.catalog.agents(freshness(&event), runtime::now(), until).await;
     let agents = agents.map_err(|error| {
         tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");
         Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
@@ -81,11 +81,9 @@ fn authorize(event: &Value) -> Result<(), Diagnostic> {
 fn groups(identity: &Value) -> Vec<String> {
     match &identity["claims"]["cognito:groups"] {
         Value::Array(groups) => groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect(),
-        Value::String(text) => text
-            .split(|c: char| matches!(c, ',' | ' ' | '[' | ']'))
-            .filter(|group| !group.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        Value::String(text) => {
+            text.split([',', ' ', '[', ']']).filter(|group| !group.is_empty()).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -1,0 +1,72 @@
+# Needs Rust, Python 3 and make; everything else is set up below target/.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+export CARGO_TARGET_DIR := $(CURDIR)/target
+VENV := target/tools/venv
+TOOLS := $(VENV)/.installed
+FUNCTIONS := list-available-agents agent-processor
+
+.PHONY: help
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show the job
+	@$(VENV)/bin/python -m local.demo
+
+.PHONY: local
+local: $(TOOLS) debug ## Deploy to a local AWS and stay up until Ctrl-C
+	@$(VENV)/bin/python -m local.up
+
+.PHONY: test
+test: $(TOOLS) lint unit-test end-to-end-test ## Everything that must pass: lint, unit tests, the deployed stack
+	@echo "== all passed"
+
+.PHONY: unit-test
+unit-test: ## The crates' own tests
+	@echo "== unit tests"
+	@INSTA_UPDATE=no cargo test --workspace --quiet
+
+.PHONY: end-to-end-test
+end-to-end-test: $(TOOLS) debug ## Drive the deployed functions on a local AWS
+	@echo "== the deployed stack"
+	@$(VENV)/bin/python -m pytest
+
+.PHONY: lint
+lint: $(TOOLS) ## fmt, clippy, sam validate
+	@echo "== fmt, clippy, sam validate"
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint 2>&1 | grep -v '^$$'
+
+.PHONY: deny
+deny: ## Check bans, licences and sources of dependencies, where cargo-deny is installed
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check bans licenses sources; \
+	else echo "cargo-deny is not installed: cargo install cargo-deny --locked"; exit 1; fi
+
+.PHONY: build
+build: ## Release bootstraps for this machine: target/lambda/<function>/bootstrap
+	@echo "== building for release (some minutes)"
+	@cargo build --release $(FUNCTIONS:%=-p %)
+	@for function in $(FUNCTIONS); do \
+		install -D -m 755 target/release/$$function target/lambda/$$function/bootstrap; \
+		ls -lh target/lambda/$$function/bootstrap; \
+	done
+
+.PHONY: bench
+bench: $(TOOLS) debug build ## Measure side by side with a Python peer; writes bench/RESULTS.md
+	@$(VENV)/bin/python bench/run.py
+
+.PHONY: debug
+debug: ## Build everything with the light profile
+	@echo "== building"
+	@cargo build --workspace
+
+$(TOOLS): local/requirements.txt
+	@echo "== setting up the local AWS and the SAM CLI (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
