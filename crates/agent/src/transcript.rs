@@ -64,43 +64,43 @@ mod tests {
         insta::assert_json_snapshot!(transcript.messages(), @r#"
         [
           {
+            "role": "user",
             "content": [
               {
                 "text": "What is 2 + 3?"
               }
             ],
             "message_type": "message",
-            "role": "user",
-            "sequence_number": 1,
-            "timestamp": "1970-01-01T00:00:00.000000Z"
+            "timestamp": "1970-01-01T00:00:00.000000Z",
+            "sequence_number": 1
           },
           {
+            "role": "assistant",
             "content": [
               {
                 "text": "I add."
               },
               {
                 "toolUse": {
+                  "toolUseId": "t1",
+                  "name": "add",
                   "input": {
                     "a": 2,
                     "b": 3
-                  },
-                  "name": "add",
-                  "toolUseId": "t1"
+                  }
                 }
               }
             ],
             "message_type": "message",
-            "role": "assistant",
-            "sequence_number": 2,
-            "timestamp": "1970-01-01T00:00:00.000000Z"
+            "timestamp": "1970-01-01T00:00:00.000000Z",
+            "sequence_number": 2
           },
           {
+            "role": "tool",
             "content": "Tool completed with status 'success'.",
             "message_type": "tool_result",
-            "role": "tool",
-            "sequence_number": 3,
             "timestamp": "1970-01-01T00:00:00.000000Z",
+            "sequence_number": 3,
             "tool_name": "add"
           }
         ]
