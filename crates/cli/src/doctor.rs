@@ -52,7 +52,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let entries = parse_entries(&parse_secret(&text).context("no entries to check")?);
     let policy = options.allow_private.unwrap_or(configured.policy);
     let timeout = Duration::from_secs(options.timeout);
-    let doctor = Doctor { connector: runtime::connector(&aws, &McpConfig { policy }, timeout)?, timeout };
+    let doctor = Doctor { connector: runtime::connector(&aws, &McpConfig { policy }, timeout), timeout };
     let mut reports = Vec::new();
     for entry in &entries {
         let report = doctor.examine(entry).await;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::OnceCell;
 use url::{Host, Url};
 
 use crate::{
@@ -32,36 +33,27 @@ pub struct Deadlines {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     policy: Arc<EgressPolicy>,
-    https: reqwest::Client,
+    deadlines: Deadlines,
+    /// Made when first needed: reading the root certificates is half of a cold start.
+    https: Arc<OnceCell<reqwest::Client>>,
     /// Apart from `https`, since its resolver may only give out what the policy opens.
-    http: reqwest::Client,
+    http: Arc<OnceCell<reqwest::Client>>,
 }
 
 impl HttpClient {
     /// A client under `policy`.
-    ///
-    /// # Errors
-    /// [`EgressError::Setup`] if TLS cannot be set up (no root certificates on the machine).
-    pub fn new(policy: EgressPolicy, deadlines: Deadlines) -> Result<Self, EgressError> {
-        let policy = Arc::new(policy);
-        Ok(Self {
-            https: build(
-                Resolver { policy: policy.clone(), permits: EgressPolicy::permits_https },
-                deadlines,
-            )?,
-            http: build(Resolver { policy: policy.clone(), permits: EgressPolicy::permits_http }, deadlines)?,
-            policy,
-        })
+    pub fn new(policy: EgressPolicy, deadlines: Deadlines) -> Self {
+        Self { policy: Arc::new(policy), deadlines, https: Arc::default(), http: Arc::default() }
     }
 
     /// Sends a request and gives its answer, whatever its status, the body unread and bounded.
     ///
     /// # Errors
-    /// Every variant of [`EgressError`] but `Setup`.
+    /// [`EgressError`].
     pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Body>, EgressError> {
         let url = Url::parse(&request.uri().to_string()).map_err(|_| EgressError::Url)?;
         let host = self.check(&url)?;
-        let client = if url.scheme() == "http" { &self.http } else { &self.https };
+        let client = self.client(&url).await?;
         let failed = |error| EgressError::from_reqwest(&host, error);
         let request = reqwest::Request::try_from(request).map_err(failed)?;
         let response = client.execute(request).await.map_err(failed)?;
@@ -106,6 +98,15 @@ impl HttpClient {
         }
     }
 
+    async fn client(&self, url: &Url) -> Result<&reqwest::Client, EgressError> {
+        let resolver = Resolver { policy: self.policy.clone(), permits: self.rule(url) };
+        let (made, roots) = match url.scheme() {
+            "http" => (&self.http, Roots::None),
+            _ => (&self.https, Roots::System),
+        };
+        made.get_or_try_init(|| async { build(resolver, self.deadlines, roots) }).await
+    }
+
     fn rule(&self, url: &Url) -> Rule {
         if url.scheme() == "http" { EgressPolicy::permits_http } else { EgressPolicy::permits_https }
     }
@@ -113,9 +114,19 @@ impl HttpClient {
 
 type Rule = fn(&EgressPolicy, IpAddr) -> Result<(), Refusal>;
 
+/// Which certificates a client trusts.
+enum Roots {
+    System,
+    None,
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place where HTTP clients are made")]
-fn build(resolver: Resolver, deadlines: Deadlines) -> Result<reqwest::Client, EgressError> {
-    reqwest::Client::builder()
+fn build(resolver: Resolver, deadlines: Deadlines, roots: Roots) -> Result<reqwest::Client, EgressError> {
+    let builder = match roots {
+        Roots::System => reqwest::Client::builder(),
+        Roots::None => reqwest::Client::builder().tls_certs_only([]),
+    };
+    builder
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
@@ -183,7 +194,7 @@ mod tests {
     const DEADLINES: Deadlines = Deadlines { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
 
     fn client(policy: &str) -> HttpClient {
-        HttpClient::new(policy.parse().unwrap(), DEADLINES).unwrap()
+        HttpClient::new(policy.parse().unwrap(), DEADLINES)
     }
 
     fn get(url: &str) -> http::Request<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use auth::SignIn;
 use aws_config::SdkConfig;
 use catalog::{Entries, SecretsManager};
-use egress::{Deadlines, EgressError, EgressPolicy, HttpClient};
+use egress::{Deadlines, EgressPolicy, HttpClient};
 use mcp::Connector;
 
 use crate::config::Vars;
@@ -52,12 +52,9 @@ pub fn entries(aws: &SdkConfig, secret: &SecretConfig) -> Entries {
 }
 
 /// What connections to MCP servers are made with; `read` is the longest silence within one answer.
-///
-/// # Errors
-/// [`EgressError::Setup`].
-pub fn connector(aws: &SdkConfig, mcp: &McpConfig, read: Duration) -> Result<Connector, EgressError> {
-    let http = HttpClient::new(mcp.policy.clone(), Deadlines { connect: CONNECT, read })?;
-    Ok(Connector::new(http, SignIn::new(aws.clone())))
+pub fn connector(aws: &SdkConfig, mcp: &McpConfig, read: Duration) -> Connector {
+    let http = HttpClient::new(mcp.policy.clone(), Deadlines { connect: CONNECT, read });
+    Connector::new(http, SignIn::new(aws.clone()))
 }
 
 #[cfg(test)]

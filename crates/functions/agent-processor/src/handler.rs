@@ -27,16 +27,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn new(config: &Config) -> Self {
         let aws = runtime::aws_config().await;
         let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::patient(&aws, MODEL_TURN));
-        Ok(Self {
+        Self {
             entries: runtime::entries(&aws, &config.secret),
-            connector: runtime::connector(&aws, &config.mcp, config.tool_timeout)?,
+            connector: runtime::connector(&aws, &config.mcp, config.tool_timeout),
             jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
             model: Model::new(bedrock, config.model_id.clone()),
             tool_timeout: config.tool_timeout,
-        })
+        }
     }
 }
 

@@ -21,16 +21,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn new(config: &Config) -> Self {
         let aws = runtime::aws_config().await;
-        let connector = runtime::connector(&aws, &config.mcp, config.discovery_timeout)?;
+        let connector = runtime::connector(&aws, &config.mcp, config.discovery_timeout);
         let snapshots = config
             .catalog_table
             .as_ref()
             .map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(&aws), table.clone()));
         let limits = CacheLimits { ttl: config.tool_cache_ttl, discovery: config.discovery_timeout };
         let tools = ToolCache::new(connector, snapshots, limits);
-        Ok(Self { catalog: Catalog::new(runtime::entries(&aws, &config.secret), tools) })
+        Self { catalog: Catalog::new(runtime::entries(&aws, &config.secret), tools) }
     }
 }
 

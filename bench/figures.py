@@ -1,0 +1,68 @@
+"""Figures as they are printed: medians, percentiles, the table's rows."""
+
+import statistics
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Measurements of one thing, all in one unit."""
+
+    values: list[float]
+    unit: str
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def p95(self) -> float:
+        return statistics.quantiles(self.values, n=20, method="inclusive")[-1]
+
+    def __str__(self) -> str:
+        """The median; of times, p95 as well where there are enough for it to mean something."""
+        if self.unit != "ms" or len(self.values) < 20:
+            return f"{_rounded(self.median)} {self.unit}"
+        return f"{_rounded(self.median)} {self.unit} (p95 {_rounded(self.p95)})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `reached` is None where there is no target."""
+
+    what: str
+    ours: str
+    peer: str = "–"
+    ratio: str = "–"
+    runs: str = "1 / 1"
+    target: str = "–"
+    reached: bool | None = None
+
+    def __str__(self) -> str:
+        verdict = {None: "–", True: "yes", False: "**missed**"}[self.reached]
+        cells = (self.what, self.ours, self.peer, self.ratio, self.runs, self.target, verdict)
+        return f"| {' | '.join(cells)} |"
+
+
+HEAD = (
+    "| what | ours | peer | peer ÷ ours | runs, ours / peer | target | reached |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+def compared(what: str, ours: Figure, peer: Figure, target: str = "–", reached: bool | None = None) -> Row:
+    """A row of two figures."""
+    return Row(
+        what,
+        str(ours),
+        str(peer),
+        f"{_rounded(peer.median / ours.median)}×",
+        f"{len(ours.values)} / {len(peer.values)}",
+        target,
+        reached,
+    )
+
+
+def _rounded(number: float) -> str:
+    """Three digits that count."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,0 +1,92 @@
+"""The two functions under measurement: how each is started, and what one started process tells."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.aws import REGION
+from local.processes import Process
+from runtime_api import Answer, RuntimeApi
+
+PEER = Path(__file__).resolve().parent / "peer"
+# A hundred servers take the peer a quarter of a minute; anything near this is a hang.
+COLD_WITHIN_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function as its package starts it."""
+
+    name: str
+    command: tuple
+    environment: dict[str, str]
+    cwd: Path
+
+
+def ours(bootstrap: Path) -> Function:
+    """Our function. Without `CATALOG_TABLE`, so that a cold list knows nothing and asks every server."""
+    return Function("ours", (bootstrap,), {"ALLOW_PRIVATE_MCP_SERVERS": "true"}, bootstrap.parent)
+
+
+def peer(python: Path) -> Function:
+    """The peer under `awslambdaric`, the loop of Lambda's Python runtime."""
+    command = (python, "-m", "awslambdaric", "list_available_agents.handler")
+    # The packages' byte code is there since they were installed; none is written beside the sources.
+    environment = {"LAMBDA_TASK_ROOT": str(PEER), "PYTHONDONTWRITEBYTECODE": "1"}
+    return Function("peer", command, environment, PEER)
+
+
+class Environment:
+    """One execution environment: a process that has answered its first call.
+
+    `cold_seconds` is from just before the process is spawned until that answer had arrived.
+    """
+
+    def __init__(self, function: Function, aws_endpoint: str, secret: str, log: Path):
+        self.api = RuntimeApi()
+        self.api.put({})
+        environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": aws_endpoint,
+            "AWS_LAMBDA_RUNTIME_API": self.api.address,
+            "AWS_LAMBDA_FUNCTION_NAME": "ListAvailableAgents",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/bench",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "bench",
+            "EXTERNAL_MCP_AGENTS_SECRET": secret,
+        }
+        spawned_at = time.perf_counter()
+        self.process = Process(function.command, log, env=environment | function.environment, cwd=function.cwd)
+        try:
+            self.first: Answer = self.api.answer(COLD_WITHIN_SECONDS)
+        except Exception as error:
+            self.stop()
+            output = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{function.name} gave no list: {error}\n{output}") from error
+        self.cold_seconds = self.first.arrived_at - spawned_at
+
+    def __enter__(self) -> "Environment":
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def call(self) -> Answer:
+        """One more call, which finds the environment warm."""
+        return self.api.call({})
+
+    @property
+    def peak_megabytes(self) -> float:
+        """The most memory that was ever resident (`VmHWM`), in MB of 10^6 bytes."""
+        status = Path(f"/proc/{self.process.child.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+
+    def stop(self):
+        self.process.stop()
+        self.api.stop()

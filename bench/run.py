@@ -1,0 +1,94 @@
+"""Measures our ListAvailableAgents beside the same function in Python.
+
+Both run as processes of this machine under a Runtime API of the bench's own, against one local AWS and
+the same stand-in MCP servers, all on loopback. Prints a table in Markdown, and writes it to
+bench/RESULTS.md. Needs the release bootstraps below target/lambda, target/debug/test-support and the
+Python packages of local/requirements.txt; installs the peer's packages below target/bench, once.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from local.processes import TARGET
+from measurements import LIST, QUICK, Bench, Runs
+from packages import peer_versions
+
+RESULTS = ROOT / "bench" / "RESULTS.md"
+
+REPORT = """\
+# Measured by `make bench`
+
+{machine}.
+
+{table}
+
+Medians; p95 of times where there are 20 runs or more. Both functions run as processes of one machine,
+beside a local AWS and the stand-in MCP servers, which share its cores: absolute times are that machine's
+on that day, noise included; ratios and counts are what to go by. MB are 10^6 bytes.
+
+- The peer is bench/peer, on {peer}.
+  At import it asks each server, one after another; it never asks again. Its MCP client tries
+  `server/discover` before it initializes: one request more a server. On mcp 1.30, the line before, it
+  starts about a quarter sooner and leaves that request out.
+- Runs of ours and of the peer take turns. *spawn* is the moment just before the process is started; the
+  answer has come when all of it has arrived at the Runtime API. Our function has no `CATALOG_TABLE` here,
+  so each first list asks every server.
+- All entries sign in as one Cognito user: ours signs in once, the peer once an entry.
+- *round trip with HTTP* is from handing out the event until its answer has arrived: it holds the Runtime
+  API's two HTTP exchanges and the bench's own part in them. The warm lists are well within the minute
+  after which the secret is read again.
+- *peak memory* is `VmHWM` after the first list.
+- The peer's zip is its packages without byte code, pip and setuptools.
+"""
+
+
+def machine() -> str:
+    """What it runs on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{datetime.date.today()}: {cores} cores, {model} ({platform.machine()}), Linux {platform.release()}, "
+        f"CPython {platform.python_version()}, load average {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+def check_built():
+    """Says what to build instead of failing on the way."""
+    missing = [str(path) for path in (LIST, TARGET / "debug" / "test-support") if not path.is_file()]
+    if missing:
+        sys.exit(f"not built: {', '.join(missing)}: run `make build` and `cargo build --package test-support`")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer runs, rougher figures")
+    runs = QUICK if parser.parse_args().quick else Runs()
+    check_built()
+    # Ended from outside, it still stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    facts, started = machine(), time.monotonic()
+    bench = Bench(runs)
+    try:
+        table = bench.table()
+    finally:
+        bench.stop()
+    print(f"measured in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    report = REPORT.format(machine=facts, table=table, peer=peer_versions())
+    RESULTS.write_text(report)
+    print(report)
+
+
+if __name__ == "__main__":
+    main()
