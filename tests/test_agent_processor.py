@@ -186,7 +186,7 @@ def test_someone_elses_job_is_a_403_and_untouched(asked):
     ("query", "agent_ids", "error"),
     [
         ("hi", [], "at least one agent id is required"),
-        ("hi", ["helper", "other"], "one agent a job"),
+        ("hi", ["helper", "nobody"], "there is no agent nobody: there are helper"),
         ("hi", ["nobody"], "there is no agent nobody: there are helper"),
         ("  ", ["helper"], "the query is empty"),
         (script({"fault": {"status": 403, "type": "AccessDeniedException"}}), ["helper"], "AccessDeniedException"),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use catalog::SecretError;
+use jobs::JobError;
 use mcp::McpError;
 
-use crate::model::ModelError;
+use crate::{meter::BudgetExceeded, model::ModelError};
 
 /// Why a run ended without an answer: what the job's `error` says. One line, without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -13,12 +14,6 @@ pub enum RunError {
     /// The job names no agent.
     #[error("no agentIds provided: at least one agent id is required")]
     NoAgent,
-    /// The job names several agents.
-    #[error("this version answers with one agent a job, and the job names {count}: submit one job per agent")]
-    SeveralAgents {
-        /// How many.
-        count: usize,
-    },
     /// The job asks nothing.
     #[error("the query is empty")]
     NoQuery,
@@ -45,25 +40,53 @@ pub enum RunError {
     /// The model gave no answer.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The model went on for too many turns.
-    #[error("the model was still calling tools after {turns} turns")]
-    TooManyTurns {
-        /// How many it had.
-        turns: usize,
-    },
-    /// The invocation's time ran out.
-    #[error("ran out of time after {} s in {step}", after.as_secs())]
+    /// The job used up a budget.
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
+    /// The time that a run may take ran out.
+    #[error("ran out of time after {} s in {step}{}", after.as_secs_f64().round(), limited_by(limit))]
     OutOfTime {
         /// How long the run had.
         after: Duration,
         /// What it was waiting for.
         step: String,
+        /// What set the limit.
+        limit: TimeLimit,
     },
+    /// The job is somebody else's by now.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+/// What sets how long a run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// What is left of the invocation.
+    Invocation,
+    /// `MAX_RUN_SECONDS`.
+    Budget,
+    /// `SUBAGENT_TIMEOUT_SECONDS`.
+    SubAgent,
+}
+
+impl RunError {
+    /// Whether it ends the whole job, and not only the agent that it happened to.
+    pub(crate) fn ends_the_job(&self) -> bool {
+        matches!(self, Self::Budget(_) | Self::Job(_))
+    }
 }
 
 fn existing(known: &[String]) -> String {
     match known {
         [] => "there are none at all; add one to the secret".to_owned(),
         known => format!("there are {}", known.join(", ")),
+    }
+}
+
+fn limited_by(limit: &TimeLimit) -> &'static str {
+    match limit {
+        TimeLimit::Invocation => "",
+        TimeLimit::Budget => ": the budget MAX_RUN_SECONDS is used up",
+        TimeLimit::SubAgent => ": an agent may take SUBAGENT_TIMEOUT_SECONDS",
     }
 }

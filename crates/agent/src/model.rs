@@ -2,38 +2,76 @@
 //!
 //! The one adapter to models; the SDK's types do not leave this file. Keeps the conversation as Bedrock
 //! gave it, so that blocks this crate does not read (reasoning with its signature) go back unchanged.
-//! Runs no tools and loops over nothing ([`crate::run`] does); retries are the client's own.
+//! Runs no tools, loops over nothing and retries nothing ([`crate::turns`] does): the client is to be
+//! handed in without retries of its own, which nobody would see.
 //!
 //! Source: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>
 
 use aws_sdk_bedrockruntime::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::converse::ConverseError,
     types::{
-        ContentBlock, ConversationRole, Message, StopReason, SystemContentBlock, Tool, ToolConfiguration,
-        ToolInputSchema, ToolResultBlock, ToolResultContentBlock, ToolResultStatus, ToolSpecification,
+        ContentBlock, ConversationRole, GuardrailConfiguration, Message, StopReason, SystemContentBlock,
+        TokenUsage, Tool, ToolConfiguration, ToolInputSchema, ToolResultBlock, ToolResultContentBlock,
+        ToolResultStatus, ToolSpecification,
     },
 };
 use aws_smithy_types::{Document, Number};
 use serde_json::{Map, Value, json};
+
+use crate::meter::Tokens;
 
 /// A model behind Bedrock. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Model {
     client: Client,
     model_id: String,
+    guardrail: Option<Guardrail>,
+}
+
+/// A Bedrock guardrail, written `{id}:{version}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guardrail {
+    id: String,
+    version: String,
+}
+
+/// The text is no guardrail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a guardrail of the form `{{id}}:{{version}}`, such as `gr-abc123:1` or `gr-abc123:DRAFT`")]
+pub struct GuardrailError;
+
+impl std::str::FromStr for Guardrail {
+    type Err = GuardrailError;
+
+    /// An id may be an ARN, which has colons of its own: the version is what stands after the last.
+    fn from_str(text: &str) -> Result<Self, GuardrailError> {
+        match text.rsplit_once(':') {
+            Some((id, version)) if !id.is_empty() && !version.is_empty() => {
+                Ok(Self { id: id.to_owned(), version: version.to_owned() })
+            }
+            _ => Err(GuardrailError),
+        }
+    }
 }
 
 /// Why a model gave no answer, by what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// Too many requests or tokens, after the client's own retries.
+    /// Too many requests or tokens.
     #[error("Bedrock throttles this model ({code}): try again later, or ask for a higher quota")]
     Throttled {
         /// Bedrock's code.
         code: String,
+        /// Bedrock's own words.
+        message: String,
     },
+    /// What was said no longer fits into the model's context.
+    #[error(
+        "the conversation no longer fits into the model's context, even without its tool results: ask for less, or use a model with a larger one"
+    )]
+    ContextOverflow,
     /// Bedrock refused the call.
     #[error("Bedrock refused the call with {code} ({message}): {}", remedy(code))]
     Refused {
@@ -83,6 +121,8 @@ pub(crate) struct Turn {
     pub(crate) tool_uses: Vec<ToolUse>,
     /// Why it stopped, in Bedrock's word.
     pub(crate) stop_reason: String,
+    /// What it cost.
+    pub(crate) tokens: Tokens,
 }
 
 /// A tool that a model asks for.
@@ -103,8 +143,16 @@ pub(crate) struct ToolResult {
 
 impl Model {
     /// The model or inference profile with this id.
-    pub fn new(client: Client, model_id: String) -> Self {
-        Self { client, model_id }
+    pub fn new(client: Client, model_id: String, guardrail: Option<Guardrail>) -> Self {
+        Self { client, model_id, guardrail }
+    }
+
+    fn guardrail_config(&self) -> Option<GuardrailConfiguration> {
+        let guardrail = self.guardrail.as_ref()?;
+        let config = GuardrailConfiguration::builder()
+            .guardrail_identifier(&guardrail.id)
+            .guardrail_version(&guardrail.version);
+        Some(config.build())
     }
 
     /// Lets the model speak once; what it says joins the conversation.
@@ -117,15 +165,17 @@ impl Model {
             .system(SystemContentBlock::Text(conversation.system.clone()))
             .set_messages(Some(conversation.messages.clone()))
             .set_tool_config(conversation.tools.clone())
+            .set_guardrail_config(self.guardrail_config())
             .send()
             .await
             .map_err(explain)?;
         let stop_reason = answer.stop_reason;
+        let tokens = answer.usage.as_ref().map(tokens).unwrap_or_default();
         let message = answer.output.and_then(|output| output.as_message().ok().cloned());
         let message = message
             .filter(|message| !message.content.is_empty())
             .ok_or_else(|| ModelError::Silent { reason: stop_reason.as_str().to_owned() })?;
-        let turn = read(&message, &stop_reason);
+        let turn = read(&message, &stop_reason, tokens);
         conversation.messages.push(message);
         Ok(turn)
     }
@@ -157,9 +207,44 @@ impl Conversation {
         self.push_user(blocks.collect());
     }
 
+    /// Elides the older half of the tool results that are not elided yet, at least one; tells whether there
+    /// was any. The newest is the last to go: it is what the model is waiting for.
+    pub(crate) fn elide_oldest_results(&mut self) -> bool {
+        let mut results: Vec<&mut ToolResultBlock> = self
+            .messages
+            .iter_mut()
+            .flat_map(|message| &mut message.content)
+            .filter_map(|block| match block {
+                ContentBlock::ToolResult(result) if !is_elided(result) => Some(result),
+                _ => None,
+            })
+            .collect();
+        let count = results.len().div_ceil(2);
+        for result in results.iter_mut().take(count) {
+            let bytes: usize = result.content.iter().filter_map(|c| Some(c.as_text().ok()?.len())).sum();
+            let marker = format!("{ELIDED}: {bytes} bytes, to make room]");
+            result.content = vec![ToolResultContentBlock::Text(marker)];
+        }
+        count > 0
+    }
+
     fn push_user(&mut self, content: Vec<ContentBlock>) {
         let message = Message::builder().role(ConversationRole::User).set_content(Some(content)).build();
         self.messages.extend(message);
+    }
+}
+
+/// How the text of an elided tool result begins.
+const ELIDED: &str = "[result elided";
+
+fn is_elided(result: &ToolResultBlock) -> bool {
+    matches!(result.content.as_slice(), [ToolResultContentBlock::Text(text)] if text.starts_with(ELIDED))
+}
+
+impl ModelError {
+    /// Whether asking again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Unreachable { .. })
     }
 }
 
@@ -174,7 +259,16 @@ impl Turn {
     }
 }
 
-fn read(message: &Message, stop_reason: &StopReason) -> Turn {
+fn tokens(usage: &TokenUsage) -> Tokens {
+    let count = |tokens: i32| u64::try_from(tokens).unwrap_or_default();
+    Tokens {
+        input: count(usage.input_tokens),
+        output: count(usage.output_tokens),
+        cached: count(usage.cache_read_input_tokens.unwrap_or_default()),
+    }
+}
+
+fn read(message: &Message, stop_reason: &StopReason, tokens: Tokens) -> Turn {
     let texts = message.content.iter().filter_map(|block| block.as_text().ok());
     let tool_uses = message.content.iter().filter_map(|block| block.as_tool_use().ok());
     Turn {
@@ -187,35 +281,53 @@ fn read(message: &Message, stop_reason: &StopReason) -> Turn {
             })
             .collect(),
         stop_reason: stop_reason.as_str().to_owned(),
+        tokens,
     }
 }
 
-/// A tool for Bedrock, which wants an object schema and a description that is not blank, or none.
+/// A tool for Bedrock, which wants a description that is not blank, or none.
 fn tool(spec: &ToolSpec) -> Option<Tool> {
-    let mut schema = spec.input_schema.clone();
-    if let Value::Object(fields) = &mut schema {
-        fields.insert("type".to_owned(), "object".into());
-    }
     let built = ToolSpecification::builder()
         .name(&spec.name)
         .set_description(spec.description.clone().filter(|text| !text.trim().is_empty()))
-        .input_schema(ToolInputSchema::Json(to_document(&schema)))
+        .input_schema(ToolInputSchema::Json(to_document(&spec.input_schema)))
         .build();
     built.ok().map(Tool::ToolSpec)
 }
 
 fn explain(error: SdkError<ConverseError>) -> ModelError {
     let code = error.code().map(str::to_owned);
-    let message = error.message().unwrap_or("no message").chars().take(300).collect();
-    match (code, error.as_service_error()) {
-        (Some(code), Some(ConverseError::ThrottlingException(_))) => ModelError::Throttled { code },
-        (
-            Some(code),
-            Some(ConverseError::ServiceUnavailableException(_) | ConverseError::InternalServerException(_)),
-        ) => ModelError::Unreachable { reason: code },
-        (Some(code), _) => ModelError::Refused { code, message },
-        (None, _) => ModelError::Unreachable { reason: DisplayErrorContext(error).to_string() },
+    let message: String = error.message().unwrap_or("no message").chars().take(300).collect();
+    let Some(code) = code else {
+        return ModelError::Unreachable { reason: aws_fault::reason(&error) };
+    };
+    match code.as_str() {
+        "ThrottlingException" | "ServiceQuotaExceededException" | "TooManyRequestsException" => {
+            ModelError::Throttled { code, message }
+        }
+        "ServiceUnavailableException"
+        | "InternalServerException"
+        | "ModelNotReadyException"
+        | "ModelTimeoutException"
+        | "InternalFailure" => ModelError::Unreachable { reason: code },
+        "ValidationException" if is_overflow(&message) => ModelError::ContextOverflow,
+        _ => ModelError::Refused { code, message },
     }
+}
+
+/// Bedrock has no code for it; these are the words of the models behind it.
+fn is_overflow(message: &str) -> bool {
+    let message = message.to_lowercase();
+    [
+        "too long",
+        "too many input tokens",
+        "context length",
+        "context window",
+        "maximum context",
+        "exceeds the maximum number of input tokens",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 fn remedy(code: &str) -> &'static str {
@@ -227,9 +339,7 @@ fn remedy(code: &str) -> &'static str {
         "ValidationException" => {
             "check BEDROCK_MODEL_ID; many models are called through an inference profile, whose id begins with the region's group (us., eu., apac., global.)"
         }
-        "ModelNotReadyException" | "ModelTimeoutException" | "ModelErrorException" => {
-            "the model itself failed; try again, or use another one"
-        }
+        "ModelErrorException" => "the model itself failed; try again, or use another one",
         _ => "look the code up in Bedrock's Converse reference",
     }
 }
@@ -279,16 +389,37 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_has_an_object_schema_and_no_blank_description() {
-        let spec = ToolSpec {
-            name: "add".into(),
-            description: Some(" ".into()),
-            input_schema: json!({"properties": {"a": {"type": "number"}}}),
-        };
+    fn a_blank_description_is_none() {
+        let spec = ToolSpec { name: "add".into(), description: Some(" ".into()), input_schema: json!({}) };
         let Some(Tool::ToolSpec(tool)) = tool(&spec) else { panic!("no tool") };
         assert_eq!(tool.description(), None);
-        let Some(ToolInputSchema::Json(schema)) = tool.input_schema else { panic!("no schema") };
-        assert_eq!(to_value(&schema)["type"], "object");
+    }
+
+    #[test]
+    fn the_oldest_results_are_elided_first_and_the_newest_last() {
+        let mut conversation = Conversation::new("s".into(), &[], "q");
+        for n in 0..4 {
+            let result = ToolResult { id: n.to_string(), text: format!("result {n}"), is_error: false };
+            conversation.push_results(vec![result]);
+        }
+        let elided = |conversation: &Conversation| -> Vec<bool> {
+            let blocks = conversation.messages.iter().flat_map(|message| &message.content);
+            blocks.filter_map(|block| block.as_tool_result().ok()).map(is_elided).collect()
+        };
+        assert!(conversation.elide_oldest_results());
+        assert_eq!(elided(&conversation), [true, true, false, false]);
+        assert!(conversation.elide_oldest_results());
+        assert_eq!(elided(&conversation), [true, true, true, false]);
+        assert!(conversation.elide_oldest_results());
+        assert!(!conversation.elide_oldest_results(), "nothing is left");
+    }
+
+    #[test]
+    fn a_guardrail_is_an_id_and_a_version() {
+        let parse = |text: &str| text.parse::<Guardrail>().map(|g| (g.id, g.version));
+        assert_eq!(parse("gr-1:DRAFT"), Ok(("gr-1".into(), "DRAFT".into())));
+        assert_eq!(parse("arn:aws:bedrock:x:1:guardrail/gr-1:2").unwrap().1, "2");
+        assert!(parse("gr-1").is_err() && parse(":1").is_err());
     }
 
     #[test]

@@ -77,6 +77,26 @@ mod tests {
         assert_ne!(model_name("a.b"), model_name("a/b"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_names_fit_are_told_apart_and_lead_back(
+            originals in proptest::collection::hash_set(".{0,100}", 0..40),
+        ) {
+            let mut names = ToolNames::default();
+            let mut given = std::collections::HashSet::new();
+            for original in &originals {
+                let name = names.assign(original).expect("all differ");
+                assert!((1..=64).contains(&name.len()));
+                assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+                assert_eq!(name, model_name(original), "the same in every run");
+                assert!(given.insert(name));
+            }
+            for original in &originals {
+                assert_eq!(names.original(&model_name(original)), Some(original.as_str()));
+            }
+        }
+    }
+
     #[test]
     fn names_lead_back_and_made_up_ones_do_not() {
         let mut names = ToolNames::default();

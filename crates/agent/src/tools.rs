@@ -1,23 +1,26 @@
 //! The tools of one run: what the model is told of them, calling one, and what it hears back.
 //!
 //! Whatever goes wrong with a call comes back to the model as an error result, which it can answer
-//! with; nothing here ends a run. One audit line per call, without arguments and results.
+//! with. Arguments that do not fit a tool's schema never reach its server. One audit line per call,
+//! without arguments and results.
 
-use std::time::{Duration, Instant};
-
-use futures::future::join_all;
-use jiff::Timestamp;
-use jobs::Job;
-use mcp::{CallToolResult, ContentBlock, ResourceContents, Session, Tool};
-use serde_json::Value;
-
-use crate::{
-    model::{ToolResult, ToolSpec, ToolUse},
-    names::ToolNames,
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
 };
 
-/// The most of one result that a model is given, in bytes: some 25,000 tokens.
-const MAX_RESULT_BYTES: usize = 100_000;
+use mcp::{CallToolResult, ContentBlock, ResourceContents, Session, Tool};
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+
+use crate::{
+    error::RunError,
+    model::{ToolResult, ToolSpec, ToolUse},
+    names::ToolNames,
+    run::Run,
+    schema::Schema,
+};
+
 /// The most of a tool's description that a model is given, in characters.
 const MAX_DESCRIPTION: usize = 4_000;
 
@@ -25,32 +28,48 @@ const MAX_DESCRIPTION: usize = 4_000;
 pub(crate) struct Toolbox<'a> {
     session: &'a Session,
     server: &'a str,
-    job: &'a Job,
+    run: &'a Run<'a>,
     names: ToolNames,
     specs: Vec<ToolSpec>,
-    timeout: Duration,
+    known: HashMap<String, Known>,
+    /// Whether it is noted on the job that a tool which may change something was called.
+    effect_noted: OnceCell<()>,
+}
+
+/// What is known of a tool beside what the model is told.
+struct Known {
+    schema: Schema,
+    /// Whether calling it twice is as good as once: it only reads, or says that it is idempotent.
+    is_repeatable: bool,
 }
 
 impl<'a> Toolbox<'a> {
-    /// The tools of `session`'s server, called on behalf of `job`, each within `timeout`.
-    pub(crate) fn new(
-        session: &'a Session,
-        server: &'a str,
-        job: &'a Job,
-        tools: Vec<Tool>,
-        timeout: Duration,
-    ) -> Self {
-        let mut names = ToolNames::default();
-        let specs = tools.into_iter().filter_map(|tool| {
+    /// The tools of `session`'s server. One that Bedrock would refuse is left out with a warning.
+    pub(crate) fn new(session: &'a Session, server: &'a str, run: &'a Run<'a>, tools: Vec<Tool>) -> Self {
+        let (mut names, mut specs, mut known) = (ToolNames::default(), Vec::new(), HashMap::new());
+        for tool in tools {
+            let schema = match Schema::new(&tool.input_schema) {
+                Ok(schema) => schema,
+                Err(reason) => {
+                    tracing::warn!(mcp.url = server, tool.name = %tool.name, reason, "External MCP: tool left out");
+                    continue;
+                }
+            };
+            // A server that lists a tool twice means the first.
+            let Some(name) = names.assign(&tool.name) else { continue };
+            let hints = tool.annotations.as_ref();
+            let is_repeatable = hints.is_some_and(|hints| {
+                hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true)
+            });
             let description = tool.description.or(tool.title.map(Into::into));
-            Some(ToolSpec {
-                name: names.assign(&tool.name)?,
+            specs.push(ToolSpec {
+                name,
                 description: description.map(|text| text.chars().take(MAX_DESCRIPTION).collect()),
-                input_schema: Value::Object((*tool.input_schema).clone()),
-            })
-        });
-        let specs = specs.collect();
-        Self { session, server, job, names, specs, timeout }
+                input_schema: schema.shown.clone(),
+            });
+            known.insert(tool.name.to_string(), Known { schema, is_repeatable });
+        }
+        Self { session, server, run, names, specs, known, effect_noted: OnceCell::new() }
     }
 
     /// What the model is told.
@@ -58,51 +77,64 @@ impl<'a> Toolbox<'a> {
         &self.specs
     }
 
-    /// Calls what the model asked for, all at once, and gives the results in the order asked.
-    pub(crate) async fn call_all(&self, tool_uses: &[ToolUse], now: Timestamp) -> Vec<ToolResult> {
-        join_all(tool_uses.iter().map(|tool_use| self.call(tool_use, now))).await
-    }
-
-    async fn call(&self, tool_use: &ToolUse, now: Timestamp) -> ToolResult {
+    /// Calls what the model asked for.
+    ///
+    /// # Errors
+    /// Only what ends the run: a budget that is used up, a job that is lost.
+    pub(crate) async fn call(&self, tool_use: &ToolUse) -> Result<ToolResult, RunError> {
         let started = Instant::now();
-        let (outcome, text) = self.outcome(tool_use, now).await;
+        let (outcome, text) = self.outcome(tool_use).await?;
+        let job = self.run.claim.job();
         tracing::info!(
-            user.id = self.job.user_id,
-            job.id = self.job.job_id,
+            user.id = job.user_id,
+            job.id = job.job_id,
             mcp.url = self.server,
             tool.name = self.names.original(&tool_use.name).unwrap_or(&tool_use.name),
             tool.outcome = outcome,
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "External MCP: tool call"
         );
-        ToolResult { id: tool_use.id.clone(), text, is_error: outcome != "success" }
+        Ok(ToolResult { id: tool_use.id.clone(), text, is_error: outcome != "success" })
     }
 
     /// The outcome in the audit's word, and what the model hears.
-    async fn outcome(&self, tool_use: &ToolUse, now: Timestamp) -> (&'static str, String) {
-        let Some(tool) = self.names.original(&tool_use.name) else {
-            return ("unknown_tool", format!("There is no tool {}.", tool_use.name));
+    async fn outcome(&self, tool_use: &ToolUse) -> Result<(&'static str, String), RunError> {
+        let tool = self.names.original(&tool_use.name);
+        let Some((tool, known)) = tool.and_then(|tool| Some((tool, self.known.get(tool)?))) else {
+            return Ok(("unknown_tool", format!("There is no tool {}.", tool_use.name)));
         };
         let arguments = match &tool_use.input {
-            Value::Object(arguments) => arguments.clone(),
-            Value::Null => serde_json::Map::new(),
-            _ => return ("bad_arguments", "The arguments must be a JSON object.".to_owned()),
+            Value::Null => Value::Object(Map::new()),
+            input => input.clone(),
         };
-        let call = self.session.call_tool(tool, arguments, now);
-        match tokio::time::timeout(self.timeout, call).await {
-            Err(_) => {
-                let text = format!("The tool did not answer within {} s.", self.timeout.as_secs());
-                ("timeout", text)
-            }
-            Ok(Err(error)) => ("failed", format!("The tool could not be called: {error}.")),
-            Ok(Ok(result)) if result.is_error == Some(true) => ("error", text_of(&result)),
-            Ok(Ok(result)) => ("success", text_of(&result)),
+        if let Some(faults) = known.schema.faults(&arguments) {
+            return Ok(("bad_arguments", format!("The arguments do not fit the tool's schema: {faults}.")));
         }
+        let Value::Object(arguments) = arguments else {
+            return Ok(("bad_arguments", "The arguments must be a JSON object.".to_owned()));
+        };
+        self.run.meter.start_call(self.server)?;
+        if !known.is_repeatable {
+            self.effect_noted.get_or_try_init(|| self.run.claim.note_effect(tool)).await?;
+        }
+        let call = self.session.call_tool(tool, arguments, (self.run.clock)());
+        Ok(match tokio::time::timeout(self.run.limits.tool_call, call).await {
+            Err(_) => ("timeout", timed_out(self.run.limits.tool_call)),
+            Ok(Err(error)) => ("failed", format!("The tool could not be called: {error}.")),
+            Ok(Ok(result)) => {
+                let outcome = if result.is_error == Some(true) { "error" } else { "success" };
+                (outcome, text_of(&result, self.run.limits.tool_result_bytes))
+            }
+        })
     }
 }
 
-/// A result as text, cut where it is too long.
-fn text_of(result: &CallToolResult) -> String {
+fn timed_out(after: Duration) -> String {
+    format!("The tool did not answer within {} s.", after.as_secs())
+}
+
+/// A result as text of at most `limit` bytes.
+fn text_of(result: &CallToolResult, limit: usize) -> String {
     let mut parts: Vec<String> = result.content.iter().map(block_text).collect();
     // Servers that structure their result repeat it as text for old clients; once is enough.
     if let Some(structured) = &result.structured_content {
@@ -115,7 +147,7 @@ fn text_of(result: &CallToolResult) -> String {
             parts.push(structured);
         }
     }
-    cut(parts.join("\n"))
+    cut(parts.join("\n"), limit)
 }
 
 fn block_text(block: &ContentBlock) -> String {
@@ -139,9 +171,9 @@ fn block_text(block: &ContentBlock) -> String {
     }
 }
 
-fn cut(mut text: String) -> String {
-    if text.len() > MAX_RESULT_BYTES {
-        let end = text.floor_char_boundary(MAX_RESULT_BYTES);
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = text.floor_char_boundary(limit);
         let missing = text.len() - end;
         text.truncate(end);
         text.push_str(&format!("\n[cut here: {missing} more bytes are missing]"));
@@ -157,7 +189,7 @@ mod tests {
 
     fn check(result: Value, expected: &str) {
         let result: CallToolResult = serde_json::from_value(result).unwrap();
-        assert_eq!(text_of(&result), expected);
+        assert_eq!(text_of(&result, 1_000), expected);
     }
 
     #[test]
@@ -186,8 +218,7 @@ mod tests {
 
     #[test]
     fn a_long_result_is_cut_and_says_so() {
-        let text = cut("ü".repeat(MAX_RESULT_BYTES));
-        assert!(text.ends_with("[cut here: 100000 more bytes are missing]"), "{}", &text[text.len() - 60..]);
-        assert_eq!(cut("short".into()), "short");
+        assert_eq!(cut("ü".repeat(10), 11), "üüüüü\n[cut here: 10 more bytes are missing]");
+        assert_eq!(cut("short".into(), 5), "short");
     }
 }

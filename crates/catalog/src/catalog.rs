@@ -83,9 +83,24 @@ impl Catalog {
             Freshness::Forced => timeout_at(until, self.entries.reread_agents(now)).await,
         };
         let agents = agents.unwrap_or(Err(SecretError::TimedOut))?;
+        Ok(self.list(&agents, freshness, now, until).await)
+    }
+
+    /// Lists these agents alone: no other server is contacted. In the order given.
+    pub async fn listed(&self, agents: &[Agent], now: Timestamp, until: Instant) -> Vec<ListedAgent> {
+        self.list(agents, Freshness::Cached, now, until).await
+    }
+
+    async fn list(
+        &self,
+        agents: &[Agent],
+        freshness: Freshness,
+        now: Timestamp,
+        until: Instant,
+    ) -> Vec<ListedAgent> {
         let servers: Vec<_> = agents.iter().map(|agent| &agent.server).collect();
         let listings = self.tools.listings(&servers, freshness, now, until).await;
-        Ok(agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect())
+        agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect()
     }
 
     async fn granted(&self, asked: Freshness, now: Timestamp) -> Freshness {

@@ -6,10 +6,7 @@
 
 use std::path::PathBuf;
 
-use aws_sdk_secretsmanager::{
-    Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata},
-};
+use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
 use futures::future::BoxFuture;
 use jsonc_parser::{ParseOptions, errors::ParseErrorKind, parse_to_serde_value};
 use secrecy::{ExposeSecret, SecretString};
@@ -129,8 +126,7 @@ impl SecretsManager {
                 Some(
                     code @ ("AccessDeniedException" | "DecryptionFailure" | "UnrecognizedClientException"),
                 ) => SecretError::NotAllowed { id, code: code.to_owned() },
-                Some(code) => SecretError::Unreachable { id, reason: code.to_owned() },
-                None => SecretError::Unreachable { id, reason: DisplayErrorContext(error).to_string() },
+                _ => SecretError::Unreachable { id, reason: aws_fault::reason(&error) },
             }),
         }
     }

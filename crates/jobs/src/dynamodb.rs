@@ -1,25 +1,30 @@
-//! The table of jobs: reading one, claiming it, writing to a claimed one.
+//! The table of jobs: what is read from it and written to it.
 //!
-//! Item: `PK` `agent#{userId}`, `SK` `{jobId}`, `query`, `agentIds`, `status`, `createdAt`, then
-//! `agent_messages`, `result` | `error`, `completedAt`; ours beyond the original is `attempt`. A user's
-//! jobs are one partition, so that nobody reaches another's by an id. No write makes an item: what was
-//! deleted stays deleted.
-
-use std::collections::HashMap;
+//! A user's jobs are one partition, so that nobody reaches another's by an id. No write makes a job
+//! item: what was deleted stays deleted. [`crate::claim`] says when a write is allowed.
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    primitives::Blob,
+    types::{
+        AttributeValue, ConditionCheck, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem,
+    },
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
     error::JobError,
-    job::{Job, JobStatus, timestamp},
+    items::{Item, job_of, number, number_of, partition, string, text_of},
+    job::{Job, JobStatus},
+    records,
 };
+
+/// What must hold of an item for a claim's write: nobody has claimed it since, ended or deleted it.
+const HELD: &str = "attempt = :attempt AND #claimed = :claimed";
 
 /// The table of jobs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,24 +33,20 @@ pub struct JobTable {
     table: String,
 }
 
-/// What became of trying to claim a job.
-#[derive(Debug)]
-pub enum Claimed {
-    /// It is ours now.
-    Won(Claim),
-    /// It is running or has ended: there is nothing to do.
-    NotPending(Job),
-    /// This user has no such job.
-    Missing,
+/// One change to a claimed job.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Text(&'static str, String),
+    Number(&'static str, i64),
+    Remove(&'static str),
 }
 
-/// The right to write to one job. Every write carries its attempt number and fails once the job is
-/// claimed again, ended or deleted.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    jobs: JobTable,
-    job: Job,
-    attempt: u64,
+/// A claim that was won.
+#[derive(Debug)]
+pub(crate) struct WonItem {
+    pub(crate) job: Job,
+    pub(crate) attempt: u64,
+    pub(crate) effect: Option<String>,
 }
 
 impl JobTable {
@@ -54,19 +55,28 @@ impl JobTable {
         Self { client, table }
     }
 
-    /// Claims a pending job: of any number of tries at once, exactly one wins.
-    ///
-    /// # Errors
-    /// [`JobError::Table`].
-    pub async fn claim(&self, user_id: &str, job_id: &str) -> Result<Claimed, JobError> {
+    /// Claims an item; the inner error is the job that could not be had, if there is one.
+    pub(crate) async fn claim_item(
+        &self,
+        user_id: &str,
+        job_id: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Result<WonItem, Option<Job>>, JobError> {
+        // A job that the original's processor runs has no lease, and is left to it.
+        let free = "#status = :pending OR (#status = :processing AND leaseUntil < :now)";
         let answer = self
             .update(user_id, job_id)
-            .update_expression("SET #status = :processing ADD attempt :one")
-            .condition_expression("attribute_exists(PK) AND #status = :pending")
+            .update_expression(
+                "SET #status = :processing, unfinished = :processing, leaseUntil = :until ADD attempt :one",
+            )
+            .condition_expression(format!("attribute_exists(PK) AND ({free})"))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", string(JobStatus::Pending.as_str()))
             .expression_attribute_values(":processing", string(JobStatus::Processing.as_str()))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":until", number(until.as_millisecond()))
+            .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -74,128 +84,156 @@ impl JobTable {
         match answer {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
-                let job = Job::from_item(user_id, job_id, &item);
-                let attempt = item.get("attempt").and_then(|n| n.as_n().ok()?.parse().ok()).unwrap_or(1);
-                Ok(Claimed::Won(Claim { jobs: self.clone(), job, attempt }))
+                Ok(Ok(WonItem {
+                    job: job_of(user_id, job_id, &item),
+                    attempt: number_of(&item, "attempt").unwrap_or(1),
+                    effect: text_of(&item, "effect"),
+                }))
             }
             Err(error) => match refused_item(&error) {
-                Some(item) if item.is_empty() => Ok(Claimed::Missing),
-                Some(item) => Ok(Claimed::NotPending(Job::from_item(user_id, job_id, item))),
+                Some(item) => Ok(Err(item.map(|item| job_of(user_id, job_id, item)))),
                 None => Err(self.fault("written", error)),
             },
         }
+    }
+
+    /// Changes a job that is claimed under `attempt`.
+    pub(crate) async fn write_claimed(
+        &self,
+        job: &Job,
+        attempt: u64,
+        changes: Vec<Change>,
+    ) -> Result<(), JobError> {
+        let mut update = self
+            .update(&job.user_id, &job.job_id)
+            .condition_expression(HELD)
+            .expression_attribute_names("#claimed", "status")
+            .expression_attribute_values(":attempt", number(attempt))
+            .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()));
+        let (mut sets, mut removes) = (Vec::new(), Vec::new());
+        for (n, change) in changes.into_iter().enumerate() {
+            let (name, value) = match change {
+                Change::Text(name, text) => (name, Some(AttributeValue::S(text))),
+                Change::Number(name, value) => (name, Some(number(value))),
+                Change::Remove(name) => (name, None),
+            };
+            // By placeholder: several of the names are reserved words.
+            update = update.expression_attribute_names(format!("#n{n}"), name);
+            match value {
+                Some(value) => {
+                    update = update.expression_attribute_values(format!(":v{n}"), value);
+                    sets.push(format!("#n{n} = :v{n}"));
+                }
+                None => removes.push(format!("#n{n}")),
+            }
+        }
+        let clause = |word: &str, parts: &[String]| match parts {
+            [] => String::new(),
+            parts => format!("{word} {} ", parts.join(", ")),
+        };
+        let expression = clause("SET", &sets) + &clause("REMOVE", &removes);
+        match update.update_expression(expression).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if refused_item(&error).is_some() => {
+                Err(JobError::Lost { job_id: job.job_id.clone() })
+            }
+            Err(error) => Err(self.fault("written", error)),
+        }
+    }
+
+    /// Keeps a whole transcript beside a job that is claimed under `attempt`; it expires with the job.
+    pub(crate) async fn keep_transcript(
+        &self,
+        job: &Job,
+        attempt: u64,
+        messages: &[Value],
+    ) -> Result<(), JobError> {
+        let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "written", reason };
+        let pieces = records::pack(messages).map_err(|error| failed(error.to_string()))?;
+        for (n, piece) in pieces.into_iter().enumerate() {
+            let mut put = Put::builder()
+                .table_name(&self.table)
+                .item("PK", transcript_partition(&job.job_id))
+                .item("SK", string(&format!("{n:06}")))
+                .item("messages", AttributeValue::B(Blob::new(piece)));
+            if let Some(expires_after) = job.expires_after {
+                put = put.item("ExpiresAfter", number(expires_after));
+            }
+            let held = ConditionCheck::builder()
+                .table_name(&self.table)
+                .key("PK", partition(&job.user_id))
+                .key("SK", string(&job.job_id))
+                .condition_expression(HELD)
+                .expression_attribute_names("#claimed", "status")
+                .expression_attribute_values(":attempt", number(attempt))
+                .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()));
+            let written = self
+                .client
+                .transact_write_items()
+                .transact_items(TransactWriteItem::builder().set_condition_check(held.build().ok()).build())
+                .transact_items(TransactWriteItem::builder().set_put(put.build().ok()).build())
+                .send()
+                .await;
+            match written {
+                Ok(_) => {}
+                Err(error) if error.code() == Some("TransactionCanceledException") => {
+                    return Err(JobError::Lost { job_id: job.job_id.clone() });
+                }
+                Err(error) => return Err(failed(aws_fault::reason(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// A transcript that was too long for its job's item; `None` if it was not. Whose job it is, the
+    /// caller has checked.
+    ///
+    /// # Errors
+    /// [`JobError::Table`].
+    pub async fn kept_transcript(&self, job_id: &str) -> Result<Option<Vec<Value>>, JobError> {
+        let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "read", reason };
+        let mut items = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("PK = :pk")
+            .expression_attribute_values(":pk", transcript_partition(job_id))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut pieces = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| failed(aws_fault::reason(&error)))?;
+            pieces.extend(item.get("messages").and_then(|piece| Some(piece.as_b().ok()?.as_ref().to_vec())));
+        }
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        records::unpack(&pieces).map(Some).map_err(|error| failed(error.to_string()))
     }
 
     fn update(&self, user_id: &str, job_id: &str) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
-            .key("PK", string(&format!("agent#{user_id}")))
+            .key("PK", partition(user_id))
             .key("SK", string(job_id))
     }
 
     fn fault(&self, verb: &'static str, error: SdkError<UpdateItemError>) -> JobError {
-        let reason = match error.code() {
-            Some(code) => code.to_owned(),
-            None => DisplayErrorContext(error).to_string(),
-        };
-        JobError::Table { table: self.table.clone(), verb, reason }
+        JobError::Table { table: self.table.clone(), verb, reason: aws_fault::reason(&error) }
     }
 }
 
-impl Claim {
-    /// The job as it was when it was claimed.
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
-    /// Writes the transcript as it stands.
-    ///
-    /// # Errors
-    /// [`JobError::Lost`] if the job is no longer this claim's, [`JobError::Table`].
-    pub async fn record(&self, messages: &[Value]) -> Result<(), JobError> {
-        self.write("SET agent_messages = :messages", None, [(":messages", json_text(messages))]).await
-    }
-
-    /// Ends the job with its result, a JSON text, and its whole transcript.
-    ///
-    /// # Errors
-    /// As [`Self::record`].
-    pub async fn complete(&self, result: &str, messages: &[Value], now: Timestamp) -> Result<(), JobError> {
-        self.end(JobStatus::Completed, "result", result, messages, now).await
-    }
-
-    /// Ends the job with what went wrong, and the transcript up to there.
-    ///
-    /// # Errors
-    /// As [`Self::record`].
-    pub async fn fail(&self, error: &str, messages: &[Value], now: Timestamp) -> Result<(), JobError> {
-        self.end(JobStatus::Failed, "error", error, messages, now).await
-    }
-
-    async fn end(
-        &self,
-        status: JobStatus,
-        outcome: &str,
-        text: &str,
-        messages: &[Value],
-        now: Timestamp,
-    ) -> Result<(), JobError> {
-        let set =
-            "SET #status = :status, #outcome = :outcome, agent_messages = :messages, completedAt = :now";
-        let values = [
-            (":status", status.as_str().to_owned()),
-            (":outcome", text.to_owned()),
-            (":messages", json_text(messages)),
-            (":now", timestamp(now)),
-        ];
-        self.write(set, Some(outcome), values).await
-    }
-
-    async fn write(
-        &self,
-        set: &str,
-        outcome: Option<&str>,
-        values: impl IntoIterator<Item = (&'static str, String)>,
-    ) -> Result<(), JobError> {
-        let mut update = self
-            .jobs
-            .update(&self.job.user_id, &self.job.job_id)
-            .update_expression(set)
-            .condition_expression("attempt = :attempt AND #status = :processing")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":attempt", AttributeValue::N(self.attempt.to_string()))
-            .expression_attribute_values(":processing", string(JobStatus::Processing.as_str()));
-        if let Some(outcome) = outcome {
-            update = update.expression_attribute_names("#outcome", outcome);
-        }
-        for (name, value) in values {
-            update = update.expression_attribute_values(name, string(&value));
-        }
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if refused_item(&error).is_some() => {
-                Err(JobError::Lost { job_id: self.job.job_id.clone() })
-            }
-            Err(error) => Err(self.jobs.fault("written", error)),
-        }
-    }
+fn transcript_partition(job_id: &str) -> AttributeValue {
+    string(&format!("transcript#{job_id}"))
 }
 
-/// The item that a condition refused; empty if there is none.
-fn refused_item(error: &SdkError<UpdateItemError>) -> Option<&HashMap<String, AttributeValue>> {
-    static NONE: std::sync::LazyLock<HashMap<String, AttributeValue>> =
-        std::sync::LazyLock::new(HashMap::new);
+/// The item that a condition refused; the inner `None` if there is none.
+fn refused_item(error: &SdkError<UpdateItemError>) -> Option<Option<&Item>> {
     match error.as_service_error()? {
-        UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused.item().unwrap_or(&NONE)),
+        UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused.item()),
         _ => None,
     }
-}
-
-fn string(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn json_text(messages: &[Value]) -> String {
-    Value::Array(messages.to_vec()).to_string()
 }

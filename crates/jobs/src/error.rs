@@ -16,7 +16,7 @@ pub enum JobError {
         reason: String,
     },
     /// Somebody else holds the job by now, or it was deleted: nothing was written.
-    #[error("job {job_id} is no longer this run's: it was deleted or taken over")]
+    #[error("job {job_id} is no longer this run's: it was deleted, taken over or ended")]
     Lost {
         /// The job.
         job_id: String,

@@ -1,8 +1,7 @@
-//! One job, as it lies in its item.
+//! One job and where it stands.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
 /// One question of one user to some agents.
@@ -20,10 +19,14 @@ pub struct Job {
     pub status: JobStatus,
     /// When it was submitted, as written by whoever submitted it.
     pub created_at: String,
+    /// When it ended, as written.
+    pub completed_at: Option<String>,
     /// The answer of a completed job: a JSON text.
     pub result: Option<String>,
     /// Why a failed job failed.
     pub error: Option<String>,
+    /// When the item is deleted by itself, in seconds since the epoch.
+    pub expires_after: Option<i64>,
 }
 
 /// Where a job stands. It goes from `PENDING` to `PROCESSING` to one of the other two, and no other way.
@@ -50,7 +53,7 @@ impl JobStatus {
         }
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text {
             "PROCESSING" => Self::Processing,
             "COMPLETED" => Self::Completed,
@@ -71,45 +74,9 @@ pub fn timestamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-impl Job {
-    pub(crate) fn from_item(user_id: &str, job_id: &str, item: &HashMap<String, AttributeValue>) -> Self {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        Self {
-            user_id: user_id.to_owned(),
-            job_id: job_id.to_owned(),
-            query: text("query").unwrap_or_default(),
-            agent_ids: item.get("agentIds").map(agent_ids).unwrap_or_default(),
-            status: JobStatus::parse(&text("status").unwrap_or_default()),
-            created_at: text("createdAt").unwrap_or_default(),
-            result: text("result"),
-            error: text("error"),
-        }
-    }
-}
-
-/// The original writes a JSON text, others a list; what is neither names nobody.
-fn agent_ids(value: &AttributeValue) -> Vec<String> {
-    match value {
-        AttributeValue::S(text) => serde_json::from_str(text).unwrap_or_default(),
-        AttributeValue::L(list) => list.iter().filter_map(|id| id.as_s().ok().cloned()).collect(),
-        AttributeValue::Ss(set) => set.clone(),
-        _ => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn agent_ids_are_read_in_both_shapes() {
-        let check = |value: AttributeValue, expected: &[&str]| assert_eq!(agent_ids(&value), expected);
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        check(text(r#"["a", "b"]"#), &["a", "b"]);
-        check(AttributeValue::L(vec![text("a"), text("b")]), &["a", "b"]);
-        check(text("a"), &[]);
-        check(AttributeValue::N("1".into()), &[]);
-    }
 
     #[test]
     fn times_are_written_as_the_page_reads_them() {

@@ -13,7 +13,7 @@ use std::{
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata},
+    error::ProvideErrorMetadata,
     primitives::Blob,
     types::{AttributeValue, KeysAndAttributes},
 };
@@ -90,7 +90,7 @@ impl SnapshotStore {
                 .request_items(&self.table, request)
                 .send()
                 .await
-                .map_err(|error| display(DisplayErrorContext(error)))?;
+                .map_err(|error| aws_fault::reason(&error))?;
             let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
             found.extend(items.filter_map(|item| read_item(&item)));
             // What did not fit into one answer (16 MB) is asked for again; the deadline bounds it.
@@ -126,7 +126,7 @@ impl SnapshotStore {
             .await;
         match written {
             Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),
-            written => written.map(drop).map_err(|error| display(DisplayErrorContext(error))),
+            written => written.map(drop).map_err(|error| aws_fault::reason(&error)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
 /// From the start until TCP and TLS are up, for every AWS endpoint.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -20,8 +20,9 @@ pub async fn aws_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts.build()).load().await
 }
 
-/// Settings for a service that takes its time, a model above all: one try may last for `attempt`.
+/// Settings for a service that takes its time, a model above all: one try may last for `attempt`, and
+/// there is one, since the caller retries where people can see it.
 pub fn patient(aws: &SdkConfig, attempt: Duration) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt);
-    aws.to_builder().timeout_config(timeouts.build()).build()
+    aws.to_builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled()).build()
 }

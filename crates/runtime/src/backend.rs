@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use auth::SignIn;
 use aws_config::SdkConfig;
-use catalog::{Entries, SecretsManager};
+use catalog::{Catalog, Entries, SecretsManager};
 use egress::{Deadlines, EgressPolicy, HttpClient};
-use mcp::Connector;
+use mcp::{CacheLimits, Connector, SnapshotStore, ToolCache};
 
 use crate::config::Vars;
 
@@ -43,6 +43,27 @@ impl McpConfig {
     pub fn from_vars(vars: &mut Vars<'_>) -> Self {
         Self { policy: vars.parsed("ALLOW_PRIVATE_MCP_SERVERS", EgressPolicy::default()) }
     }
+}
+
+/// Reads `TOOL_CACHE_TTL_SECONDS` (15 minutes) and `DISCOVERY_TIMEOUT_SECONDS` (8).
+pub fn cache_limits(vars: &mut Vars<'_>) -> CacheLimits {
+    CacheLimits {
+        ttl: vars.seconds("TOOL_CACHE_TTL_SECONDS", Duration::from_secs(15 * 60)),
+        discovery: vars.seconds("DISCOVERY_TIMEOUT_SECONDS", Duration::from_secs(8)),
+    }
+}
+
+/// The catalog of `entries`, its tools remembered in `table` if there is one.
+pub fn catalog(
+    aws: &SdkConfig,
+    entries: Entries,
+    connector: Connector,
+    table: Option<&str>,
+    limits: CacheLimits,
+) -> Catalog {
+    let snapshots =
+        table.map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(aws), table.to_owned()));
+    Catalog::new(entries, ToolCache::new(connector, snapshots, limits))
 }
 
 /// The entries of the secret in Secrets Manager.

@@ -55,6 +55,12 @@ impl<'a> Vars<'a> {
         }
     }
 
+    /// A variable of a type of its own that need not be set.
+    pub fn parsed_optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let parsed = self.optional(name)?.parse();
+        parsed.map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
+    }
+
     /// A number of seconds, fractions allowed, above zero.
     pub fn seconds(&mut self, name: &str, default: Duration) -> Duration {
         let Some(value) = self.optional(name) else { return default };

@@ -7,10 +7,12 @@ mod aws;
 mod backend;
 mod clock;
 mod config;
+mod metrics;
 mod telemetry;
 
 pub use aws::{aws_config, patient};
-pub use backend::{McpConfig, SecretConfig, connector, entries};
+pub use backend::{McpConfig, SecretConfig, cache_limits, catalog, connector, entries};
 pub use clock::{now, time_left};
 pub use config::{ConfigError, Vars, environment};
+pub use metrics::{RunMetrics, emit};
 pub use telemetry::init_logging;

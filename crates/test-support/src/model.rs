@@ -1,19 +1,29 @@
 //! A model that is none: it follows a script, and says so.
 //!
 //! Speaks Bedrock's Converse (`POST /model/{id}/converse`) and OpenAI's chat completions
-//! (`POST /v1/chat/completions`, which the local AWS forwards Converse to). Keeps no state: which step
-//! is next follows from how often it has spoken in the conversation.
+//! (`POST /v1/chat/completions`, which the local AWS forwards Converse to). Which step is next follows
+//! from how often it has spoken in the conversation; only faults are counted, by query.
 //!
 //! A query may hold a script, `script: [step, …]`, one step a turn:
-//! `{"call": tool, "with": {…}}`, `{"calls": [{"call": …, "with": …}, …]}`, `{"say": text}`, or
-//! `{"fault": {"status": 429, "type": "ThrottlingException"}}` (Converse alone). In what it says,
+//! `{"call": tool, "with": {…}}`, `{"calls": [{"call": …, "with": …}, …]}` or `{"say": text}`.
+//! A step may have a `"fault": {"status": 429, "type": "ThrottlingException", "message": …, "times": 3}`
+//! (Converse alone): it comes that often before the step. A step may wait: `"wait_ms": 500`. Like Bedrock
+//! it refuses tool names that are not `[a-zA-Z0-9_-]{1,64}`. `{bytes}` is how long the last result is;
+//! `"padding": n` adds that many characters to what is said or called with; `"repeat": n` does a step that
+//! often. In what it says,
 //! `{result}` is the last tool result, `{status}` its status, `{query}` the query, `{system}` the system
 //! prompt, `{tools}` the tools' names. Without a script it calls the tool whose name and description
 //! share most words with the query, then retells the result.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use axum::{
     Json, Router,
-    extract::Path,
+    extract::{DefaultBodyLimit, Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
@@ -25,6 +35,22 @@ pub fn router() -> Router {
     Router::new()
         .route("/model/{id}/converse", post(converse))
         .route("/v1/chat/completions", post(chat_completion))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Faults::default())
+}
+
+/// How often each query has met a fault at each of its steps.
+#[derive(Clone, Default)]
+struct Faults(Arc<Mutex<HashMap<(String, usize), u64>>>);
+
+impl Faults {
+    /// Whether a fault is due that comes `times` before this step.
+    fn is_due(&self, query: &str, step: usize, times: u64) -> bool {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = met.entry((query.to_owned(), step)).or_default();
+        *met += 1;
+        *met <= times
+    }
 }
 
 /// A conversation, whichever way it came.
@@ -46,12 +72,24 @@ struct Tool {
 enum Step {
     Call(Vec<(String, Value)>),
     Say(String),
-    Fault(u16, String),
+    Fault(u16, String, String),
 }
 
-async fn converse(Path(_): Path<String>, Json(request): Json<Value>) -> Response {
+async fn converse(
+    State(faults): State<Faults>,
+    Path(_): Path<String>,
+    Json(request): Json<Value>,
+) -> Response {
     let conversation = from_converse(&request);
-    let content = match conversation.next() {
+    if let Some(tool) = conversation.tools.iter().find(|tool| !is_taken(&tool.name)) {
+        return fault(
+            400,
+            "ValidationException",
+            &format!("tool name {} is not [a-zA-Z0-9_-]{{1,64}}", tool.name),
+        );
+    }
+    tokio::time::sleep(conversation.wait()).await;
+    let content = match conversation.next(&faults) {
         Step::Say(text) => vec![json!({"text": text})],
         Step::Call(calls) => {
             let block = |(n, (name, input)): (usize, (String, Value))| {
@@ -60,11 +98,7 @@ async fn converse(Path(_): Path<String>, Json(request): Json<Value>) -> Response
             };
             calls.into_iter().enumerate().map(block).collect()
         }
-        Step::Fault(status, kind) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            return (status, [("x-amzn-errortype", kind)], Json(json!({"message": "scripted fault"})))
-                .into_response();
-        }
+        Step::Fault(status, kind, message) => return fault(status, &kind, &message),
     };
     let stop_reason = if content[0].get("toolUse").is_some() { "tool_use" } else { "end_turn" };
     Json(json!({
@@ -76,9 +110,20 @@ async fn converse(Path(_): Path<String>, Json(request): Json<Value>) -> Response
     .into_response()
 }
 
-async fn chat_completion(Json(request): Json<Value>) -> Response {
+fn fault(status: u16, kind: &str, message: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [("x-amzn-errortype", kind.to_owned())], Json(json!({"message": message}))).into_response()
+}
+
+fn is_taken(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
+async fn chat_completion(State(faults): State<Faults>, Json(request): Json<Value>) -> Response {
     let conversation = from_chat(&request);
-    let message = match conversation.next() {
+    tokio::time::sleep(conversation.wait()).await;
+    let message = match conversation.next(&faults) {
         Step::Say(text) => json!({"role": "assistant", "content": text}),
         Step::Call(calls) => {
             let call = |(n, (name, input)): (usize, (String, Value))| {
@@ -88,7 +133,7 @@ async fn chat_completion(Json(request): Json<Value>) -> Response {
             let calls: Vec<_> = calls.into_iter().enumerate().map(call).collect();
             json!({"role": "assistant", "content": null, "tool_calls": calls})
         }
-        Step::Fault(status, _) => {
+        Step::Fault(status, ..) => {
             return StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         }
     };
@@ -105,30 +150,50 @@ async fn chat_completion(Json(request): Json<Value>) -> Response {
 }
 
 impl Conversation {
-    fn next(&self) -> Step {
-        match script(&self.query) {
-            Some(script) => match script.get(self.turns) {
-                Some(step) => self.scripted(step),
-                None => Step::Say(self.fill("The script has ended; the last result was {result}")),
-            },
-            None if self.results.is_empty() && !self.tools.is_empty() => self.improvised(),
-            None => Step::Say(
+    fn step(&self) -> Option<Value> {
+        script(&self.query)?.get(self.turns).cloned()
+    }
+
+    fn wait(&self) -> Duration {
+        Duration::from_millis(self.step().and_then(|step| step["wait_ms"].as_u64()).unwrap_or_default())
+    }
+
+    fn next(&self, faults: &Faults) -> Step {
+        match (script(&self.query), self.step()) {
+            (Some(_), Some(step)) => self.scripted(&step, faults),
+            (Some(_), None) => Step::Say(self.fill("The script has ended; the last result was {result}")),
+            (None, _) if self.results.is_empty() && !self.tools.is_empty() => self.improvised(),
+            (None, _) => Step::Say(
                 self.fill("The tool answered: {result}. (This is the scripted stand-in for a model.)"),
             ),
         }
     }
 
-    fn scripted(&self, step: &Value) -> Step {
+    fn scripted(&self, step: &Value, faults: &Faults) -> Step {
         let call = |step: &Value| {
             let name = step["call"].as_str().unwrap_or_default().to_owned();
-            (name, step.get("with").cloned().unwrap_or_else(|| json!({})))
+            let mut input = step.get("with").cloned().unwrap_or_else(|| json!({}));
+            if let Some(padding) = step["padding"].as_u64() {
+                input["padding"] = "x".repeat(usize::try_from(padding).unwrap_or_default()).into();
+            }
+            (name, input)
         };
+        if let Some(fault) = step.get("fault") {
+            let times = fault["times"].as_u64().unwrap_or(u64::MAX);
+            if faults.is_due(&self.query, self.turns, times) {
+                let status =
+                    fault["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+                let kind = fault["type"].as_str().unwrap_or("InternalServerException").to_owned();
+                return Step::Fault(
+                    status,
+                    kind,
+                    fault["message"].as_str().unwrap_or("scripted fault").to_owned(),
+                );
+            }
+        }
         if let Some(text) = step["say"].as_str() {
-            Step::Say(self.fill(text))
-        } else if let Some(fault) = step.get("fault") {
-            let status =
-                fault["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
-            Step::Fault(status, fault["type"].as_str().unwrap_or("InternalServerException").to_owned())
+            let padding = usize::try_from(step["padding"].as_u64().unwrap_or_default()).unwrap_or_default();
+            Step::Say(self.fill(text) + &"x".repeat(padding))
         } else if let Some(calls) = step["calls"].as_array() {
             Step::Call(calls.iter().map(call).collect())
         } else {
@@ -170,7 +235,8 @@ impl Conversation {
         let (result, status) =
             self.results.last().map_or(("", "none"), |(text, status)| (text.as_str(), *status));
         let tools: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
-        text.replace("{result}", result)
+        text.replace("{bytes}", &result.len().to_string())
+            .replace("{result}", result)
             .replace("{status}", status)
             .replace("{system}", &self.system)
             .replace("{tools}", &tools.join(","))
@@ -187,7 +253,9 @@ fn capitalised(text: &str) -> String {
 
 fn script(query: &str) -> Option<Vec<Value>> {
     let (_, script) = query.split_once("script:")?;
-    serde_json::Deserializer::from_str(script).into_iter().next()?.ok()
+    let steps: Vec<Value> = serde_json::Deserializer::from_str(script).into_iter().next()?.ok()?;
+    let times = |step: &Value| step["repeat"].as_u64().and_then(|times| times.try_into().ok()).unwrap_or(1);
+    Some(steps.into_iter().flat_map(|step| std::iter::repeat_n(step.clone(), times(&step))).collect())
 }
 
 fn from_converse(request: &Value) -> Conversation {

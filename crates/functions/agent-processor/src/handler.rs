@@ -1,16 +1,21 @@
-//! One event to one run: claims the job, finds its agent, runs it, writes how it ended.
+//! One event to one run: claims the job, runs it while holding it, writes how it ended.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use agent::{Answer, Model, Run, RunError, RunLimits, Transcript};
-use catalog::{Agent, Entries};
+use agent::{Model, RunError, Transcript, hold};
+use catalog::{Catalog, Entries};
 use futures::FutureExt;
-use jobs::{Claim, Claimed, Job, JobError, JobStatus, JobTable};
+use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, JobTable, Outcome};
 use lambda_runtime::Diagnostic;
 use mcp::Connector;
+use runtime::RunMetrics;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    run::{Ending, run},
+};
 
 /// Kept free of the invocation's time for writing how the run ended, retries included.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -19,23 +24,28 @@ const MODEL_TURN: Duration = Duration::from_secs(300);
 
 /// All that a cold start makes.
 pub(crate) struct Context {
-    entries: Entries,
-    connector: Connector,
+    pub(crate) config: Config,
+    pub(crate) entries: Entries,
+    pub(crate) catalog: Catalog,
+    pub(crate) connector: Connector,
+    pub(crate) model: Model,
     jobs: JobTable,
-    model: Model,
-    tool_timeout: Duration,
 }
 
 impl Context {
-    pub(crate) async fn new(config: &Config) -> Self {
+    pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
         let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::patient(&aws, MODEL_TURN));
+        let entries = runtime::entries(&aws, &config.secret);
+        let connector = runtime::connector(&aws, &config.mcp, config.tool_timeout);
+        let table = config.catalog_table.as_deref();
         Self {
-            entries: runtime::entries(&aws, &config.secret),
-            connector: runtime::connector(&aws, &config.mcp, config.tool_timeout),
+            catalog: runtime::catalog(&aws, entries.clone(), connector.clone(), table, config.cache),
+            model: Model::new(bedrock, config.model_id.clone(), config.guardrail.clone()),
             jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
-            model: Model::new(bedrock, config.model_id.clone()),
-            tool_timeout: config.tool_timeout,
+            entries,
+            connector,
+            config,
         }
     }
 }
@@ -54,9 +64,10 @@ pub(crate) async fn handle(
     let (Some(user_id), Some(job_id)) = (id("userId"), id("jobId")) else {
         return Ok(status(400, "userId and jobId are required"));
     };
-    match context.jobs.claim(user_id, job_id).await {
-        Ok(Claimed::Won(claim)) => Ok(work(context, &claim, time_left).await),
-        Ok(Claimed::NotPending(job)) => {
+    match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
+        Ok(Claimed::Won(claim, Earlier::NoEffect)) => Ok(work(context, &claim, time_left).await),
+        Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => Ok(give_up(&claim, &tool).await),
+        Ok(Claimed::Busy(job)) => {
             tracing::info!(job.id = job_id, job.status = %job.status, "External MCP: nothing to do for this job");
             Ok(answer(&job, job.status, job.result.as_deref()))
         }
@@ -72,74 +83,67 @@ pub(crate) async fn handle(
 }
 
 async fn work(context: &Context, claim: &Claim, time_left: Duration) -> Value {
-    let job = claim.job();
-    let mut transcript = Transcript::default();
-    let run_time = time_left.saturating_sub(MARGIN).max(time_left / 2);
-    let run = AssertUnwindSafe(run(context, claim, run_time, &mut transcript)).catch_unwind().await;
-    let outcome = match run {
-        Ok(outcome) => outcome.map_err(|error| format!("Agent query processing failed: {error}")),
-        Err(_) => {
-            Err("Agent query processing failed: a bug in the processor; its log has the place".to_owned())
-        }
+    let started = Instant::now();
+    let transcript = Transcript::default();
+    let invocation = time_left.saturating_sub(MARGIN).max(time_left / 2);
+    let meter = agent::Meter::new(context.config.budgets);
+    let work = run(context, claim, &meter, invocation, &transcript);
+    let held = AssertUnwindSafe(hold(claim, &transcript, runtime::now, work)).catch_unwind().await;
+    let ended: Result<String, String> = match held {
+        Ok(Ok(Ok(result))) => Ok(result),
+        Ok(Err(lost)) | Ok(Ok(Err(RunError::Job(lost)))) => return abandoned(claim.job(), &lost),
+        Ok(Ok(Err(error))) => Err(failure(&error.to_string())),
+        Err(_) => Err(failure("a bug in the processor; its log has the place")),
     };
-    let written = match &outcome {
-        Ok(result) => claim.complete(result, transcript.messages(), runtime::now()).await,
+    let ending = Ending { claim, meter: &meter, transcript: &transcript };
+    let answered = match &ended {
+        Ok(result) => ending.write(Outcome::Completed(result)).await.map(|()| {
+            tracing::info!(
+                job.id = claim.job().job_id,
+                user.id = claim.job().user_id,
+                "External MCP: job completed"
+            );
+            answer(claim.job(), JobStatus::Completed, Some(result))
+        }),
         Err(error) => {
-            tracing::error!(job.id = job.job_id, error, "External MCP: job failed");
-            claim.fail(error, transcript.messages(), runtime::now()).await
+            tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
+            ending.write(Outcome::Failed(error)).await.map(|()| status(500, error))
         }
     };
-    match (written, outcome) {
-        (Err(error), _) => unwritten(job, &error),
-        (Ok(()), Err(error)) => status(500, &error),
-        (Ok(()), Ok(result)) => {
-            tracing::info!(job.id = job.job_id, user.id = job.user_id, "External MCP: job completed");
-            answer(job, JobStatus::Completed, Some(&result))
-        }
-    }
-}
-
-/// Gives the result as the job keeps it.
-async fn run(
-    context: &Context,
-    claim: &Claim,
-    run_time: Duration,
-    transcript: &mut Transcript,
-) -> Result<String, RunError> {
-    let job = claim.job();
-    let agent = the_agent(context, job).await?;
-    let limits = RunLimits { run: run_time, tool_call: context.tool_timeout };
-    let Context { model, connector, .. } = context;
-    let run = Run { model, connector, claim, clock: runtime::now, limits };
-    let answer: Answer = agent::run(&run, &agent, transcript).await?;
-    Ok(answer.to_result(&job.query, runtime::now()))
-}
-
-/// The one agent that the job names. Looks into the secret again before it says that there is none:
-/// it may have been added within the last minute.
-async fn the_agent(context: &Context, job: &Job) -> Result<Agent, RunError> {
-    let mut ids = job.agent_ids.clone();
-    ids.dedup();
-    let id = match ids.as_slice() {
-        [] => return Err(RunError::NoAgent),
-        [id] => id,
-        several => return Err(RunError::SeveralAgents { count: several.len() }),
+    let outcome = if ended.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+    let metrics = RunMetrics {
+        agent: match claim.job().agent_ids.as_slice() {
+            [agent] => agent,
+            _ => "several",
+        },
+        status: outcome.as_str(),
+        milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        usage: &meter.usage(),
     };
-    if job.query.trim().is_empty() {
-        return Err(RunError::NoQuery);
-    }
-    let find = |agents: &[Agent]| agents.iter().find(|agent| agent.id == *id).cloned();
-    if let Some(agent) = find(&context.entries.agents(runtime::now()).await?) {
-        return Ok(agent);
-    }
-    let agents = context.entries.reread_agents(runtime::now()).await?;
-    let known = || agents.iter().map(|agent| agent.id.clone()).collect();
-    find(&agents).ok_or_else(|| RunError::UnknownAgent { id: id.clone(), known: known() })
+    runtime::emit(&metrics, runtime::now());
+    answered.unwrap_or_else(|error| abandoned(claim.job(), &error))
 }
 
-fn unwritten(job: &Job, error: &JobError) -> Value {
+/// Ends a job whose earlier run was cut off after a call that must not be made twice.
+async fn give_up(claim: &Claim, tool: &str) -> Value {
+    let error = failure(&format!(
+        "an earlier run was cut off after it had called {tool}, which may have changed something; it is not \
+         started again. Look at what it did, then submit the query anew"
+    ));
+    tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
+    match claim.fail_as_it_is(&error, runtime::now()).await {
+        Ok(()) => status(500, &error),
+        Err(error) => abandoned(claim.job(), &error),
+    }
+}
+
+fn abandoned(job: &Job, error: &JobError) -> Value {
     tracing::error!(%error, job.id = job.job_id, "External MCP: how the job ended could not be written");
     status(500, &error.to_string())
+}
+
+fn failure(reason: &str) -> String {
+    format!("Agent query processing failed: {reason}")
 }
 
 fn answer(job: &Job, status: JobStatus, result: Option<&str>) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use catalog::{AgentStatus, Catalog, ListedAgent};
 use lambda_runtime::Diagnostic;
-use mcp::{CacheLimits, Freshness, SnapshotStore, ToolCache};
+use mcp::Freshness;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -23,14 +23,10 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) async fn new(config: &Config) -> Self {
         let aws = runtime::aws_config().await;
-        let connector = runtime::connector(&aws, &config.mcp, config.discovery_timeout);
-        let snapshots = config
-            .catalog_table
-            .as_ref()
-            .map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(&aws), table.clone()));
-        let limits = CacheLimits { ttl: config.tool_cache_ttl, discovery: config.discovery_timeout };
-        let tools = ToolCache::new(connector, snapshots, limits);
-        Self { catalog: Catalog::new(runtime::entries(&aws, &config.secret), tools) }
+        let entries = runtime::entries(&aws, &config.secret);
+        let connector = runtime::connector(&aws, &config.mcp, config.cache.discovery);
+        let table = config.catalog_table.as_deref();
+        Self { catalog: runtime::catalog(&aws, entries, connector, table, config.cache) }
     }
 }
 

@@ -1,0 +1,184 @@
+//! What a job uses, and what it may use: one count for the job, its sub-agents included.
+//!
+//! A budget is checked before what it pays for, so that nothing is bought beyond it; tokens are known
+//! only afterwards, so they may go over by one turn. The run's time is a deadline, not counted here.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+/// What one job may use. Each is named by its variable in the error that tells it is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// `MAX_MODEL_TURNS`.
+    pub model_turns: u64,
+    /// `MAX_TOOL_CALLS`, calls of agents included.
+    pub tool_calls: u64,
+    /// `MAX_INPUT_TOKENS`, over all turns.
+    pub input_tokens: u64,
+    /// `MAX_OUTPUT_TOKENS`, over all turns.
+    pub output_tokens: u64,
+}
+
+/// A budget that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the budget {variable} of {limit} is used up")]
+pub struct BudgetExceeded {
+    /// The variable that sets it.
+    pub variable: &'static str,
+    /// What it is set to.
+    pub limit: u64,
+}
+
+/// What a turn of a model cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) input: u64,
+    pub(crate) output: u64,
+    pub(crate) cached: u64,
+}
+
+/// The parts of a run whose time is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    Connecting,
+    ListingTools,
+    Model,
+    Tools,
+}
+
+/// Counts what a job uses and holds it to its budgets.
+#[derive(Debug)]
+pub struct Meter {
+    budgets: Budgets,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    tokens: Tokens,
+    model_turns: u64,
+    tool_calls: u64,
+    calls_by_server: BTreeMap<String, u64>,
+    milliseconds: BTreeMap<Step, u64>,
+}
+
+impl Default for Budgets {
+    /// 60 turns and 200 calls bound a model that goes round in circles; ten million tokens in and one
+    /// million out are far beyond an honest answer and below a bill that hurts.
+    fn default() -> Self {
+        Self { model_turns: 60, tool_calls: 200, input_tokens: 10_000_000, output_tokens: 1_000_000 }
+    }
+}
+
+impl Meter {
+    /// A meter at zero.
+    pub fn new(budgets: Budgets) -> Self {
+        Self { budgets, used: Mutex::default() }
+    }
+
+    /// What was used: `usage` of the job. Milliseconds of what ran at once are summed.
+    pub fn usage(&self) -> Value {
+        let used = self.used();
+        json!({
+            "inputTokens": used.tokens.input,
+            "outputTokens": used.tokens.output,
+            "cachedTokens": used.tokens.cached,
+            "modelTurns": used.model_turns,
+            "toolCalls": used.calls_by_server,
+            "milliseconds": used.milliseconds.iter().map(|(step, ms)| (step.as_str(), *ms)).collect::<BTreeMap<_, _>>(),
+        })
+    }
+
+    /// A turn of a model is about to be bought.
+    pub(crate) fn start_turn(&self) -> Result<(), BudgetExceeded> {
+        let mut used = self.used();
+        within("MAX_INPUT_TOKENS", used.tokens.input, self.budgets.input_tokens)?;
+        within("MAX_OUTPUT_TOKENS", used.tokens.output, self.budgets.output_tokens)?;
+        within("MAX_MODEL_TURNS", used.model_turns, self.budgets.model_turns)?;
+        used.model_turns += 1;
+        Ok(())
+    }
+
+    /// What that turn cost.
+    pub(crate) fn end_turn(&self, tokens: Tokens) {
+        let mut used = self.used();
+        used.tokens.input += tokens.input;
+        used.tokens.output += tokens.output;
+        used.tokens.cached += tokens.cached;
+    }
+
+    /// A tool of `server`, or an agent, is about to be called.
+    pub(crate) fn start_call(&self, server: &str) -> Result<(), BudgetExceeded> {
+        let mut used = self.used();
+        within("MAX_TOOL_CALLS", used.tool_calls, self.budgets.tool_calls)?;
+        used.tool_calls += 1;
+        *used.calls_by_server.entry(server.to_owned()).or_default() += 1;
+        Ok(())
+    }
+
+    pub(crate) fn took(&self, step: Step, time: Duration) {
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        *self.used().milliseconds.entry(step).or_default() += milliseconds;
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Step {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::ListingTools => "listingTools",
+            Self::Model => "model",
+            Self::Tools => "tools",
+        }
+    }
+}
+
+fn within(variable: &'static str, used: u64, limit: u64) -> Result<(), BudgetExceeded> {
+    if used < limit { Ok(()) } else { Err(BudgetExceeded { variable, limit }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(spend: impl Fn(&Meter) -> Result<(), BudgetExceeded>, variable: &str) {
+        let budgets = Budgets { model_turns: 2, tool_calls: 2, input_tokens: 150, output_tokens: 150 };
+        let meter = Meter::new(budgets);
+        let error = (0..4).find_map(|_| spend(&meter).err()).expect(variable);
+        assert_eq!(error.variable, variable);
+    }
+
+    #[test]
+    fn each_budget_is_named_when_it_is_used_up() {
+        let turn = |tokens: Tokens| move |meter: &Meter| meter.start_turn().map(|()| meter.end_turn(tokens));
+        check(turn(Tokens::default()), "MAX_MODEL_TURNS");
+        check(turn(Tokens { input: 200, ..Tokens::default() }), "MAX_INPUT_TOKENS");
+        check(turn(Tokens { output: 200, ..Tokens::default() }), "MAX_OUTPUT_TOKENS");
+        check(|meter| meter.start_call("https://a.example"), "MAX_TOOL_CALLS");
+    }
+
+    #[test]
+    fn usage_tells_everything_apart() {
+        let meter = Meter::new(Budgets::default());
+        meter.start_turn().unwrap();
+        meter.end_turn(Tokens { input: 100, output: 10, cached: 7 });
+        meter.start_call("https://a.example").unwrap();
+        meter.start_call("https://a.example").unwrap();
+        meter.took(Step::Model, Duration::from_millis(20));
+        meter.took(Step::Model, Duration::from_millis(5));
+        let expected = json!({
+            "inputTokens": 100, "outputTokens": 10, "cachedTokens": 7, "modelTurns": 1,
+            "toolCalls": {"https://a.example": 2}, "milliseconds": {"model": 25},
+        });
+        assert_eq!(meter.usage(), expected);
+    }
+}

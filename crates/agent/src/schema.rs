@@ -1,0 +1,146 @@
+//! Tool schemas: made such that Bedrock takes them, and arguments checked against them.
+//!
+//! One schema that Bedrock refuses fails every call of a run, so what cannot be mended is left out.
+//!
+//! Source of the limits: Bedrock wants a JSON object with `type: object`; the models behind it refuse
+//! combinators at the top and property names outside `[a-zA-Z0-9_.-]{1,64}`.
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+
+/// More than any hand-written schema; bounds what one tool costs of every turn's context.
+const MAX_SCHEMA_BYTES: usize = 50_000;
+/// Deeper than that, no person has written it.
+const MAX_DEPTH: usize = 40;
+/// How many faults of one call's arguments are told: the first ones are the ones to mend.
+const MAX_FAULTS: usize = 5;
+
+/// A tool's schema: what the model is shown, and what its arguments are checked against.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) shown: Value,
+    validator: Validator,
+}
+
+impl Schema {
+    /// Takes a tool's `inputSchema`; the error says why Bedrock would refuse it.
+    pub(crate) fn new(input_schema: &Map<String, Value>) -> Result<Self, &'static str> {
+        let original = Value::Object(input_schema.clone());
+        if original.to_string().len() > MAX_SCHEMA_BYTES {
+            return Err("its schema is larger than 50,000 bytes");
+        }
+        if depth(&original) > MAX_DEPTH {
+            return Err("its schema is nested more than 40 deep");
+        }
+        let shown = mended(input_schema)?;
+        let validator = jsonschema::options().build(&original).map_err(|_| "its schema is no JSON Schema")?;
+        Ok(Self { shown, validator })
+    }
+
+    /// What is wrong with `arguments`, for the model to mend; `None` if nothing is.
+    pub(crate) fn faults(&self, arguments: &Value) -> Option<String> {
+        let faults: Vec<String> = self
+            .validator
+            .iter_errors(arguments)
+            .take(MAX_FAULTS)
+            .map(|fault| match fault.instance_path().to_string() {
+                place if place.is_empty() => fault.to_string(),
+                place => format!("{place}: {fault}"),
+            })
+            .collect();
+        (!faults.is_empty()).then(|| faults.join("; "))
+    }
+}
+
+fn mended(schema: &Map<String, Value>) -> Result<Value, &'static str> {
+    let mut schema = schema.clone();
+    match schema.get("type") {
+        Some(Value::String(kind)) if kind == "object" => {}
+        // Absent, or `["object", "null"]`.
+        None => {}
+        Some(Value::Array(kinds)) if kinds.iter().any(|kind| kind == "object") => {}
+        Some(_) => return Err("its schema is not of an object"),
+    }
+    for refused in ["$schema", "$id", "oneOf", "anyOf", "allOf", "not", "if", "then", "else"] {
+        schema.remove(refused);
+    }
+    match schema.get("properties") {
+        None | Some(Value::Null) => {
+            schema.insert("properties".to_owned(), Map::new().into());
+        }
+        Some(Value::Object(properties)) if properties.keys().all(|name| is_taken(name)) => {}
+        Some(Value::Object(_)) => return Err("a property's name has characters that models refuse"),
+        Some(_) => return Err("its properties are no object"),
+    }
+    schema.insert("type".to_owned(), "object".into());
+    Ok(Value::Object(schema))
+}
+
+fn is_taken(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(list) => list.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + below.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema(schema: Value) -> Result<Schema, &'static str> {
+        Schema::new(schema.as_object().unwrap())
+    }
+
+    fn check_shown(given: Value, shown: Value) {
+        assert_eq!(schema(given).unwrap().shown, shown);
+    }
+
+    #[test]
+    fn what_bedrock_would_refuse_is_mended() {
+        check_shown(json!({}), json!({"type": "object", "properties": {}}));
+        let plain = json!({"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]});
+        check_shown(plain.clone(), plain.clone());
+        let mut odd = plain.clone();
+        odd["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+        odd["anyOf"] = json!([{"required": ["a"]}]);
+        odd["type"] = json!(["object", "null"]);
+        check_shown(odd, plain);
+    }
+
+    #[test]
+    fn what_cannot_be_mended_is_left_out() {
+        let check = |given: Value, reason: &str| assert!(schema(given).unwrap_err().contains(reason));
+        check(json!({"type": "string"}), "not of an object");
+        check(json!({"properties": []}), "no object");
+        check(json!({"properties": {"straße": {}}}), "name has characters");
+        check(json!({"properties": {"a": {"type": "nonsense"}}}), "no JSON Schema");
+        check(json!({"description": "x".repeat(50_000)}), "larger than");
+        let deep = (0..50).fold(json!({}), |inner, _| json!({"properties": {"a": inner}}));
+        check(deep, "nested");
+    }
+
+    #[test]
+    fn arguments_that_do_not_fit_are_told_by_place() {
+        let schema =
+            schema(json!({"properties": {"a": {"type": "number"}}, "required": ["a", "b"]})).unwrap();
+        assert_eq!(schema.faults(&json!({"a": 1, "b": 2})), None);
+        let faults = schema.faults(&json!({"a": "x"})).unwrap();
+        assert!(faults.contains("/a: ") && faults.contains("\"b\" is a required property"), "{faults}");
+    }
+
+    #[test]
+    fn combinators_still_hold_for_arguments() {
+        let schema = schema(json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]})).unwrap();
+        assert!(schema.faults(&json!({})).is_some());
+        assert_eq!(schema.faults(&json!({"a": 1})), None);
+    }
+}

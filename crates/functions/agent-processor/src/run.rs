@@ -1,0 +1,92 @@
+//! Which agents a job asks, asking them, and how that is written down.
+
+use std::time::Duration;
+
+use agent::{Answer, Colleague, Meter, Run, RunError, RunLimits, Transcript, run_agent, run_agents};
+use catalog::Agent;
+use jobs::{Claim, Job, JobError, Outcome};
+use tokio::time::Instant;
+
+use crate::handler::Context;
+
+/// How long several agents' tools are looked up for their descriptions, where the catalog does not know
+/// them. An agent whose server takes longer is described without its tools.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Runs the claimed job and gives its result, a JSON text.
+pub(crate) async fn run(
+    context: &Context,
+    claim: &Claim,
+    meter: &Meter,
+    invocation: Duration,
+    transcript: &Transcript,
+) -> Result<String, RunError> {
+    let job = claim.job();
+    let agents = the_agents(context, job).await?;
+    let config = &context.config;
+    let limits = RunLimits {
+        invocation,
+        run: config.run_time,
+        sub_agent: config.sub_agent_timeout,
+        tool_call: config.tool_timeout,
+        tool_result_bytes: config.tool_result_bytes,
+    };
+    let Context { model, connector, .. } = context;
+    let run = Run { model, connector, claim, meter, clock: runtime::now, limits };
+    let answer: Answer = match agents.as_slice() {
+        [agent] => run_agent(&run, agent, &job.query, transcript).await?,
+        several => {
+            let until = Instant::now() + DESCRIBED_WITHIN.min(invocation);
+            let listed = context.catalog.listed(several, runtime::now(), until).await;
+            let colleagues = several.iter().cloned().zip(listed);
+            let colleagues: Vec<_> = colleagues.map(|(agent, listed)| Colleague { agent, listed }).collect();
+            run_agents(&run, &colleagues, &job.query, transcript).await?
+        }
+    };
+    Ok(answer.to_result(&job.query, runtime::now()))
+}
+
+/// The agents that the job names, each once. Looks into the secret again before it says that there is
+/// none of that id: it may have been added within the last minute.
+async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError> {
+    if job.agent_ids.is_empty() {
+        return Err(RunError::NoAgent);
+    }
+    if job.query.trim().is_empty() {
+        return Err(RunError::NoQuery);
+    }
+    match select(&context.entries.agents(runtime::now()).await?, &job.agent_ids) {
+        Err(RunError::UnknownAgent { .. }) => {
+            select(&context.entries.reread_agents(runtime::now()).await?, &job.agent_ids)
+        }
+        selected => selected,
+    }
+}
+
+fn select(agents: &[Agent], ids: &[String]) -> Result<Vec<Agent>, RunError> {
+    let mut selected: Vec<Agent> = Vec::new();
+    for id in ids {
+        let Some(agent) = agents.iter().find(|agent| agent.id == *id) else {
+            let known = agents.iter().map(|agent| agent.id.clone()).collect();
+            return Err(RunError::UnknownAgent { id: id.clone(), known });
+        };
+        if !selected.iter().any(|other| other.id == *id) {
+            selected.push(agent.clone());
+        }
+    }
+    Ok(selected)
+}
+
+/// What is written when a run has ended.
+pub(crate) struct Ending<'a> {
+    pub(crate) claim: &'a Claim,
+    pub(crate) meter: &'a Meter,
+    pub(crate) transcript: &'a Transcript,
+}
+
+impl Ending<'_> {
+    pub(crate) async fn write(&self, outcome: Outcome<'_>) -> Result<(), JobError> {
+        let messages = self.transcript.messages();
+        self.claim.end(outcome, &messages, &self.meter.usage(), runtime::now()).await
+    }
+}

@@ -1,0 +1,192 @@
+//! The right to write to one job: a lease and an attempt number.
+//!
+//! Of any number of tries to claim a job exactly one wins. The lease must be renewed before it runs out;
+//! after that another may take the job over, which counts the attempt up. Every write carries the attempt
+//! and fails once it is another's, so a run that lost its job, or whose job was deleted, writes nothing.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    dynamodb::{Change, JobTable},
+    error::JobError,
+    job::{Job, JobStatus, timestamp},
+    records::{self, MAX_ITEM_BYTES},
+};
+
+/// What an item weighs beside its texts: names, numbers, keys.
+const ITEM_OVERHEAD_BYTES: usize = 4_000;
+
+/// What became of trying to claim a job.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is ours now.
+    Won(Claim, Earlier),
+    /// It is running or has ended: there is nothing to do.
+    Busy(Job),
+    /// This user has no such job.
+    Missing,
+}
+
+/// What an earlier run of the job, cut off before its end, had done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Earlier {
+    /// There was none, or none of its tool calls can have changed anything.
+    NoEffect,
+    /// It had called this tool, which may have changed something.
+    MayHaveHadEffect {
+        /// The tool's name.
+        tool: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome<'a> {
+    /// With a result: a JSON text.
+    Completed(&'a str),
+    /// With an error: one line.
+    Failed(&'a str),
+}
+
+/// The right to write to one job.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    jobs: JobTable,
+    job: Job,
+    attempt: u64,
+    lease: Duration,
+}
+
+impl JobTable {
+    /// Claims a job that is pending, or whose run let its lease run out, for `lease` from `now` on.
+    ///
+    /// # Errors
+    /// [`JobError::Table`].
+    pub async fn claim(
+        &self,
+        user_id: &str,
+        job_id: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Claimed, JobError> {
+        let claimed = self.claim_item(user_id, job_id, now, lease_end(now, lease)).await?;
+        Ok(match claimed {
+            Ok(won) => {
+                let earlier = match won.effect {
+                    Some(tool) => Earlier::MayHaveHadEffect { tool },
+                    None => Earlier::NoEffect,
+                };
+                Claimed::Won(Claim { jobs: self.clone(), job: won.job, attempt: won.attempt, lease }, earlier)
+            }
+            Err(Some(job)) => Claimed::Busy(job),
+            Err(None) => Claimed::Missing,
+        })
+    }
+}
+
+impl Claim {
+    /// The job as it was when it was claimed.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// How often to renew: a third of the lease, so that two renewals may fail.
+    pub fn renew_every(&self) -> Duration {
+        self.lease / 3
+    }
+
+    /// Holds the job for another lease from `now` on.
+    ///
+    /// # Errors
+    /// [`JobError::Lost`] if the job is no longer this claim's, [`JobError::Table`].
+    pub async fn renew(&self, now: Timestamp) -> Result<(), JobError> {
+        let until = lease_end(now, self.lease).as_millisecond();
+        self.write(vec![Change::Number("leaseUntil", until)]).await
+    }
+
+    /// Notes that a tool which may change something is about to be called: a run that takes the job over
+    /// must not call it again. To be awaited before the call.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub async fn note_effect(&self, tool: &str) -> Result<(), JobError> {
+        self.write(vec![Change::Text("effect", tool.to_owned())]).await
+    }
+
+    /// Writes the transcript as it stands.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub async fn record(&self, messages: &[Value]) -> Result<(), JobError> {
+        let fitted = records::fit(messages, self.room(""));
+        self.write(vec![Change::Text("agent_messages", fitted.json)]).await
+    }
+
+    /// Ends the job with its transcript and usage. A transcript too long for the item is kept whole in
+    /// items of its own, which are written first.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub async fn end(
+        &self,
+        outcome: Outcome<'_>,
+        messages: &[Value],
+        usage: &Value,
+        now: Timestamp,
+    ) -> Result<(), JobError> {
+        let (status, name, text) = match outcome {
+            Outcome::Completed(result) => (JobStatus::Completed, "result", result),
+            Outcome::Failed(error) => (JobStatus::Failed, "error", error),
+        };
+        let fitted = records::fit(messages, self.room(text));
+        if fitted.is_elided {
+            self.jobs.keep_transcript(&self.job, self.attempt, messages).await?;
+        }
+        self.write(vec![
+            Change::Text("status", status.as_str().to_owned()),
+            Change::Text(name, text.to_owned()),
+            Change::Text("agent_messages", fitted.json),
+            Change::Text("usage", usage.to_string()),
+            Change::Text("completedAt", timestamp(now)),
+            Change::Remove("unfinished"),
+            Change::Remove("leaseUntil"),
+        ])
+        .await
+    }
+
+    /// Ends a job as failed whose transcript an earlier run has written: it stays.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub async fn fail_as_it_is(&self, error: &str, now: Timestamp) -> Result<(), JobError> {
+        self.write(vec![
+            Change::Text("status", JobStatus::Failed.as_str().to_owned()),
+            Change::Text("error", error.to_owned()),
+            Change::Text("completedAt", timestamp(now)),
+            Change::Remove("unfinished"),
+            Change::Remove("leaseUntil"),
+        ])
+        .await
+    }
+
+    /// What the transcript may weigh beside the item's other texts.
+    fn room(&self, outcome: &str) -> usize {
+        let ids: usize = self.job.agent_ids.iter().map(|id| id.len() + 4).sum();
+        let taken = self.job.query.len() + ids + outcome.len() + ITEM_OVERHEAD_BYTES;
+        MAX_ITEM_BYTES.saturating_sub(taken)
+    }
+
+    async fn write(&self, changes: Vec<Change>) -> Result<(), JobError> {
+        self.jobs.write_claimed(&self.job, self.attempt, changes).await
+    }
+}
+
+fn lease_end(now: Timestamp, lease: Duration) -> Timestamp {
+    SignedDuration::try_from(lease)
+        .ok()
+        .and_then(|lease| now.checked_add(lease).ok())
+        .unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,74 @@
+//! The job item: its attributes, read and weighed.
+//!
+//! `PK` `agent#{userId}`, `SK` `{jobId}`, `query`, `agentIds`, `status`, `createdAt`, `ExpiresAfter`, then
+//! `agent_messages`, `usage`, `result` | `error`, `completedAt`. While a job is claimed: `attempt` (how
+//! often it was), `leaseUntil` (milliseconds since the epoch), `effect` (a tool that may have changed
+//! something, as soon as one was called). `unfinished` is the partition key of the sparse index of jobs
+//! that have not ended, and repeats their status.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::job::{Job, JobStatus};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) fn partition(user_id: &str) -> AttributeValue {
+    string(&format!("agent#{user_id}"))
+}
+
+pub(crate) fn string(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+pub(crate) fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(crate) fn text_of(item: &Item, name: &str) -> Option<String> {
+    item.get(name)?.as_s().ok().cloned()
+}
+
+pub(crate) fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+pub(crate) fn job_of(user_id: &str, job_id: &str, item: &Item) -> Job {
+    Job {
+        user_id: user_id.to_owned(),
+        job_id: job_id.to_owned(),
+        query: text_of(item, "query").unwrap_or_default(),
+        agent_ids: item.get("agentIds").map(agent_ids).unwrap_or_default(),
+        status: JobStatus::parse(&text_of(item, "status").unwrap_or_default()),
+        created_at: text_of(item, "createdAt").unwrap_or_default(),
+        completed_at: text_of(item, "completedAt"),
+        result: text_of(item, "result"),
+        error: text_of(item, "error"),
+        expires_after: number_of(item, "ExpiresAfter"),
+    }
+}
+
+/// The original writes a JSON text, others a list; what is neither names nobody.
+fn agent_ids(value: &AttributeValue) -> Vec<String> {
+    match value {
+        AttributeValue::S(text) => serde_json::from_str(text).unwrap_or_default(),
+        AttributeValue::L(list) => list.iter().filter_map(|id| id.as_s().ok().cloned()).collect(),
+        AttributeValue::Ss(set) => set.clone(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agent_ids_are_read_in_both_shapes() {
+        let check = |value: AttributeValue, expected: &[&str]| assert_eq!(agent_ids(&value), expected);
+        check(string(r#"["a", "b"]"#), &["a", "b"]);
+        check(AttributeValue::L(vec![string("a"), string("b")]), &["a", "b"]);
+        check(string("a"), &[]);
+        check(number(1), &[]);
+    }
+}
