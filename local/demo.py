@@ -8,6 +8,16 @@ from datetime import UTC, datetime
 from .example import Example, main, say
 
 QUESTION = "What do you get when you add 17 and 25?"
+# To a real model the second half would be enough. The stand-in needs the script, and shows that it is one.
+BOTH = """Ask both agents at once: the calculator to multiply 6 by 7, and client_addresses for where Ada \
+Lovelace lives.
+script: [
+  {"calls": [
+    {"call": "calculator", "with": {"query": "Please multiply 6 by 7"}},
+    {"call": "client_addresses", "with": {"query": "What is the address of client Ada Lovelace"}}
+  ]},
+  {"say": "The agents answered: {results}"}
+]"""
 PATIENCE_SECONDS = 120
 
 
@@ -21,25 +31,32 @@ def show(example: Example):
     for agent in agents:
         say(f"  {agent['agent_id']:<18} {agent['status']:<12} {agent['agent_description']}")
 
-    say(f"\n== A question to `calculator` ==\n  {QUESTION}")
-    job = submit(example, QUESTION, ["calculator"])
-    lambdas.invoke(
+    ask(example, QUESTION, ["calculator"])
+    ask(example, BOTH, ["calculator", "client_addresses"])
+
+
+def ask(example: Example, query: str, agent_ids: list[str]):
+    """Submits a question, waits for its job to end, and shows what came of it."""
+    say(f"\n== A question to {' and '.join(agent_ids)} ==\n  {query}")
+    job = submit(example, query, agent_ids)
+    example.aws.client("lambda").invoke(
         FunctionName=example.outputs["AgentProcessorFunctionArn"],
         InvocationType="Event",
         Payload=json.dumps({"userId": "demo", "jobId": job}).encode(),
     )
     item = wait_for_end(example, job)
-    say("\n== What happened ==")
+    say("\n-- What happened --")
     for message in json.loads(item["agent_messages"]):
-        say(f"  {message['sequence_number']}. {message['role']:<10} {shown(message)}")
+        who = message.get("agent_id", "")
+        say(f"  {message['sequence_number']:>2}. {message['role']:<10} {who:<17} {shown(message)}")
 
-    say("\n== The job record ==")
-    for name in ("status", "createdAt", "completedAt", "agentIds", "result", "error"):
+    say("\n-- The job record --")
+    for name in ("status", "createdAt", "completedAt", "agentIds", "usage", "result", "error"):
         if name in item:
             say(f"  {name:<12} {item[name]}")
     if item["status"] != "COMPLETED":
         raise RuntimeError("the job failed")
-    say(f"\n== The answer ==\n  {json.loads(item['result']).get('content')}")
+    say(f"\n-- The answer --\n  {json.loads(item['result']).get('content')}")
 
 
 def submit(example: Example, query: str, agent_ids: list[str]) -> str:
@@ -78,7 +95,8 @@ def wait_for_end(example: Example, job: str) -> dict[str, str]:
 
 def shown(message: dict) -> str:
     content = message["content"]
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return text if len(text) <= 160 else f"{text[:160]} …"
 
 
 if __name__ == "__main__":

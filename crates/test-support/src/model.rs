@@ -6,14 +6,17 @@
 //!
 //! A query may hold a script, `script: [step, …]`, one step a turn:
 //! `{"call": tool, "with": {…}}`, `{"calls": [{"call": …, "with": …}, …]}` or `{"say": text}`.
-//! A step may have a `"fault": {"status": 429, "type": "ThrottlingException", "message": …, "times": 3}`
-//! (Converse alone): it comes that often before the step. A step may wait: `"wait_ms": 500`. Like Bedrock
-//! it refuses tool names that are not `[a-zA-Z0-9_-]{1,64}`. `{bytes}` is how long the last result is;
-//! `"padding": n` adds that many characters to what is said or called with; `"repeat": n` does a step that
-//! often. In what it says,
-//! `{result}` is the last tool result, `{status}` its status, `{query}` the query, `{system}` the system
-//! prompt, `{tools}` the tools' names. Without a script it calls the tool whose name and description
-//! share most words with the query, then retells the result.
+//! A step may have
+//! - `"fault": {"status": 429, "type": "ThrottlingException", "message": …, "times": 3}` (Converse alone),
+//!   which comes that often before the step;
+//! - `"wait_ms": 500`, how long it takes;
+//! - `"padding": n`, so many characters more in what is said or called with;
+//! - `"repeat": n`, how often it is done.
+//!
+//! In what it says, `{result}` is the last tool result, `{results}` all of the last turn, `{bytes}` how long
+//! the last is, `{status}` its status, `{query}` the query, `{system}` the system prompt, `{tools}` the
+//! tools' names. Without a script it calls the tool whose name and description share most words with the
+//! query, then retells the result. Like Bedrock it refuses tool names that are not `[a-zA-Z0-9_-]{1,64}`.
 
 use std::{
     collections::HashMap,
@@ -236,6 +239,10 @@ impl Conversation {
             self.results.last().map_or(("", "none"), |(text, status)| (text.as_str(), *status));
         let tools: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
         text.replace("{bytes}", &result.len().to_string())
+            .replace(
+                "{results}",
+                &self.results.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" | "),
+            )
             .replace("{result}", result)
             .replace("{status}", status)
             .replace("{system}", &self.system)
