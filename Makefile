@@ -7,7 +7,7 @@ PYTHON ?= python3
 export CARGO_TARGET_DIR := $(CURDIR)/target
 VENV := target/tools/venv
 TOOLS := $(VENV)/.installed
-FUNCTIONS := list-available-agents agent-processor
+FUNCTIONS := list-available-agents agent-processor agent-jobs
 
 .PHONY: help
 help: ## Say what there is to make

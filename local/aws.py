@@ -39,7 +39,6 @@ class LocalAws:
         server = self.environment | {
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
-            "MINISTACK_HOST": "127.0.0.1",
             "IOT_MTLS_ENABLED": "0",
             "TMPDIR": str(self.folder),
             "S3_DATA_DIR": str(self.folder / "s3"),

@@ -217,6 +217,13 @@ class Backend:
             assert set(agent) == SHAPES, agent
         return agents
 
+    def resolve(self, field: str, arguments=None, identity=None):
+        """Sends a resolver's event to the jobs function, whose jobs this backend's processor runs."""
+        if "AgentJobsFunctionArn" not in self.functions:
+            self.environment["AGENT_PROCESSOR_FUNCTION"] = self.function("AgentProcessorFunctionArn")
+        event = {"info": {"fieldName": field}, "arguments": arguments or {}, "identity": identity}
+        return self.invoke("AgentJobsFunctionArn", event)
+
     def process(self, event, timeout: int | None = None) -> dict:
         return self.invoke("AgentProcessorFunctionArn", event, timeout)
 
@@ -266,6 +273,45 @@ class Backend:
         """The JSON log lines with this message."""
         events = [json.loads(line) for line in self.log_lines() if line.startswith("{")]
         return [event for event in events if event.get("message") == message]
+
+
+class Api:
+    """The deployed jobs API as one user sees it."""
+
+    def __init__(self, world: World, token: str | None):
+        self.base = world.aws.endpoint
+        self.host = f"{world.outputs['JobsApiId']}.execute-api.localhost:{world.aws.port}"
+        self.token = token
+
+    def send(self, method: str, path: str, body=None, **headers) -> tuple[int, dict | list | None]:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"host": self.host, "content-type": "application/json"} | headers
+        if self.token:
+            headers["authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(f"{self.base}{path}", data, headers, method=method)
+        try:
+            answer = urllib.request.urlopen(request)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            content = answer.read()
+            return answer.status, json.loads(content) if content else None
+
+
+def sign_up(world: World, name: str, group: str | None) -> Api:
+    """A user of the stack's own pool, signed in."""
+    cognito = world.aws.client("cognito-idp")
+    pool, client = world.outputs["UserPoolId"], world.outputs["UserPoolClientId"]
+    name = f"{name}-{uuid.uuid4().hex[:6]}"
+    cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=CANARY, Permanent=True)
+    if group:
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
+    flow = {"USERNAME": name, "PASSWORD": CANARY}
+    signed_in = cognito.initiate_auth(AuthFlow="USER_PASSWORD_AUTH", ClientId=client, AuthParameters=flow)
+    api = Api(world, signed_in["AuthenticationResult"]["AccessToken"])
+    api.user = name
+    return api
 
 
 def script(*steps: dict) -> str:

@@ -129,7 +129,7 @@ def test_several_calls_of_one_turn_are_answered_in_order(asked):
 
 
 def test_a_401_in_mid_run_signs_in_again_once(backend, server, world):
-    revoking = server(require_auth=True, revoke_at_call=True)
+    revoking = server(require_auth=True, revoke_at="tools/call")
     asked = backend([world.pool().entry(revoking.url, agent_name="helper")])
     _, job = asked.ask(script({"call": "echo", "with": {"text": "hi"}}, {"say": "{result}"}), ["helper"])
     assert result(job)["content"] == '{"text":"hi"}'
@@ -154,6 +154,15 @@ def test_a_tool_with_an_odd_name_can_be_called(backend, server):
     _, job = asked.ask(script({"call": name, "with": {"n": 1}}, {"say": "{result}"}), ["helper"])
     assert result(job)["content"] == '{"n":1}'
     assert messages(job)[2]["tool_name"] == name
+
+
+def test_a_query_of_200_kb_is_answered_and_kept(asked):
+    backend, _ = asked
+    query = script({"say": "Done"}) + "x" * 210_000
+    answer, job = backend.ask(query, ["helper"])
+    assert answer["status"] == "COMPLETED" and result(job)["content"] == "Done"
+    assert job["query"] == query
+    assert "[cut here: " in result(job)["metadata"]["query"]
 
 
 # Who and what is asked
@@ -259,6 +268,14 @@ def test_a_job_deleted_in_mid_run_does_not_come_back(backend, server, world):
 
 
 # The audit
+
+
+def test_a_call_in_flight_when_the_run_ends_leaves_its_line(backend, server):
+    hanging = server(hang_on="tools/call")
+    asked = backend([{"mcp_url": hanging.url, "agent_name": "helper"}], MAX_RUN_SECONDS="1")
+    asked.ask(script({"call": "echo"}), ["helper"])
+    [line] = asked.log_events("External MCP: tool call")
+    assert (line["tool.name"], line["tool.outcome"]) == ("echo", "cancelled")
 
 
 def test_each_tool_call_leaves_one_audit_line_without_contents(asked):

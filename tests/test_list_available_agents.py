@@ -209,6 +209,7 @@ FAULTS = {
     "other JSON": ({"body": "other_json"}, "not JSON-RPC"),
     "nothing": ({"body": "empty"}, "does not speak MCP"),
     "nine megabytes": ({"body": "huge"}, "larger than"),
+    "a million values": ({"body": "many_values"}, "too much of it"),
     "hangs at once": ({"hang_on": "*"}, "no answer within 2.0 s"),
     "hangs while listing": ({"hang_on": "tools/list"}, "no answer within 2.0 s"),
     "repeats its cursor": ({"repeat_cursor": "same"}, "repeats its tools/list cursor"),
@@ -239,6 +240,25 @@ def test_a_malformed_tool_is_left_out_and_its_neighbours_stay(backend, server):
         assert agent["tools"] == ["first", "last"]
         assert agent["status"] == "available"
         assert "tool 2 of a page has no inputSchema" in agent["status_reason"]
+
+
+def test_a_server_that_hangs_when_its_session_ends_costs_nothing(backend, server):
+    slow = server(sessions=True, hang_on="DELETE")
+    [agent] = backend([{"mcp_url": slow.url}], DISCOVERY_TIMEOUT_SECONDS="1").agents()
+    assert agent["status"] == "available"
+
+
+def test_names_too_long_for_any_use_are_left_out(backend, server):
+    [agent] = backend([{"mcp_url": server(pages=[[tool("x" * 257), tool("x" * 256)]]).url}]).agents()
+    assert agent["tools"] == ["x" * 256]
+    assert "longer than 256 characters" in agent["status_reason"]
+
+
+def test_a_token_revoked_while_listing_is_renewed_once(backend, server, world):
+    revoking = server(require_auth=True, revoke_at="tools/list")
+    revoked = backend([world.pool().entry(revoking.url)])
+    assert revoked.agents()[0]["status"] == "available"
+    assert (revoked.calls("InitiateAuth"), revoking.seen["tokens"]) == (2, 2)
 
 
 def test_the_deadline_follows_from_the_invocations_time(backend, server):

@@ -26,10 +26,13 @@ def test_the_stack_has_what_others_rely_on(world):
         "AgentProcessorFunctionArn",
         "AgentTableName",
     } <= set(world.outputs)
-    secret = world.secrets.get_secret_value(SecretId="mcp-agents/external-mcp-agents/credentials")
-    assert secret["SecretString"] == "[]"
     table = world.dynamodb.describe_table(TableName=world.outputs["AgentTableName"])["Table"]
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_secret_begins_as_an_empty_list():
+    secret = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["AgentsSecret"]["Properties"]
+    assert secret["SecretString"] == "[]"
 
 
 def test_both_tables_expire_encrypt_and_cost_by_use():

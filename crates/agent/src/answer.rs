@@ -24,16 +24,37 @@ impl Answer {
         json.and_then(from_json).unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 
-    /// The JSON text that a completed job keeps as its `result`.
-    pub fn to_result(&self, query: &str, now: Timestamp) -> String {
-        let metadata = json!({"generatedAt": jobs::timestamp(now), "query": query});
+    /// The JSON text that a completed job keeps as its `result`, of about `room` bytes at most: a long query
+    /// is elided in it, a long text cut, and of a table or chart that is too large only that is told.
+    pub fn to_result(&self, query: &str, room: usize, now: Timestamp) -> String {
+        let metadata = json!({"generatedAt": jobs::timestamp(now), "query": shortened(query, room / 4)});
+        let room = room - room / 4;
+        let text = |content: &str| json!({"responseType": "text", "metadata": metadata, "content": shortened(content, room)});
+        let whole = |field: &str, shape: &Value, kept: Value| {
+            let size = shape.to_string().len();
+            if size > room {
+                return text(&format!(
+                    "The answer, {size} bytes of {field}, is too large to be kept; ask for less of it."
+                ));
+            }
+            json!({"responseType": shape["responseType"], "metadata": metadata, field: kept})
+        };
         match self {
-            Self::Text(content) => json!({"responseType": "text", "metadata": metadata, "content": content}),
-            Self::Table(table) => json!({"responseType": "table", "metadata": metadata, "tableData": table}),
-            Self::Plot(plot) => json!({"responseType": "plotData", "metadata": metadata, "plotData": [plot]}),
+            Self::Text(content) => text(content),
+            Self::Table(table) => whole("tableData", table, table.clone()),
+            Self::Plot(plot) => whole("plotData", plot, json!([plot])),
         }
         .to_string()
     }
+}
+
+/// As JSON a text may take six times its bytes; most take their own.
+fn shortened(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(limit);
+    format!("{} [cut here: {} more bytes]", &text[..end], text.len() - end)
 }
 
 fn from_json(json: Value) -> Option<Answer> {
@@ -115,7 +136,7 @@ mod tests {
     #[test]
     fn results_have_the_pages_shape() {
         let result = |answer: Answer| -> Value {
-            serde_json::from_str(&answer.to_result("q", Timestamp::UNIX_EPOCH)).unwrap()
+            serde_json::from_str(&answer.to_result("q", 10_000, Timestamp::UNIX_EPOCH)).unwrap()
         };
         let metadata = json!({"generatedAt": "1970-01-01T00:00:00.000000Z", "query": "q"});
         assert_eq!(
@@ -123,12 +144,26 @@ mod tests {
             json!({"responseType": "text", "metadata": metadata, "content": "t"})
         );
         assert_eq!(
-            result(Answer::Table(json!({"rows": []}))),
-            json!({"responseType": "table", "metadata": metadata, "tableData": {"rows": []}})
+            result(Answer::Table(json!({"responseType": "table", "rows": []}))),
+            json!({"responseType": "table", "metadata": metadata, "tableData": {"responseType": "table", "rows": []}})
         );
         assert_eq!(
-            result(Answer::Plot(json!({"type": "bar"}))),
-            json!({"responseType": "plotData", "metadata": metadata, "plotData": [{"type": "bar"}]})
+            result(Answer::Plot(json!({"responseType": "plotData", "type": "bar"}))),
+            json!({"responseType": "plotData", "metadata": metadata, "plotData": [{"responseType": "plotData", "type": "bar"}]})
         );
+    }
+
+    #[test]
+    fn a_result_fits_into_its_room() {
+        let long = "x".repeat(50_000);
+        let answers = [
+            Answer::Text(long.clone()),
+            Answer::Table(json!({"responseType": "table", "rows": long})),
+            Answer::Plot(json!({"responseType": "plotData", "data": long})),
+        ];
+        for answer in answers {
+            let result = answer.to_result(&long, 10_000, Timestamp::UNIX_EPOCH);
+            assert!(result.len() < 10_500 && result.contains("[cut here: 47500 more bytes]"), "{result}");
+        }
     }
 }

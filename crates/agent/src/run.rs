@@ -8,7 +8,7 @@ use std::time::Duration;
 use catalog::Agent;
 use jiff::Timestamp;
 use jobs::Claim;
-use mcp::{Connector, Session};
+use mcp::{Connector, McpError, Session};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -40,8 +40,8 @@ pub struct Run<'a> {
 /// How long and how large things may get.
 #[derive(Debug, Clone, Copy)]
 pub struct RunLimits {
-    /// What is left of the invocation, less what ending a run takes.
-    pub invocation: Duration,
+    /// When the run must have ended: the invocation's end, less what ending a run takes.
+    pub until: Instant,
     /// `MAX_RUN_SECONDS`: the budget of time.
     pub run: Duration,
     /// `SUBAGENT_TIMEOUT_SECONDS`: one of several agents.
@@ -92,12 +92,17 @@ async fn with_tools(
     session: &Session,
 ) -> Result<Answer, RunError> {
     let failed = |error| RunError::Server { id: agent.id.clone(), error };
-    let list =
-        talk.timed(Step::ListingTools, "listing tools", session.list_tools()).await?.map_err(failed)?;
+    let list = within(talk.run.limits.tool_call, session.list_tools((talk.run.clock)()));
+    let list = talk.timed(Step::ListingTools, "listing tools", list).await?.map_err(failed)?;
     let server = agent.server.shown_url();
     let tools = Toolbox::new(session, &server, talk.run, list.tools);
     let call = async |tool_use: &_| tools.call(tool_use).await;
     talk.answer(system_prompt(agent), tools.specs(), query, call).await
+}
+
+/// A server that drips its answers must not hold a run up for longer than a tool may.
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, McpError>>) -> Result<T, McpError> {
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(McpError::Timeout { after: limit }))
 }
 
 /// What the model is told. Names and descriptions are the operator's, from the entry; nothing that a
@@ -128,8 +133,10 @@ pub(crate) struct Watch {
 impl Watch {
     /// The time of a whole run, from now on.
     pub(crate) fn of(limits: RunLimits) -> Self {
-        let limit = if limits.run < limits.invocation { TimeLimit::Budget } else { TimeLimit::Invocation };
-        Self { started: Instant::now(), allowed: limits.run.min(limits.invocation), limit }
+        let started = Instant::now();
+        let invocation = limits.until.saturating_duration_since(started);
+        let limit = if limits.run < invocation { TimeLimit::Budget } else { TimeLimit::Invocation };
+        Self { started, allowed: limits.run.min(invocation), limit }
     }
 
     /// The time of one agent within it, from now on.

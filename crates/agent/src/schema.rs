@@ -5,6 +5,8 @@
 //! Source of the limits: Bedrock wants a JSON object with `type: object`; the models behind it refuse
 //! combinators at the top and property names outside `[a-zA-Z0-9_.-]{1,64}`.
 
+use std::collections::HashMap;
+
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
@@ -12,6 +14,9 @@ use serde_json::{Map, Value};
 const MAX_SCHEMA_BYTES: usize = 50_000;
 /// Deeper than that, no person has written it.
 const MAX_DEPTH: usize = 40;
+/// How many nodes a schema may come to with its references followed: checking arguments takes time in
+/// proportion, and holds up everything else in the process.
+const MAX_COST: u64 = 20_000;
 /// How many faults of one call's arguments are told: the first ones are the ones to mend.
 const MAX_FAULTS: usize = 5;
 
@@ -31,6 +36,9 @@ impl Schema {
         }
         if depth(&original) > MAX_DEPTH {
             return Err("its schema is nested more than 40 deep");
+        }
+        if cost(&original, &original, &mut Vec::new(), &mut HashMap::new()) > MAX_COST {
+            return Err("its schema's references multiply beyond measure");
         }
         let shown = mended(input_schema)?;
         let validator = jsonschema::options().build(&original).map_err(|_| "its schema is no JSON Schema")?;
@@ -81,6 +89,45 @@ fn is_taken(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
+/// The nodes of a schema with its references followed, a reference to what it stands in counting once.
+fn cost<'a>(
+    value: &'a Value,
+    root: &'a Value,
+    path: &mut Vec<&'a str>,
+    known: &mut HashMap<&'a str, u64>,
+) -> u64 {
+    let mut sum: u64 = 1;
+    match value {
+        Value::Array(list) => {
+            for item in list {
+                sum = sum.saturating_add(cost(item, root, path, known));
+            }
+        }
+        Value::Object(fields) => {
+            for item in fields.values() {
+                sum = sum.saturating_add(cost(item, root, path, known));
+            }
+            let reference = fields.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+            if let Some(reference) = reference.filter(|reference| !path.contains(reference)) {
+                let followed = match known.get(reference) {
+                    Some(cost) => *cost,
+                    None => {
+                        path.push(reference);
+                        let target = root.pointer(reference);
+                        let followed = target.map_or(0, |target| cost(target, root, path, known));
+                        path.pop();
+                        known.insert(reference, followed);
+                        followed
+                    }
+                };
+                sum = sum.saturating_add(followed);
+            }
+        }
+        _ => {}
+    }
+    sum
+}
+
 fn depth(value: &Value) -> usize {
     let below = match value {
         Value::Array(list) => list.iter().map(depth).max(),
@@ -124,6 +171,13 @@ mod tests {
         check(json!({"properties": {"straße": {}}}), "name has characters");
         check(json!({"properties": {"a": {"type": "nonsense"}}}), "no JSON Schema");
         check(json!({"description": "x".repeat(50_000)}), "larger than");
+        let mut bomb =
+            json!({"$defs": {"d0": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/d25"}}});
+        for n in 1..26 {
+            let below = json!({"$ref": format!("#/$defs/d{}", n - 1)});
+            bomb["$defs"][format!("d{n}")] = json!({"allOf": [below, below]});
+        }
+        check(bomb, "multiply");
         let deep = (0..50).fold(json!({}), |inner, _| json!({"properties": {"a": inner}}));
         check(deep, "nested");
     }
@@ -135,6 +189,14 @@ mod tests {
         assert_eq!(schema.faults(&json!({"a": 1, "b": 2})), None);
         let faults = schema.faults(&json!({"a": "x"})).unwrap();
         assert!(faults.contains("/a: ") && faults.contains("\"b\" is a required property"), "{faults}");
+    }
+
+    #[test]
+    fn a_schema_of_a_tree_is_taken() {
+        let tree = json!({"$defs": {"node": {"type": "object", "properties": {
+            "left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"},
+        }}}, "properties": {"root": {"$ref": "#/$defs/node"}}});
+        assert!(schema(tree).is_ok());
     }
 
     #[test]

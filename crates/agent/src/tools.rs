@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jobs::Job;
 use mcp::{CallToolResult, ContentBlock, ResourceContents, Session, Tool};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -56,7 +57,10 @@ impl<'a> Toolbox<'a> {
                 }
             };
             // A server that lists a tool twice means the first.
-            let Some(name) = names.assign(&tool.name) else { continue };
+            let Some(name) = names.assign(&tool.name) else {
+                tracing::warn!(mcp.url = server, tool.name = %tool.name, "External MCP: tool left out, its name is taken");
+                continue;
+            };
             let hints = tool.annotations.as_ref();
             let is_repeatable = hints.is_some_and(|hints| {
                 hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true)
@@ -82,18 +86,15 @@ impl<'a> Toolbox<'a> {
     /// # Errors
     /// Only what ends the run: a budget that is used up, a job that is lost.
     pub(crate) async fn call(&self, tool_use: &ToolUse) -> Result<ToolResult, RunError> {
-        let started = Instant::now();
+        let mut audit = Audit {
+            job: self.run.claim.job(),
+            server: self.server,
+            tool: self.names.original(&tool_use.name).unwrap_or(&tool_use.name),
+            outcome: "cancelled",
+            started: Instant::now(),
+        };
         let (outcome, text) = self.outcome(tool_use).await?;
-        let job = self.run.claim.job();
-        tracing::info!(
-            user.id = job.user_id,
-            job.id = job.job_id,
-            mcp.url = self.server,
-            tool.name = self.names.original(&tool_use.name).unwrap_or(&tool_use.name),
-            tool.outcome = outcome,
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "External MCP: tool call"
-        );
+        audit.outcome = outcome;
         Ok(ToolResult { id: tool_use.id.clone(), text, is_error: outcome != "success" })
     }
 
@@ -126,6 +127,29 @@ impl<'a> Toolbox<'a> {
                 (outcome, text_of(&result, self.run.limits.tool_result_bytes))
             }
         })
+    }
+}
+
+/// The audit line of one call: written when the call ends, and also when the run ends before it.
+struct Audit<'a> {
+    job: &'a Job,
+    server: &'a str,
+    tool: &'a str,
+    outcome: &'static str,
+    started: Instant,
+}
+
+impl Drop for Audit<'_> {
+    fn drop(&mut self) {
+        tracing::info!(
+            user.id = self.job.user_id,
+            job.id = self.job.job_id,
+            mcp.url = self.server,
+            tool.name = self.tool,
+            tool.outcome = self.outcome,
+            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "External MCP: tool call"
+        );
     }
 }
 

@@ -53,7 +53,8 @@ impl AuthConfig {
         match self {
             Self::None => "none".to_owned(),
             Self::Cognito(c) => {
-                format!("cognito/{}/{}/{}", c.user_pool_id, c.client_id, c.username)
+                // As a JSON-like list: no two different triples read the same.
+                format!("cognito{:?}", [c.user_pool_id.as_str(), &c.client_id, &c.username])
             }
         }
     }
@@ -174,7 +175,7 @@ mod tests {
                 password: password.into(),
             })
         };
-        assert_eq!(config("one").identity(), "cognito/us-east-1_Pool/client/user");
+        assert_eq!(config("one").identity(), r#"cognito["us-east-1_Pool", "client", "user"]"#);
         assert_eq!(config("one").identity(), config("two").identity());
         assert_ne!(config("one").fingerprint(), config("two").fingerprint());
         assert!(!format!("{:?}", config("canary-password")).contains("canary"));

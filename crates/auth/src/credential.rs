@@ -28,6 +28,16 @@ impl Credential {
         Some(value)
     }
 
+    /// `text` without the secret: servers quote what they were sent.
+    pub fn scrub(&self, text: String) -> String {
+        match self.bearer.as_ref().map(|bearer| bearer.expose_secret()) {
+            Some(secret) if !secret.is_empty() && text.contains(secret) => {
+                text.replace(secret, "[credential]")
+            }
+            _ => text,
+        }
+    }
+
     /// Whether both carry the same secret.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let secret = |credential: &Self| credential.bearer.as_ref().map(|b| b.expose_secret().to_owned());

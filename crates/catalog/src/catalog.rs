@@ -20,6 +20,9 @@ use crate::{
 /// turn into a load on every server.
 const FORCED_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
+/// What the names of all tools may weigh: Lambda answers with 6 MB at most, and there are descriptions too.
+const MAX_NAMES_BYTES: usize = 3_000_000;
+
 /// The list of agents. Cheap to clone; clones share what they keep.
 #[derive(Clone)]
 pub struct Catalog {
@@ -100,7 +103,10 @@ impl Catalog {
     ) -> Vec<ListedAgent> {
         let servers: Vec<_> = agents.iter().map(|agent| &agent.server).collect();
         let listings = self.tools.listings(&servers, freshness, now, until).await;
-        agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect()
+        let mut listed: Vec<_> =
+            agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect();
+        fit(&mut listed, MAX_NAMES_BYTES);
+        listed
     }
 
     async fn granted(&self, asked: Freshness, now: Timestamp) -> Freshness {
@@ -116,6 +122,22 @@ impl Catalog {
             _ => {
                 *last = Some(now);
                 Freshness::Forced
+            }
+        }
+    }
+}
+
+/// Leaves out the tools of those agents that would make the whole list too large to be answered.
+fn fit(agents: &mut [ListedAgent], mut room: usize) {
+    for agent in agents {
+        let weight: usize = agent.tools.iter().map(|tool| tool.len() + 4).sum();
+        match room.checked_sub(weight) {
+            Some(left) => room = left,
+            None => {
+                let count = agent.tools.len();
+                agent.status_reason =
+                    Some(format!("its {count} tools are not named: the list would be too large"));
+                agent.tools.clear();
             }
         }
     }
@@ -209,6 +231,18 @@ mod tests {
         let gone =
             Listing { list: ToolList::default().into(), status: ListingStatus::Unavailable(failure()) };
         assert_eq!(listed(&agent(None), gone).status, AgentStatus::Unavailable);
+    }
+
+    #[test]
+    fn one_agents_names_do_not_make_the_list_too_large() {
+        let agent_with = |count: usize| ListedAgent {
+            tools: vec!["x".repeat(96); count],
+            ..listed(&agent(None), Listing { list: tools().into(), status: ListingStatus::Fresh })
+        };
+        let mut agents = [agent_with(5), agent_with(50), agent_with(4)];
+        fit(&mut agents, 1_000);
+        assert_eq!(agents.each_ref().map(|agent| agent.tools.len()), [5, 0, 4]);
+        assert!(agents[1].status_reason.as_ref().is_some_and(|reason| reason.contains("its 50 tools")));
     }
 
     #[test]

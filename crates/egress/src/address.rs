@@ -55,13 +55,13 @@ pub(crate) fn destination(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Metadata services outside 169.254/16: Azure's host, Alibaba's and Oracle's.
+const METADATA_V4: [[u8; 4]; 3] = [[168, 63, 129, 16], [100, 100, 100, 200], [192, 0, 0, 192]];
+
 fn of_v4(address: Ipv4Addr) -> AddressKind {
     let [a, b, c, d] = address.octets();
     match (a, b) {
-        // Azure's host service and Alibaba's metadata service sit outside 169.254/16.
-        _ if [a, b, c, d] == [168, 63, 129, 16] || [a, b, c, d] == [100, 100, 100, 200] => {
-            AddressKind::Metadata
-        }
+        _ if METADATA_V4.contains(&[a, b, c, d]) => AddressKind::Metadata,
         (0, _) => AddressKind::NotAHost,
         (127, _) => AddressKind::Loopback,
         (169, 254) => AddressKind::LinkLocal,
@@ -90,8 +90,9 @@ fn of_v6(address: Ipv6Addr) -> AddressKind {
     }
     let s = address.segments();
     match s[0] {
-        // AWS: instance metadata, DNS, time and pod identity in IPv6.
-        0xfd00 if s[1] == 0x0ec2 => AddressKind::Metadata,
+        // AWS (instance metadata, DNS, time, pod identity), Oracle, Google.
+        0xfd00 if s[1] == 0x0ec2 || s[1] == 0x00c1 => AddressKind::Metadata,
+        0xfd20 if s[1] == 0x00ce => AddressKind::Metadata,
         0xfe80..=0xfebf => AddressKind::LinkLocal,
         // Unique local, and site-local, which was deprecated but still routes in places.
         0xfc00..=0xfdff | 0xfec0..=0xfeff => AddressKind::Private,
@@ -149,6 +150,7 @@ mod tests {
         check("169.254.170.2", AddressKind::LinkLocal);
         check("168.63.129.16", AddressKind::Metadata);
         check("100.100.100.200", AddressKind::Metadata);
+        check("192.0.0.192", AddressKind::Metadata);
         check("0.0.0.0", AddressKind::NotAHost);
         check("224.0.0.1", AddressKind::NotAHost);
         check("255.255.255.255", AddressKind::NotAHost);
@@ -165,6 +167,8 @@ mod tests {
         check("fd12:3456::1", AddressKind::Private);
         check("fd00:ec2::254", AddressKind::Metadata);
         check("fd00:ec2::23", AddressKind::Metadata);
+        check("fd20:ce::254", AddressKind::Metadata);
+        check("fd00:c1::a9fe:a9fe", AddressKind::Metadata);
         check("2001:db8::1", AddressKind::Private);
         check("64:ff9b:1::1", AddressKind::Private);
     }

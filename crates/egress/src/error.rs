@@ -76,10 +76,11 @@ impl EgressError {
             let source = std::io::Error::new(dns.0.kind(), dns.0.to_string());
             return Self::Dns { host, source };
         }
-        if error.is_timeout() {
-            Self::Timeout { host }
-        } else if error.is_connect() {
+        // First: a connect deadline that passed is both.
+        if error.is_connect() {
             Self::Connect { host, source: error }
+        } else if error.is_timeout() {
+            Self::Timeout { host }
         } else {
             Self::Broken { host, source: error }
         }
@@ -115,18 +116,34 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 }
 
 fn connect_reason(error: &reqwest::Error) -> String {
-    if let Some(reason) = tls_reason(error) {
-        return format!("the TLS handshake failed ({reason})");
-    }
-    match find::<std::io::Error>(error) {
-        Some(io) => format!("no connection ({})", io.kind()),
-        None => "no connection".to_owned(),
+    match tls_reason(error) {
+        Some(reason) => format!("the TLS handshake failed ({reason})"),
+        None if error.is_timeout() => "no connection in time".to_owned(),
+        None => match find::<std::io::Error>(error) {
+            Some(io) => format!("no connection ({})", io.kind()),
+            None => "no connection".to_owned(),
+        },
     }
 }
 
-/// The words of the TLS library, which speak of certificates and never of content.
-fn tls_reason(error: &reqwest::Error) -> Option<String> {
-    chain(error)
-        .map(ToString::to_string)
-        .find(|text| text.contains("certificate") || text.contains("handshake") || text.contains("TLS"))
+/// What was wrong with the handshake, in our own words: the TLS library's quote the certificate, which
+/// the server chose. It raises everything that is about TLS as invalid data.
+fn tls_reason(error: &reqwest::Error) -> Option<&'static str> {
+    let is_invalid = |error: &(dyn StdError + 'static)| {
+        error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+    };
+    if !chain(error).any(is_invalid) {
+        return None;
+    }
+    let words: String = chain(error).map(|error| error.to_string().to_lowercase()).collect();
+    let known = [
+        ("expired", "the certificate has expired"),
+        ("notvalidyet", "the certificate is not valid yet"),
+        ("unknownissuer", "the certificate's issuer is not trusted"),
+        ("not valid for name", "the certificate is for another name"),
+        ("notvalidforname", "the certificate is for another name"),
+        ("revoked", "the certificate is revoked"),
+    ];
+    let reason = known.iter().find(|(word, _)| words.contains(word)).map(|(_, reason)| *reason);
+    Some(reason.unwrap_or("the server does not speak TLS here, or offers nothing acceptable"))
 }

@@ -172,6 +172,11 @@ impl Claim {
         .await
     }
 
+    /// What a result may weigh: half of what the item has left, so that the transcript has the other.
+    pub fn room_for_result(&self) -> usize {
+        self.room("") / 2
+    }
+
     /// What the transcript may weigh beside the item's other texts.
     fn room(&self, outcome: &str) -> usize {
         let ids: usize = self.job.agent_ids.iter().map(|id| id.len() + 4).sum();

@@ -3,10 +3,15 @@
 //! A user's jobs are one partition, so that nobody reaches another's by an id. No write makes a job
 //! item: what was deleted stays deleted. [`crate::claim`] says when a write is allowed.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    operation::{
+        transact_write_items::TransactWriteItemsError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
     primitives::Blob,
     types::{
         AttributeValue, ConditionCheck, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
@@ -26,11 +31,18 @@ use crate::{
 /// What must hold of an item for a claim's write: nobody has claimed it since, ended or deleted it.
 const HELD: &str = "attempt = :attempt AND #claimed = :claimed";
 
+/// The pieces of one user's transcript.
+pub(crate) const PIECES: &str = "PK = :pk AND begins_with(SK, :user)";
+/// How often a write that conflicts with another is tried.
+const MAX_TRIES: u32 = 4;
+/// The pause before the second try, growing with each.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
 /// The table of jobs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JobTable {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 /// One change to a claimed job.
@@ -154,7 +166,7 @@ impl JobTable {
             let mut put = Put::builder()
                 .table_name(&self.table)
                 .item("PK", transcript_partition(&job.job_id))
-                .item("SK", string(&format!("{n:06}")))
+                .item("SK", string(&format!("{}#{n:06}", job.user_id)))
                 .item("messages", AttributeValue::B(Blob::new(piece)));
             if let Some(expires_after) = job.expires_after {
                 put = put.item("ExpiresAfter", number(expires_after));
@@ -167,37 +179,57 @@ impl JobTable {
                 .expression_attribute_names("#claimed", "status")
                 .expression_attribute_values(":attempt", number(attempt))
                 .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()));
-            let written = self
-                .client
-                .transact_write_items()
-                .transact_items(TransactWriteItem::builder().set_condition_check(held.build().ok()).build())
-                .transact_items(TransactWriteItem::builder().set_put(put.build().ok()).build())
-                .send()
-                .await;
-            match written {
-                Ok(_) => {}
-                Err(error) if error.code() == Some("TransactionCanceledException") => {
-                    return Err(JobError::Lost { job_id: job.job_id.clone() });
-                }
-                Err(error) => return Err(failed(aws_fault::reason(&error))),
-            }
+            let held = TransactWriteItem::builder().set_condition_check(held.build().ok()).build();
+            let put = TransactWriteItem::builder().set_put(put.build().ok()).build();
+            self.write_held(job, held, put).await?;
         }
         Ok(())
     }
 
-    /// A transcript that was too long for its job's item; `None` if it was not. Whose job it is, the
-    /// caller has checked.
+    /// Writes under a condition on the job; a conflict with its renewal is tried again.
+    async fn write_held(
+        &self,
+        job: &Job,
+        held: TransactWriteItem,
+        put: TransactWriteItem,
+    ) -> Result<(), JobError> {
+        let mut tries = 1;
+        loop {
+            let write =
+                self.client.transact_write_items().transact_items(held.clone()).transact_items(put.clone());
+            let Err(error) = write.send().await else { return Ok(()) };
+            let refused = error.as_service_error().and_then(|error| match error {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                    cancelled.cancellation_reasons().first()?.code()
+                }
+                _ => None,
+            });
+            match refused {
+                Some("ConditionalCheckFailed") => {
+                    return Err(JobError::Lost { job_id: job.job_id.clone() });
+                }
+                Some("TransactionConflict" | "ThrottlingError") if tries < MAX_TRIES => {
+                    tokio::time::sleep(BETWEEN_TRIES * tries).await;
+                    tries += 1;
+                }
+                _ => return Err(self.fault("written", error)),
+            }
+        }
+    }
+
+    /// A user's transcript that was too long for its job's item; `None` if it was not.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn kept_transcript(&self, job_id: &str) -> Result<Option<Vec<Value>>, JobError> {
+    pub async fn kept_transcript(&self, user_id: &str, job_id: &str) -> Result<Option<Vec<Value>>, JobError> {
         let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "read", reason };
         let mut items = self
             .client
             .query()
             .table_name(&self.table)
-            .key_condition_expression("PK = :pk")
+            .key_condition_expression(PIECES)
             .expression_attribute_values(":pk", transcript_partition(job_id))
+            .expression_attribute_values(":user", string(&format!("{user_id}#")))
             .consistent_read(true)
             .into_paginator()
             .items()
@@ -213,7 +245,7 @@ impl JobTable {
         records::unpack(&pieces).map(Some).map_err(|error| failed(error.to_string()))
     }
 
-    fn update(&self, user_id: &str, job_id: &str) -> UpdateItemFluentBuilder {
+    pub(crate) fn update(&self, user_id: &str, job_id: &str) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
@@ -221,12 +253,12 @@ impl JobTable {
             .key("SK", string(job_id))
     }
 
-    fn fault(&self, verb: &'static str, error: SdkError<UpdateItemError>) -> JobError {
+    pub(crate) fn fault<E: ProvideErrorMetadata>(&self, verb: &'static str, error: SdkError<E>) -> JobError {
         JobError::Table { table: self.table.clone(), verb, reason: aws_fault::reason(&error) }
     }
 }
 
-fn transcript_partition(job_id: &str) -> AttributeValue {
+pub(crate) fn transcript_partition(job_id: &str) -> AttributeValue {
     string(&format!("transcript#{job_id}"))
 }
 

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 
 use crate::job::{Job, JobStatus};
 
@@ -46,6 +47,9 @@ pub(crate) fn job_of(user_id: &str, job_id: &str, item: &Item) -> Job {
         result: text_of(item, "result"),
         error: text_of(item, "error"),
         expires_after: number_of(item, "ExpiresAfter"),
+        agent_messages: text_of(item, "agent_messages"),
+        usage: text_of(item, "usage"),
+        lease_until: number_of(item, "leaseUntil").and_then(|until| Timestamp::from_millisecond(until).ok()),
     }
 }
 

@@ -27,6 +27,12 @@ pub struct Job {
     pub error: Option<String>,
     /// When the item is deleted by itself, in seconds since the epoch.
     pub expires_after: Option<i64>,
+    /// The transcript as it lies on the item: a JSON text.
+    pub agent_messages: Option<String>,
+    /// What the run used: a JSON text.
+    pub usage: Option<String>,
+    /// Until when its run holds it.
+    pub lease_until: Option<Timestamp>,
 }
 
 /// Where a job stands. It goes from `PENDING` to `PROCESSING` to one of the other two, and no other way.

@@ -10,8 +10,12 @@ mod error;
 mod items;
 mod job;
 mod records;
+mod unfinished;
+mod users;
 
 pub use claim::{Claim, Claimed, Earlier, Outcome};
 pub use dynamodb::JobTable;
 pub use error::JobError;
 pub use job::{Job, JobStatus, timestamp};
+pub use unfinished::{ABANDONED_AFTER, Swept};
+pub use users::{Page, Submission, Submitted};

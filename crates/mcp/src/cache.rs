@@ -14,12 +14,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use moka::{future::Cache, ops::compute::Op};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     connection::{Connector, ToolList},
     error::McpError,
     server::{McpServer, ServerKey},
+    session::Session,
     snapshot::{KEPT, Snapshot, SnapshotStore},
 };
 
@@ -28,7 +29,7 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// The longest pause after repeated failures.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 /// More servers than a secret of 64 KiB holds; bounds what removed ones leave behind.
-const MAX_SERVERS: u64 = 1_000;
+const MAX_SERVERS: u64 = 5_000;
 
 /// Whether what is kept will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl ToolCache {
         now: Timestamp,
         until: Instant,
     ) -> Vec<Listing> {
-        let snapshots = self.load_snapshots(servers, now).await;
+        let snapshots = timeout_at(until, self.load_snapshots(servers, now)).await.unwrap_or_default();
         let asked = servers.iter().map(|server| {
             let snapshot = snapshots.get(&server.key()).cloned();
             self.listing(server, snapshot, freshness, now, until)
@@ -176,14 +177,14 @@ impl ToolCache {
         until: Instant,
     ) -> Result<ToolList, McpError> {
         let deadline = self.limits.discovery.min(until.saturating_duration_since(Instant::now()));
-        let ask = async {
-            let (connection, _) = self.connector.connect(server, now).await?;
-            let list = connection.list_tools().await;
-            connection.close().await;
-            list
-        };
-        let asked = tokio::time::timeout(deadline, ask).await;
-        let list = asked.unwrap_or(Err(McpError::Timeout { after: deadline }))?;
+        let end = Instant::now() + deadline;
+        let late = |_| McpError::Timeout { after: deadline };
+        let connect = Session::connect(self.connector.clone(), server.clone(), now);
+        let session = timeout_at(end, connect).await.map_err(late)??;
+        let listed = timeout_at(end, session.list_tools(now)).await.map_err(late);
+        // Whatever came of it, and before the answer: a frozen process closes nothing.
+        session.close().await;
+        let list = listed??;
         if had > 0 && list.tools.is_empty() { Err(McpError::Emptied { had }) } else { Ok(list) }
     }
 }

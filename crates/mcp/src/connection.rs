@@ -6,7 +6,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use auth::{Credential, SignIn};
-use egress::HttpClient;
+use egress::{EgressError, HttpClient};
 use jiff::Timestamp;
 use rmcp::{
     RoleClient, ServiceExt,
@@ -26,10 +26,12 @@ use crate::{
     transport::{Wire, WireError},
 };
 
-/// A list goes on for at most this many pages: at the usual 50 tools a page, twice `MAX_TOOLS`.
+/// A list goes on for at most this many pages.
 const MAX_PAGES: usize = 100;
 /// More tools than any model can choose among; bounds what one server can make us keep.
 const MAX_TOOLS: usize = 2_000;
+/// What one list may weigh on the wire, all pages: far more than tools that people wrote.
+const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 /// How long ending a session may take: it is a courtesy to the server, and the caller waits for it.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 /// How often a broken event stream is taken up again, within the caller's deadline.
@@ -88,7 +90,12 @@ impl Connector {
         now: Timestamp,
     ) -> Result<(Connection, Credential), McpError> {
         let credential = self.credential(server, now).await?;
-        match self.open(server, credential.clone()).await {
+        let mut opened = self.open(server, credential.clone()).await;
+        // A pooled connection that the network has forgotten while this process was frozen.
+        if matches!(&opened, Err(McpError::Egress(error)) if matches!(**error, EgressError::Broken { .. })) {
+            opened = self.open(server, credential.clone()).await;
+        }
+        match opened {
             Err(McpError::Unauthorized) => self.reconnect(server, &credential, now).await,
             opened => Ok((opened?, credential)),
         }
@@ -134,6 +141,7 @@ impl Connection {
     /// [`McpError`]; a list that does not end is one, a malformed tool is not.
     pub async fn list_tools(&self) -> Result<ToolList, McpError> {
         let mut list = ToolList::default();
+        let received = self.wire.received();
         let mut seen = HashSet::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
@@ -144,6 +152,9 @@ impl Connection {
                 ServerResult::ListToolsResult(page) => page,
                 _ => return Err(McpError::not_mcp("its answer to tools/list is no list of tools")),
             };
+            if self.wire.received() - received > MAX_LIST_BYTES {
+                return Err(McpError::TooMany { limit: MAX_LIST_BYTES, what: "bytes of tools" });
+            }
             list.tools.extend(page.tools);
             if list.tools.len() > MAX_TOOLS {
                 return Err(McpError::TooMany { limit: MAX_TOOLS, what: "tools" });
@@ -229,6 +240,7 @@ fn explain_wire(error: &WireError) -> McpError {
         WireError::Sse(_) | WireError::UnexpectedEndOfStream => {
             McpError::not_mcp("its event stream broke off before the answer")
         }
-        _ => McpError::not_mcp("its answer is not JSON-RPC"),
+        WireError::Deserialize(_) => McpError::not_mcp("its answer is not JSON-RPC"),
+        _ => McpError::not_mcp("the connection ended before the answer"),
     }
 }

@@ -39,11 +39,19 @@ impl Session {
         Ok(Self { connector, server, open })
     }
 
-    /// The server's tools, as it lists them now.
+    /// The server's tools, as it lists them now; on a 401 signs in again and lists once more.
     ///
     /// # Errors
     /// As [`Connection::list_tools`].
-    pub async fn list_tools(&self) -> Result<ToolList, McpError> {
+    pub async fn list_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
+        let generation = {
+            let open = self.open.read().await;
+            match open.connection.list_tools().await {
+                Err(McpError::Unauthorized) => open.generation,
+                outcome => return outcome,
+            }
+        };
+        self.renew(generation, now).await?;
         self.open.read().await.connection.list_tools().await
     }
 
@@ -82,7 +90,8 @@ impl Session {
             );
             let (connection, credential) =
                 self.connector.reconnect(&self.server, &open.credential, now).await?;
-            *open = Open { connection, credential, generation: refused + 1 };
+            let next = Open { connection, credential, generation: refused + 1 };
+            std::mem::replace(&mut *open, next).connection.close().await;
         }
         Ok(())
     }

@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use auth::Credential;
@@ -24,11 +27,21 @@ use rmcp::{
         StreamableHttpError, StreamableHttpPostResponse,
     },
 };
+use serde::Deserialize;
 use serde_json::Value;
 use sse_stream::{Error as SseError, Sse, SseStream};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// AgentCore's gateway gives names of up to 256 characters; longer ones fill answers, not needs.
+const MAX_NAME: usize = 256;
+/// How many JSON values one message may hold: memory for 14 MB of them.
+const MAX_VALUES: usize = 200_000;
+/// How many requests one connection may come to, answers to a server's pings included: more than the
+/// pages and calls of any run.
+const MAX_REQUESTS: usize = 1_000;
+/// How many malformed tools are told one by one.
+const MAX_NOTES: usize = 20;
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 
@@ -40,17 +53,37 @@ pub(crate) type WireError = StreamableHttpError<Arc<EgressError>>;
 pub(crate) struct Wire {
     http: HttpClient,
     credential: Credential,
-    left_out: Arc<Mutex<Vec<String>>>,
+    left_out: Arc<Mutex<LeftOut>>,
+    /// Requests sent, and bytes of messages received.
+    sent: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
+}
+
+/// What was taken out of tool lists: the first few, and how many in all.
+#[derive(Debug, Default)]
+struct LeftOut {
+    notes: Vec<String>,
+    count: usize,
 }
 
 impl Wire {
     pub(crate) fn new(http: HttpClient, credential: Credential) -> Self {
-        Self { http, credential, left_out: Arc::default() }
+        Self { http, credential, left_out: Arc::default(), sent: Arc::default(), received: Arc::default() }
     }
 
     /// What was taken out of tool lists so far, one line each; the notes are given once.
     pub(crate) fn take_left_out(&self) -> Vec<String> {
-        std::mem::take(&mut self.left_out.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let LeftOut { mut notes, count } = std::mem::take(&mut *left_out);
+        if count > notes.len() {
+            notes.push(format!("{} further tools", count - notes.len()));
+        }
+        notes
+    }
+
+    /// How many bytes of messages have come so far.
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
     }
 
     async fn send(
@@ -61,6 +94,9 @@ impl Wire {
         headers: HashMap<HeaderName, HeaderValue>,
         body: Vec<u8>,
     ) -> Result<Response<Body>, WireError> {
+        if self.sent.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
+            return Err(unexpected("it makes this client send without end"));
+        }
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri.parse().map_err(|_| WireError::Client(EgressError::Url.into()))?;
@@ -81,37 +117,40 @@ impl Wire {
         self.http.send(request).await.map_err(|error| WireError::Client(error.into()))
     }
 
-    fn note_left_out(&self, notes: Vec<String>) {
-        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
+    fn note_left_out(&self, position: usize, defect: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.count += 1;
+        if left_out.notes.len() < MAX_NOTES {
+            left_out.notes.push(format!("tool {position} of a page {defect}"));
+        }
     }
 
-    /// The events of a response, malformed tools taken out.
+    /// A message as it may be read: our credential taken out, malformed tools taken out. `None` if it is
+    /// no JSON, or more of it than memory is there for.
+    fn admit(&self, text: String) -> Option<Value> {
+        self.received.fetch_add(text.len(), Ordering::Relaxed);
+        // Each value costs some 70 bytes once parsed, however short it is on the wire.
+        if text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
+            return None;
+        }
+        let mut message = serde_json::from_str(&self.credential.scrub(text)).ok()?;
+        take_malformed_tools(&mut message, |position, defect| self.note_left_out(position, defect));
+        Some(message)
+    }
+
+    /// The events of a response, each admitted or turned into what no JSON-RPC parser takes.
     fn events(&self, body: Body) -> BoxStream<'static, Result<Sse, SseError>> {
         let wire = self.clone();
-        let mend = move |event: Result<Sse, SseError>| {
+        let admit = move |event: Result<Sse, SseError>| {
             event.map(|mut event| {
-                event.data = event.data.map(|data| wire.mend_text(data));
+                event.data = event.data.map(|data| match data.trim().is_empty() {
+                    true => data,
+                    false => wire.admit(data).map(|message| message.to_string()).unwrap_or_default(),
+                });
                 event
             })
         };
-        SseStream::from_bytes_stream(body).map(mend).boxed()
-    }
-
-    fn mend_text(&self, text: String) -> String {
-        if !text.contains("\"tools\"") {
-            return text;
-        }
-        match serde_json::from_str::<Value>(&text) {
-            Ok(mut message) => {
-                let notes = take_malformed_tools(&mut message);
-                if notes.is_empty() {
-                    return text;
-                }
-                self.note_left_out(notes);
-                message.to_string()
-            }
-            Err(_) => text,
-        }
+        SseStream::from_bytes_stream(body).map(admit).boxed()
     }
 }
 
@@ -141,9 +180,10 @@ impl StreamableHttpClient for Wire {
             Some(kind) if kind.starts_with(JSON) => {
                 let body =
                     response.into_body().collect().await.map_err(|error| WireError::Client(error.into()))?;
-                let mut message: Value =
-                    serde_json::from_slice(&body).map_err(|_| unexpected("its answer is not JSON"))?;
-                self.note_left_out(take_malformed_tools(&mut message));
+                let text = String::from_utf8(body).map_err(|_| unexpected("its answer is not JSON"))?;
+                let message = self
+                    .admit(text)
+                    .ok_or_else(|| unexpected("its answer is not JSON, or too much of it"))?;
                 let message = serde_json::from_value(message)
                     .map_err(|_| unexpected("its answer is JSON but not JSON-RPC"))?;
                 Ok(StreamableHttpPostResponse::Json(message, session))
@@ -206,26 +246,29 @@ fn unexpected(what: &'static str) -> WireError {
     WireError::UnexpectedServerResponse(what.into())
 }
 
-/// Takes out of `result.tools` what is no tool, and says what it was by its position.
-fn take_malformed_tools(message: &mut Value) -> Vec<String> {
-    let Some(Value::Array(tools)) = message.pointer_mut("/result/tools") else { return Vec::new() };
-    let mut notes = Vec::new();
+/// Takes out of `result.tools` what is no tool, and tells each by its position.
+fn take_malformed_tools(message: &mut Value, mut note: impl FnMut(usize, &'static str)) {
+    let Some(Value::Array(tools)) = message.pointer_mut("/result/tools") else { return };
     let mut position = 0;
     tools.retain(|tool| {
         position += 1;
-        let lacking = defect(tool);
-        notes.extend(lacking.map(|defect| format!("tool {position} of a page {defect}")));
-        lacking.is_none()
+        let defect = defect(tool);
+        if let Some(defect) = defect {
+            note(position, defect);
+        }
+        defect.is_none()
     });
-    notes
 }
 
 fn defect(tool: &Value) -> Option<&'static str> {
-    if tool["name"].as_str().is_none_or(str::is_empty) {
+    let name = tool["name"].as_str().unwrap_or_default();
+    if name.is_empty() {
         Some("has no name")
+    } else if name.chars().count() > MAX_NAME {
+        Some("has a name longer than 256 characters")
     } else if !tool["inputSchema"].is_object() {
         Some("has no inputSchema")
-    } else if serde_json::from_value::<Tool>(tool.clone()).is_err() {
+    } else if Tool::deserialize(tool).is_err() {
         Some("has a field of the wrong type")
     } else {
         None
@@ -249,15 +292,18 @@ mod tests {
             null,
             good,
         ]}});
-        let notes = take_malformed_tools(&mut message);
+        let mut notes = Vec::new();
+        take_malformed_tools(&mut message, |position, defect| {
+            notes.push(format!("tool {position} {defect}"))
+        });
         assert_eq!(message["result"]["tools"], json!([good, good]));
         assert_eq!(
             notes,
             [
-                "tool 2 of a page has no inputSchema",
-                "tool 3 of a page has no name",
-                "tool 4 of a page has a field of the wrong type",
-                "tool 5 of a page has no name",
+                "tool 2 has no inputSchema",
+                "tool 3 has no name",
+                "tool 4 has a field of the wrong type",
+                "tool 5 has no name",
             ]
         );
     }
@@ -266,7 +312,7 @@ mod tests {
     fn other_messages_are_left_as_they_are() {
         let message = json!({"jsonrpc": "2.0", "id": 1, "result": {"content": []}});
         let mut mended = message.clone();
-        assert!(take_malformed_tools(&mut mended).is_empty());
+        take_malformed_tools(&mut mended, |_, _| panic!("nothing to take out"));
         assert_eq!(mended, message);
     }
 }

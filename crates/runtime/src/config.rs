@@ -64,11 +64,12 @@ impl<'a> Vars<'a> {
     /// A number of seconds, fractions allowed, above zero.
     pub fn seconds(&mut self, name: &str, default: Duration) -> Duration {
         let Some(value) = self.optional(name) else { return default };
-        let seconds = value.parse().ok().filter(|seconds: &f64| *seconds > 0.0);
+        // A day is more than any of them can mean; more would overflow deadlines further on.
+        let seconds = value.parse().ok().filter(|seconds: &f64| *seconds > 0.0 && *seconds <= 86_400.0);
         match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
             Some(duration) => duration,
             None => {
-                self.problems.push(format!("{name} is not a number of seconds above zero"));
+                self.problems.push(format!("{name} is not a number of seconds above zero and at most 86400"));
                 default
             }
         }

@@ -5,6 +5,7 @@
 
 mod aws;
 mod backend;
+mod caller;
 mod clock;
 mod config;
 mod metrics;
@@ -12,7 +13,8 @@ mod telemetry;
 
 pub use aws::{aws_config, patient};
 pub use backend::{McpConfig, SecretConfig, cache_limits, catalog, connector, entries};
+pub use caller::{Caller, may_list};
 pub use clock::{now, time_left};
 pub use config::{ConfigError, Vars, environment};
-pub use metrics::{RunMetrics, emit};
+pub use metrics::{RunMetrics, emit, emit_gauge};
 pub use telemetry::init_logging;

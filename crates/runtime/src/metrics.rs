@@ -26,6 +26,22 @@ pub fn emit(run: &RunMetrics<'_>, now: Timestamp) {
     println!("{}", line(run, now));
 }
 
+/// Logs a single value without dimensions.
+pub fn emit_gauge(name: &str, unit: &str, value: i64, now: Timestamp) {
+    let line = json!({
+        "_aws": {
+            "Timestamp": now.as_millisecond(),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [[]],
+                "Metrics": [{"Name": name, "Unit": unit}],
+            }],
+        },
+        name: value,
+    });
+    println!("{line}");
+}
+
 fn line(run: &RunMetrics<'_>, now: Timestamp) -> Value {
     let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
     let calls: u64 =

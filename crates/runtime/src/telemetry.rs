@@ -6,8 +6,9 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "agent",
+    "agent_jobs",
     "agent_processor",
     "auth",
     "catalog",

@@ -42,8 +42,10 @@ pub struct Behaviour {
     pub body: Option<Body>,
     /// Refuses what carries no `Authorization`.
     pub require_auth: bool,
-    /// Refuses the tokens seen so far at the first `tools/call`.
-    pub revoke_at_call: bool,
+    /// Refuses the tokens seen so far when this method first comes.
+    pub revoke_at: Option<String>,
+    /// Names a tool after the token that it was sent, and quotes it in what tools give.
+    pub quote_token: bool,
     /// Answers with event streams instead of JSON.
     pub event_stream: bool,
     /// Gives session ids and insists on them.
@@ -66,6 +68,8 @@ pub enum Body {
     Empty,
     /// Nine megabytes of JSON.
     Huge,
+    /// A list of a million and a half tools that are none, in less than eight megabytes.
+    ManyValues,
 }
 
 /// What a server was asked.
@@ -105,7 +109,8 @@ impl Default for Behaviour {
             status: None,
             body: None,
             require_auth: false,
-            revoke_at_call: false,
+            revoke_at: None,
+            quote_token: false,
             event_stream: false,
             sessions: false,
             calls: HashMap::new(),
@@ -147,7 +152,15 @@ async fn revoke(State(servers): State<Servers>, Path(name): Path<String>) -> Sta
 }
 
 async fn end_session(State(servers): State<Servers>, Path(name): Path<String>) -> StatusCode {
-    *lock(&servers).entry(name).or_default().seen.requests.entry("DELETE".into()).or_default() += 1;
+    let hangs = {
+        let mut servers = lock(&servers);
+        let server = servers.entry(name).or_default();
+        *server.seen.requests.entry("DELETE".into()).or_default() += 1;
+        server.behaviour.hang_on.as_deref() == Some("DELETE")
+    };
+    if hangs {
+        std::future::pending::<()>().await;
+    }
     StatusCode::NO_CONTENT
 }
 
@@ -184,6 +197,9 @@ async fn answer(
     }
     let Some(id) = request.get("id") else { return StatusCode::ACCEPTED.into_response() };
     let mut message = behaviour.outcome(&method, &request["params"]);
+    if let Some(token) = token.filter(|_| behaviour.quote_token) {
+        quote(&mut message, token);
+    }
     message["jsonrpc"] = "2.0".into();
     message["id"] = id.clone();
     let mut response = if behaviour.event_stream {
@@ -206,11 +222,11 @@ impl Server {
             self.tokens.insert(token.to_owned());
             self.seen.tokens = self.tokens.len();
         }
+        if self.behaviour.revoke_at.as_deref() == Some(method) {
+            self.behaviour.revoke_at = None;
+            self.revoked = self.tokens.clone();
+        }
         if method == "tools/call" {
-            if self.behaviour.revoke_at_call {
-                self.behaviour.revoke_at_call = false;
-                self.revoked = self.tokens.clone();
-            }
             self.seen.calls.push(request["params"]["arguments"].clone());
         }
         match token {
@@ -254,6 +270,17 @@ impl Behaviour {
     }
 }
 
+/// Puts the token into a list of tools and into what a tool gives.
+fn quote(message: &mut Value, token: &str) {
+    if let Some(tools) = message["result"]["tools"].as_array_mut() {
+        tools.push(json!({"name": token, "inputSchema": {}}));
+        tools.push(json!({"name": "quoting", "description": token, "inputSchema": {}}));
+    }
+    if let Some(content) = message["result"]["content"].as_array_mut() {
+        content.push(json!({"type": "text", "text": format!("you sent {token}")}));
+    }
+}
+
 fn rubbish(body: Body) -> Response {
     let json = |text: String| ([(header::CONTENT_TYPE, "application/json")], text).into_response();
     match body {
@@ -261,6 +288,10 @@ fn rubbish(body: Body) -> Response {
         Body::Garbled => json("{\"jsonrpc\": \"2.0\", ".to_owned()),
         Body::OtherJson => json("{\"hello\": \"world\"}".to_owned()),
         Body::Empty => StatusCode::OK.into_response(),
+        Body::ManyValues => json(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[null{}]}}}}"#,
+            ",null".repeat(1_500_000)
+        )),
         Body::Huge => json(format!("[\"{}\"]", "x".repeat(9 * 1024 * 1024))),
     }
 }

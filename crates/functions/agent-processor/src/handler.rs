@@ -60,13 +60,15 @@ pub(crate) async fn handle(
     event: Value,
     time_left: Duration,
 ) -> Result<Value, Diagnostic> {
+    // One end for everything that follows, taken at once.
+    let until = Instant::now() + time_left.saturating_sub(MARGIN).max(time_left / 2);
     let id = |name: &str| event[name].as_str().filter(|id| !id.is_empty());
     let (Some(user_id), Some(job_id)) = (id("userId"), id("jobId")) else {
         return Ok(status(400, "userId and jobId are required"));
     };
     match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
-        Ok(Claimed::Won(claim, Earlier::NoEffect)) => Ok(work(context, &claim, time_left).await),
-        Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => Ok(give_up(&claim, &tool).await),
+        Ok(Claimed::Won(claim, Earlier::NoEffect)) => work(context, &claim, until).await,
+        Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => give_up(&claim, &tool).await,
         Ok(Claimed::Busy(job)) => {
             tracing::info!(job.id = job_id, job.status = %job.status, "External MCP: nothing to do for this job");
             Ok(answer(&job, job.status, job.result.as_deref()))
@@ -82,64 +84,77 @@ pub(crate) async fn handle(
     }
 }
 
-async fn work(context: &Context, claim: &Claim, time_left: Duration) -> Value {
+async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value, Diagnostic> {
     let started = Instant::now();
     let transcript = Transcript::default();
-    let invocation = time_left.saturating_sub(MARGIN).max(time_left / 2);
     let meter = agent::Meter::new(context.config.budgets);
-    let work = run(context, claim, &meter, invocation, &transcript);
+    let work = run(context, claim, &meter, until, &transcript);
     let held = AssertUnwindSafe(hold(claim, &transcript, runtime::now, work)).catch_unwind().await;
-    let ended: Result<String, String> = match held {
+    let ended = match held {
         Ok(Ok(Ok(result))) => Ok(result),
-        Ok(Err(lost)) | Ok(Ok(Err(RunError::Job(lost)))) => return abandoned(claim.job(), &lost),
+        Ok(Err(lost)) => return abandoned(claim.job(), lost),
+        Ok(Ok(Err(RunError::Job(lost @ JobError::Lost { .. })))) => return abandoned(claim.job(), lost),
         Ok(Ok(Err(error))) => Err(failure(&error.to_string())),
         Err(_) => Err(failure("a bug in the processor; its log has the place")),
     };
+    emit_metrics(claim.job(), &meter, started, ended.is_ok());
     let ending = Ending { claim, meter: &meter, transcript: &transcript };
-    let answered = match &ended {
-        Ok(result) => ending.write(Outcome::Completed(result)).await.map(|()| {
+    let (outcome, answered) = match &ended {
+        Ok(result) => (Outcome::Completed(result), answer(claim.job(), JobStatus::Completed, Some(result))),
+        Err(error) => {
+            tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
+            (Outcome::Failed(error), status(500, error))
+        }
+    };
+    match ending.write(outcome).await {
+        Ok(()) => {
             tracing::info!(
                 job.id = claim.job().job_id,
                 user.id = claim.job().user_id,
-                "External MCP: job completed"
+                "External MCP: job ended"
             );
-            answer(claim.job(), JobStatus::Completed, Some(result))
-        }),
-        Err(error) => {
-            tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
-            ending.write(Outcome::Failed(error)).await.map(|()| status(500, error))
+            Ok(answered)
         }
-    };
-    let outcome = if ended.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+        Err(error) => abandoned(claim.job(), error),
+    }
+}
+
+fn emit_metrics(job: &Job, meter: &agent::Meter, started: Instant, completed: bool) {
     let metrics = RunMetrics {
-        agent: match claim.job().agent_ids.as_slice() {
+        agent: match job.agent_ids.as_slice() {
             [agent] => agent,
             _ => "several",
         },
-        status: outcome.as_str(),
+        status: if completed { JobStatus::Completed } else { JobStatus::Failed }.as_str(),
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         usage: &meter.usage(),
     };
     runtime::emit(&metrics, runtime::now());
-    answered.unwrap_or_else(|error| abandoned(claim.job(), &error))
 }
 
 /// Ends a job whose earlier run was cut off after a call that must not be made twice.
-async fn give_up(claim: &Claim, tool: &str) -> Value {
+async fn give_up(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
     let error = failure(&format!(
         "an earlier run was cut off after it had called {tool}, which may have changed something; it is not \
          started again. Look at what it did, then submit the query anew"
     ));
     tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
     match claim.fail_as_it_is(&error, runtime::now()).await {
-        Ok(()) => status(500, &error),
-        Err(error) => abandoned(claim.job(), &error),
+        Ok(()) => Ok(status(500, &error)),
+        Err(error) => abandoned(claim.job(), error),
     }
 }
 
-fn abandoned(job: &Job, error: &JobError) -> Value {
+/// A job whose end could not be written. One that is lost is somebody else's; for one that is ours the
+/// invocation fails, so that Lambda delivers its event again when the lease has run out.
+fn abandoned(job: &Job, error: JobError) -> Result<Value, Diagnostic> {
     tracing::error!(%error, job.id = job.job_id, "External MCP: how the job ended could not be written");
-    status(500, &error.to_string())
+    match error {
+        JobError::Lost { .. } => Ok(status(500, &error.to_string())),
+        JobError::Table { .. } => {
+            Err(Diagnostic { error_type: "JobTable".to_owned(), error_message: error.to_string() })
+        }
+    }
 }
 
 fn failure(reason: &str) -> String {

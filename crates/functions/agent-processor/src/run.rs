@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use agent::{Answer, Colleague, Meter, Run, RunError, RunLimits, Transcript, run_agent, run_agents};
-use catalog::Agent;
+use catalog::{Agent, SecretError};
 use jobs::{Claim, Job, JobError, Outcome};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::handler::Context;
 
@@ -18,14 +18,15 @@ pub(crate) async fn run(
     context: &Context,
     claim: &Claim,
     meter: &Meter,
-    invocation: Duration,
+    until: Instant,
     transcript: &Transcript,
 ) -> Result<String, RunError> {
     let job = claim.job();
-    let agents = the_agents(context, job).await?;
+    let reading = timeout_at(until, the_agents(context, job)).await;
+    let agents = reading.unwrap_or(Err(RunError::Secret(SecretError::TimedOut)))?;
     let config = &context.config;
     let limits = RunLimits {
-        invocation,
+        until,
         run: config.run_time,
         sub_agent: config.sub_agent_timeout,
         tool_call: config.tool_timeout,
@@ -36,14 +37,14 @@ pub(crate) async fn run(
     let answer: Answer = match agents.as_slice() {
         [agent] => run_agent(&run, agent, &job.query, transcript).await?,
         several => {
-            let until = Instant::now() + DESCRIBED_WITHIN.min(invocation);
+            let until = until.min(Instant::now() + DESCRIBED_WITHIN);
             let listed = context.catalog.listed(several, runtime::now(), until).await;
             let colleagues = several.iter().cloned().zip(listed);
             let colleagues: Vec<_> = colleagues.map(|(agent, listed)| Colleague { agent, listed }).collect();
             run_agents(&run, &colleagues, &job.query, transcript).await?
         }
     };
-    Ok(answer.to_result(&job.query, runtime::now()))
+    Ok(answer.to_result(&job.query, claim.room_for_result(), runtime::now()))
 }
 
 /// The agents that the job names, each once. Looks into the secret again before it says that there is
@@ -87,6 +88,17 @@ pub(crate) struct Ending<'a> {
 impl Ending<'_> {
     pub(crate) async fn write(&self, outcome: Outcome<'_>) -> Result<(), JobError> {
         let messages = self.transcript.messages();
-        self.claim.end(outcome, &messages, &self.meter.usage(), runtime::now()).await
+        let usage = self.meter.usage();
+        match self.claim.end(outcome, &messages, &usage, runtime::now()).await {
+            // Once more, and with as little as tells how it ended: better than no end at all.
+            Err(JobError::Table { reason, .. }) => {
+                tracing::warn!(
+                    reason,
+                    "External MCP: the job's end was not taken, trying again without its transcript"
+                );
+                self.claim.end(outcome, &[], &usage, runtime::now()).await
+            }
+            written => written,
+        }
     }
 }

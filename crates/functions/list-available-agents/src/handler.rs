@@ -10,8 +10,6 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 
-/// Who of a Cognito pool's groups may list.
-const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
 /// Kept free of the invocation's time for what comes after discovery: the snapshots, the answer.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -68,19 +66,8 @@ fn authorize(event: &Value) -> Result<(), Diagnostic> {
     match event.get("identity") {
         None | Some(Value::Null) if event.get("info").is_none() => Ok(()),
         None | Some(Value::Null) => Err(refused("listing agents needs a signed-in user, not an API key")),
-        Some(identity) if groups(identity).iter().any(|group| GROUPS.contains(&group.as_str())) => Ok(()),
+        Some(identity) if runtime::may_list(identity) => Ok(()),
         Some(_) => Err(refused("listing agents needs membership in the group Admin, Author or Viewer")),
-    }
-}
-
-/// The caller's groups: AppSync gives a list, API Gateway's authorizers a text (`[Admin Viewer]`).
-fn groups(identity: &Value) -> Vec<String> {
-    match &identity["claims"]["cognito:groups"] {
-        Value::Array(groups) => groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect(),
-        Value::String(text) => {
-            text.split([',', ' ', '[', ']']).filter(|group| !group.is_empty()).map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
     }
 }
 

@@ -1,0 +1,252 @@
+//! What can be done with jobs, whichever way the request came: by a resolver or over HTTP.
+//!
+//! Every call names the user, whose id was taken from a verified identity.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use catalog::{Catalog, ListedAgent};
+use jiff::{SignedDuration, Timestamp};
+use jobs::{Job, JobTable, Submission, Submitted, Swept};
+use mcp::Freshness;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{config::Config, error::ApiError, processor::Processor};
+
+/// The original's limit, in characters.
+const MAX_QUERY: usize = 100_000;
+/// More agents than one query can sensibly ask.
+const MAX_AGENTS: usize = 50;
+/// DynamoDB's sort key takes 1,024 bytes; no client needs that.
+const MAX_KEY: usize = 255;
+/// How many jobs a page holds unless asked, and at most.
+const PAGE: i32 = 20;
+const MAX_PAGE: i64 = 100;
+/// Kept free of the invocation's time for what comes after discovery.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// All that a cold start makes.
+pub(crate) struct Api {
+    jobs: JobTable,
+    catalog: Catalog,
+    processor: Processor,
+    config: Config,
+}
+
+/// A submission as it came.
+pub(crate) struct Request<'a> {
+    pub(crate) query: &'a Value,
+    pub(crate) agent_ids: &'a Value,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+impl Api {
+    pub(crate) async fn new(config: Config) -> Self {
+        let aws = runtime::aws_config().await;
+        let entries = runtime::entries(&aws, &config.secret);
+        let connector = runtime::connector(&aws, &config.mcp, config.cache.discovery);
+        let table = config.catalog_table.as_deref();
+        Self {
+            jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
+            catalog: runtime::catalog(&aws, entries, connector, table, config.cache),
+            processor: Processor::new(aws_sdk_lambda::Client::new(&aws), config.processor.clone()),
+            config,
+        }
+    }
+
+    pub(crate) async fn agents(
+        &self,
+        freshness: Freshness,
+        time_left: Duration,
+    ) -> Result<Vec<ListedAgent>, ApiError> {
+        let until = Instant::now() + time_left.saturating_sub(MARGIN);
+        Ok(self.catalog.agents(freshness, runtime::now(), until).await?)
+    }
+
+    /// Submits a job and starts it. A repeated submission starts it again if it is still pending: the first
+    /// may have ended in between.
+    pub(crate) async fn submit(&self, user_id: &str, request: Request<'_>) -> Result<Job, ApiError> {
+        let (query, agent_ids) = checked(&request)?;
+        let now = runtime::now();
+        let submission = Submission {
+            user_id,
+            job_id: &job_id(now),
+            query,
+            agent_ids: &agent_ids,
+            idempotency_key: request.idempotency_key,
+            kept: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
+        };
+        let job = match self.jobs.submit(submission, now).await? {
+            Submitted::New(job) | Submitted::Repeated(job) => job,
+            Submitted::KeyTaken => return Err(ApiError::Conflict),
+        };
+        if job.status == jobs::JobStatus::Pending
+            && let Err(reason) = self.processor.start(&job).await
+        {
+            tracing::error!(job.id = job.job_id, reason, "External MCP: the processor could not be invoked");
+            // A job that nobody was told of is not left behind; with a key the client's retry starts it.
+            if request.idempotency_key.is_none() {
+                self.jobs.delete(user_id, &job.job_id).await?;
+            }
+            return Err(ApiError::Unavailable);
+        }
+        tracing::info!(job.id = job.job_id, user.id = user_id, "External MCP: job submitted");
+        Ok(job)
+    }
+
+    pub(crate) async fn job(&self, user_id: &str, job_id: &str) -> Result<Option<Job>, ApiError> {
+        Ok(self.jobs.get_mended(user_id, job_id, runtime::now()).await?)
+    }
+
+    /// The whole transcript of a user's job.
+    pub(crate) async fn messages(&self, user_id: &str, job_id: &str) -> Result<Option<Vec<Value>>, ApiError> {
+        let Some(job) = self.job(user_id, job_id).await? else { return Ok(None) };
+        if let Some(whole) = self.jobs.kept_transcript(user_id, job_id).await? {
+            return Ok(Some(whole));
+        }
+        let on_item = job.agent_messages.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(Some(on_item.unwrap_or_default()))
+    }
+
+    /// A page of a user's jobs: `{items, nextToken}`.
+    pub(crate) async fn list(
+        &self,
+        user_id: &str,
+        limit: Option<i64>,
+        next_token: Option<&str>,
+    ) -> Result<Value, ApiError> {
+        let limit = match limit {
+            None => PAGE,
+            Some(limit @ 1..=MAX_PAGE) => limit as i32,
+            Some(_) => return Err(ApiError::BadRequest(format!("limit must be from 1 to {MAX_PAGE}"))),
+        };
+        let after = next_token.map(read_token).transpose()?;
+        let page = self.jobs.list(user_id, limit, after.as_deref()).await?;
+        let items: Vec<Value> = page.jobs.iter().map(summary).collect();
+        Ok(json!({"items": items, "nextToken": page.next.map(|id| write_token(&id))}))
+    }
+
+    /// Deletes a user's job; tells whether there was one.
+    pub(crate) async fn delete(&self, user_id: &str, job_id: &str) -> Result<bool, ApiError> {
+        Ok(self.jobs.delete(user_id, job_id).await?)
+    }
+
+    /// Ends jobs that nobody runs any more, on a table of our own.
+    pub(crate) async fn sweep(&self) -> Result<Option<Swept>, ApiError> {
+        match &self.config.unfinished_index {
+            Some(index) => Ok(Some(self.jobs.sweep(index, runtime::now()).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A job without its transcript, as lists show it.
+pub(crate) fn summary(job: &Job) -> Value {
+    json!({
+        "jobId": job.job_id,
+        "status": job.status.as_str(),
+        "query": job.query,
+        "agentIds": Value::from(job.agent_ids.clone()).to_string(),
+        "createdAt": job.created_at,
+        "completedAt": job.completed_at,
+        "result": job.result,
+        "error": job.error,
+    })
+}
+
+/// A job with its transcript and usage.
+pub(crate) fn full(job: &Job) -> Value {
+    let mut full = summary(job);
+    full["agent_messages"] = job.agent_messages.clone().into();
+    full["usage"] = job.usage.clone().into();
+    full
+}
+
+fn checked<'a>(request: &Request<'a>) -> Result<(&'a str, Vec<String>), ApiError> {
+    let bad = |message: &str| Err(ApiError::BadRequest(message.to_owned()));
+    let Some(query) = request.query.as_str().filter(|query| !query.trim().is_empty()) else {
+        return bad("Query is required");
+    };
+    if query.chars().count() > MAX_QUERY {
+        return bad("Query exceeds the maximum length of 100,000 characters");
+    }
+    let ids = request.agent_ids.as_array().map(Vec::as_slice).unwrap_or_default();
+    let named: Option<Vec<String>> =
+        ids.iter().map(|id| id.as_str().filter(|id| !id.is_empty()).map(str::to_owned)).collect();
+    let Some(agent_ids) = named.filter(|ids| !ids.is_empty()) else {
+        return bad("At least one agent ID is required");
+    };
+    if agent_ids.len() > MAX_AGENTS {
+        return bad("A query may ask at most 50 agents");
+    }
+    match request.idempotency_key {
+        Some(key) if !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) => {
+            bad("Idempotency-Key must be 1 to 255 visible ASCII characters")
+        }
+        _ => Ok((query, agent_ids)),
+    }
+}
+
+/// A UUIDv7: ids that sort by time list newest first.
+fn job_id(now: Timestamp) -> String {
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
+}
+
+/// The sort key alone: the partition comes from the identity of whoever uses the token.
+fn write_token(job_id: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("1{job_id}"))
+}
+
+fn read_token(token: &str) -> Result<String, ApiError> {
+    let garbled = || ApiError::BadRequest("nextToken is not one of this API".to_owned());
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| garbled())?;
+    let text = String::from_utf8(bytes).map_err(|_| garbled())?;
+    let job_id = text.strip_prefix('1').ok_or_else(garbled)?;
+    let is_id = (1..=128).contains(&job_id.len()) && job_id.bytes().all(|b| b.is_ascii_graphic());
+    if is_id { Ok(job_id.to_owned()) } else { Err(garbled()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: Value, agent_ids: Value, expected: Result<usize, &str>) {
+        let request = Request { query: &query, agent_ids: &agent_ids, idempotency_key: None };
+        let outcome = checked(&request).map(|(_, ids)| ids.len()).map_err(|error| error.to_string());
+        assert_eq!(outcome, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn what_a_submission_needs() {
+        check("q".into(), json!(["a", "b"]), Ok(2));
+        check("ü".repeat(100_000).into(), json!(["a"]), Ok(1));
+        check(
+            "x".repeat(100_001).into(),
+            json!(["a"]),
+            Err("Query exceeds the maximum length of 100,000 characters"),
+        );
+        check(" ".into(), json!(["a"]), Err("Query is required"));
+        check(json!(7), json!(["a"]), Err("Query is required"));
+        for none in [json!([]), json!(null), json!("a"), json!([""]), json!([7])] {
+            check("q".into(), none, Err("At least one agent ID is required"));
+        }
+    }
+
+    #[test]
+    fn tokens_lead_back_and_garbled_ones_are_refused() {
+        assert_eq!(read_token(&write_token("0199-abc")).unwrap(), "0199-abc");
+        for garbled in ["", "!", "MQ", "eyJQSyI6ICJhZ2VudCNib2IifQ", &BASE64_URL_SAFE_NO_PAD.encode("1a b")] {
+            assert_eq!(read_token(garbled).unwrap_err().status(), 400, "{garbled}");
+        }
+    }
+
+    #[test]
+    fn later_ids_sort_later() {
+        let at = |second| job_id(Timestamp::from_second(second).unwrap());
+        assert!(at(1_800_000_000) < at(1_800_000_001));
+    }
+}

@@ -1,0 +1,41 @@
+//! What the function reads from its environment, once, at cold start.
+
+use mcp::CacheLimits;
+use runtime::{ConfigError, McpConfig, SecretConfig, Vars};
+
+/// The function's configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) secret: SecretConfig,
+    pub(crate) mcp: McpConfig,
+    /// `CATALOG_TABLE`: what is known of the agents' tools.
+    pub(crate) catalog_table: Option<String>,
+    /// `TOOL_CACHE_TTL_SECONDS`, `DISCOVERY_TIMEOUT_SECONDS`.
+    pub(crate) cache: CacheLimits,
+    /// `AGENT_TABLE`: where the jobs lie.
+    pub(crate) agent_table: String,
+    /// `UNFINISHED_INDEX`: the index of jobs that have not ended. A borrowed table has none, and is not swept.
+    pub(crate) unfinished_index: Option<String>,
+    /// `AGENT_PROCESSOR_FUNCTION`: the function that runs a job, by name or ARN.
+    pub(crate) processor: String,
+    /// `JOB_RETENTION_DAYS`: how long a job is kept.
+    pub(crate) retention_days: u32,
+}
+
+impl Config {
+    pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut vars = Vars::new(lookup);
+        let config = Self {
+            secret: SecretConfig::from_vars(&vars),
+            mcp: McpConfig::from_vars(&mut vars),
+            catalog_table: vars.optional("CATALOG_TABLE"),
+            cache: runtime::cache_limits(&mut vars),
+            agent_table: vars.required("AGENT_TABLE", "the name of the table of jobs"),
+            unfinished_index: vars.optional("UNFINISHED_INDEX"),
+            processor: vars
+                .required("AGENT_PROCESSOR_FUNCTION", "the name or ARN of the function that runs jobs"),
+            retention_days: vars.parsed("JOB_RETENTION_DAYS", 30),
+        };
+        vars.finish(config)
+    }
+}

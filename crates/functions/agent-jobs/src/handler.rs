@@ -1,0 +1,46 @@
+//! Which of the three ways an event came: API Gateway, a resolver, the schedule.
+
+use std::time::Duration;
+
+use lambda_runtime::Diagnostic;
+use runtime::emit_gauge;
+use serde_json::{Value, json};
+
+use crate::{api::Api, error::ApiError, http, resolver};
+
+/// Answers one event.
+///
+/// # Errors
+/// Only to resolvers and the schedule; over HTTP an error is an answer.
+pub(crate) async fn handle(api: &Api, event: Value, time_left: Duration) -> Result<Value, Diagnostic> {
+    if event.get("requestContext").is_some_and(|context| context.get("http").is_some()) {
+        Ok(http::answer(api, &event, time_left).await)
+    } else if event.get("info").is_some() {
+        resolver::answer(api, &event, time_left).await.map_err(diagnostic)
+    } else if event["source"] == "aws.events" {
+        sweep(api).await.map_err(diagnostic)
+    } else {
+        let message = "the event is neither a resolver's, nor API Gateway's, nor the schedule's";
+        Err(diagnostic(ApiError::BadRequest(message.to_owned())))
+    }
+}
+
+async fn sweep(api: &Api) -> Result<Value, ApiError> {
+    let Some(swept) = api.sweep().await? else {
+        return Ok(json!({"swept": false}));
+    };
+    let now = runtime::now();
+    let submitted = swept.oldest_pending.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    let age = submitted.map_or(0, |submitted| now.duration_since(submitted).as_secs().max(0));
+    emit_gauge("OldestPendingAge", "Seconds", age, now);
+    tracing::info!(
+        jobs.ended = swept.ended,
+        jobs.oldest_pending_s = age,
+        "External MCP: unfinished jobs swept"
+    );
+    Ok(json!({"swept": true, "ended": swept.ended, "oldestPendingSeconds": age}))
+}
+
+fn diagnostic(error: ApiError) -> Diagnostic {
+    Diagnostic { error_type: error.name().to_owned(), error_message: error.to_string() }
+}

@@ -1,0 +1,90 @@
+//! Who is calling, taken from an identity that somebody else has verified, and what they may do.
+
+use serde_json::Value;
+
+/// Who of a Cognito pool's groups may list agents and run jobs.
+const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
+
+/// A signed-in user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user's id: what their jobs are kept under.
+    pub user_id: String,
+    groups: Vec<String>,
+}
+
+impl Caller {
+    /// The user of a resolver's `identity`: `{username, sub, claims}`; `None` if it names nobody.
+    pub fn of_resolver(identity: &Value) -> Option<Self> {
+        let user_id = text(&identity["username"]).or_else(|| text(&identity["sub"]))?;
+        Some(Self { user_id, groups: groups(&identity["claims"]) })
+    }
+
+    /// The user of a verified token's claims; an ID token calls the user name `cognito:username`.
+    pub fn of_claims(claims: &Value) -> Option<Self> {
+        let names = ["username", "cognito:username", "sub"];
+        let user_id = names.iter().find_map(|name| text(&claims[*name]))?;
+        Some(Self { user_id, groups: groups(claims) })
+    }
+
+    /// Whether the user may list agents and run jobs.
+    pub fn may_use_agents(&self) -> bool {
+        self.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+    }
+}
+
+/// Whether the groups in a resolver's `identity` may list agents, whoever it is.
+pub fn may_list(identity: &Value) -> bool {
+    groups(&identity["claims"]).iter().any(|group| GROUPS.contains(&group.as_str()))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The user's groups: AppSync gives a list, API Gateway's authorizers a text (`[Admin Viewer]`).
+fn groups(claims: &Value) -> Vec<String> {
+    match &claims["cognito:groups"] {
+        Value::Array(groups) => groups.iter().filter_map(text).collect(),
+        Value::String(text) => text
+            .split([',', ' ', '[', ']', '"'])
+            .filter(|group| !group.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_user_name_comes_before_the_subject() {
+        let id = |caller: Option<Caller>| caller.map(|caller| caller.user_id);
+        let both = json!({"username": "alice", "sub": "s-1"});
+        assert_eq!(id(Caller::of_resolver(&both)).as_deref(), Some("alice"));
+        assert_eq!(id(Caller::of_claims(&both)).as_deref(), Some("alice"));
+        assert_eq!(
+            id(Caller::of_claims(&json!({"cognito:username": "alice", "sub": "s-1"}))).as_deref(),
+            Some("alice")
+        );
+        assert_eq!(id(Caller::of_resolver(&json!({"sub": "s-1"}))).as_deref(), Some("s-1"));
+        assert_eq!(id(Caller::of_resolver(&json!({"username": ""}))), None);
+        assert_eq!(id(Caller::of_claims(&json!(null))), None);
+    }
+
+    #[test]
+    fn groups_are_read_as_each_gateway_gives_them() {
+        let check = |given: Value, may: bool| {
+            assert_eq!(may_list(&json!({"claims": {"cognito:groups": given}})), may, "{given}");
+        };
+        check(json!(["Viewer"]), true);
+        check(json!("[Guest Author]"), true);
+        check(json!("Admin,Guest"), true);
+        check(json!("Administrators"), false);
+        check(json!(null), false);
+    }
+}

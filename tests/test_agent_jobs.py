@@ -1,0 +1,307 @@
+"""The jobs API, deployed: over HTTP behind its authorizer, as resolver fields, and the sweep."""
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support import Api, Failed, script, sign_up, wait_for
+
+SECRET = "mcp-agents/external-mcp-agents/credentials"
+SUMMARY = {"jobId", "status", "query", "agentIds", "createdAt", "completedAt", "result", "error"}
+ALICE = {"username": "alice", "sub": "s-1", "claims": {"cognito:groups": ["Author"]}}
+
+
+@pytest.fixture(scope="module")
+def helper(world):
+    """The stack's own secret with one agent, `helper`."""
+    server = world.server()
+    world.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps([{"mcp_url": server.url, "agent_name": "helper"}]))
+    return server
+
+
+@pytest.fixture(scope="module")
+def alice(world, helper):
+    return sign_up(world, "alice", "Author")
+
+
+@pytest.fixture(scope="module")
+def mallory(world, helper):
+    return sign_up(world, "mallory", "Admin")
+
+
+def submit(api, query=None, **headers):
+    body = {"query": query or script({"say": "Hello"}), "agentIds": ["helper"]}
+    status, job = api.send("POST", "/jobs", body, **headers)
+    assert status == 202, job
+    return job
+
+
+def ended(api, job):
+    def look():
+        status, now = api.send("GET", f"/jobs/{job['jobId']}")
+        assert status == 200
+        return now if now["status"] in ("COMPLETED", "FAILED") else None
+
+    return wait_for(look)
+
+
+# Over HTTP
+
+
+def test_a_job_from_submission_to_deletion(alice):
+    query = script({"call": "echo", "with": {"text": "hi"}}, {"say": "It said {result}"})
+    job = submit(alice, query)
+    assert set(job) == SUMMARY
+    assert (job["status"], job["query"], json.loads(job["agentIds"])) == ("PENDING", query, ["helper"])
+    done = ended(alice, job)
+    assert json.loads(done["result"])["content"] == 'It said {"text":"hi"}'
+    assert json.loads(done["usage"])["modelTurns"] == 2
+    status, told = alice.send("GET", f"/jobs/{job['jobId']}/messages")
+    assert status == 200 and told["messages"] == json.loads(done["agent_messages"])
+    assert [m["role"] for m in told["messages"]] == ["user", "assistant", "tool", "assistant"]
+    assert alice.send("DELETE", f"/jobs/{job['jobId']}") == (204, None)
+    status, error = alice.send("GET", f"/jobs/{job['jobId']}")
+    assert (status, error["error"]) == (404, "NotFound")
+
+
+def test_agents_are_listed(alice, helper):
+    status, agents = alice.send("GET", "/agents?refresh=true")
+    assert status == 200
+    assert [(agent["agent_id"], agent["tools"]) for agent in agents] == [("helper", ["echo"])]
+
+
+def test_jobs_expire(alice, world):
+    job = submit(alice)
+    key = {"PK": {"S": f"agent#{alice.user}"}, "SK": {"S": job["jobId"]}}
+    item = world.dynamodb.get_item(TableName=world.outputs["AgentTableName"], Key=key)["Item"]
+    days = (int(item["ExpiresAfter"]["N"]) - time.time()) / 86_400
+    assert 29.9 < days < 30.1
+
+
+def test_who_may_come_in(world, alice):
+    for token in (None, "garbage", alice.token[:-4] + "AAAA"):
+        assert Api(world, token).send("GET", "/jobs")[0] == 401, token
+    status, error = sign_up(world, "guest", None).send("GET", "/jobs")
+    assert (status, error["error"]) == (403, "Unauthorized")
+    assert Api(world, None).send("GET", "/openapi.json")[0] == 200
+
+
+def test_another_users_job_is_not_there_on_any_route(alice, mallory):
+    job = submit(alice)
+    ended(alice, job)
+    for method, path in (("GET", ""), ("GET", "/messages"), ("DELETE", "")):
+        assert mallory.send(method, f"/jobs/{job['jobId']}{path}")[0] == 404
+    assert job["jobId"] not in [each["jobId"] for each in mallory.send("GET", "/jobs?limit=100")[1]["items"]]
+    assert alice.send("GET", f"/jobs/{job['jobId']}")[0] == 200, "it is still there for its owner"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "Query is required"),
+        ({"query": " ", "agentIds": ["helper"]}, "Query is required"),
+        ({"query": "x" * 100_001, "agentIds": ["helper"]}, "100,000 characters"),
+        ({"query": "hi", "agentIds": []}, "At least one agent ID is required"),
+        ({"query": "hi"}, "At least one agent ID is required"),
+        ([], "not a JSON object"),
+    ],
+)
+def test_a_wrong_submission_says_what_is_wrong(alice, body, message):
+    status, error = alice.send("POST", "/jobs", body)
+    assert (status, error["error"]) == (400, "BadRequest") and message in error["message"]
+
+
+def test_a_repeated_submission_is_one_job(alice):
+    key = uuid.uuid4().hex
+    first, second = submit(alice, **{"idempotency-key": key}), submit(alice, **{"idempotency-key": key})
+    assert first["jobId"] == second["jobId"]
+    status, error = alice.send("POST", "/jobs", {"query": "else", "agentIds": ["helper"]}, **{"idempotency-key": key})
+    assert (status, error["error"]) == (409, "Conflict")
+
+
+def test_an_idempotency_key_is_the_users_own(alice, mallory):
+    key = {"idempotency-key": uuid.uuid4().hex}
+    assert submit(alice, **key)["jobId"] != submit(mallory, **key)["jobId"]
+
+
+def test_jobs_are_listed_newest_first_page_by_page(world, helper):
+    bob, eve = sign_up(world, "bob", "Viewer"), sign_up(world, "eve", "Viewer")
+    submitted = [submit(bob)["jobId"] for _ in range(5)]
+    listed, token, pages = [], "", 0
+    while token is not None:
+        suffix = f"&nextToken={token}" if token else ""
+        status, page = bob.send("GET", f"/jobs?limit=2{suffix}")
+        assert status == 200 and len(page["items"]) <= 2
+        assert all(set(item) == SUMMARY for item in page["items"])
+        listed += [item["jobId"] for item in page["items"]]
+        pages, stolen, token = pages + 1, token or None, page["nextToken"]
+    assert listed == submitted[::-1] and pages == 3
+    theirs = eve.send("GET", f"/jobs?nextToken={stolen}")[1]["items"]
+    assert theirs == [], "another's token leads to nothing of theirs"
+    for garbled in ("x", "eyJQSyI6IngifQ", "%00"):
+        assert bob.send("GET", f"/jobs?nextToken={garbled}")[0] == 400
+    for limit in ("0", "101", "-1", "many"):
+        assert bob.send("GET", f"/jobs?limit={limit}")[0] == 400
+
+
+def test_deleting_a_running_job_cancels_it(alice, helper):
+    job = submit(alice, script({"call": "echo", "with": {}, "wait_ms": 300, "repeat": 50}))
+    before = wait_for(lambda: len(helper.seen["calls"]))
+    assert alice.send("DELETE", f"/jobs/{job['jobId']}")[0] == 204
+    time.sleep(2.5)
+    calls = len(helper.seen["calls"])
+    time.sleep(1.5)
+    assert len(helper.seen["calls"]) == calls, "its run has ended"
+    assert calls - before < 20 and alice.send("GET", f"/jobs/{job['jobId']}")[0] == 404
+
+
+def test_the_api_does_what_its_document_says(world, alice):
+    """The served document against the running API, with generated requests good and bad."""
+    forwarder = forward(alice)
+    command = [
+        Path(sys.executable).parent / "schemathesis", "run", f"{forwarder.url}/openapi.json",
+        "--header", f"Authorization: Bearer {alice.token}",
+        "--max-examples", "15", "--seed", "1", "--phases", "examples,coverage,fuzzing",
+        # Tokens and methods are the gateway's to check, and a made-up nextToken is refused, as it should be.
+        "--exclude-checks", "ignored_auth,unsupported_method,positive_data_acceptance",
+    ]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, cwd=world.aws.folder)
+    forwarder.shutdown()
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+def forward(api):
+    """A server that gives the gateway the host name it goes by."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def forward(self):
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
+            request = urllib.request.Request(f"{api.base}{self.path}", body or None, headers | {"host": api.host}, method=self.command)
+            try:
+                answer = urllib.request.urlopen(request)
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                content = answer.read()
+                self.send_response(answer.status)
+                self.send_header("content-type", answer.headers.get("content-type") or "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do_OPTIONS = do_HEAD = do_TRACE = do_QUERY = forward
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+# As resolver fields
+
+
+def test_the_resolver_fields_have_the_originals_shapes(backend, server):
+    asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
+    query = script({"say": "Hello"})
+    job = asked.resolve("submitAgentQuery", {"query": query, "agentIds": ["helper"]}, ALICE)
+    assert (job["status"], job["query"], json.loads(job["agentIds"])) == ("PENDING", query, ["helper"])
+    look = lambda: asked.resolve("getAgentJobStatus", {"jobId": job["jobId"]}, ALICE)
+    done = wait_for(lambda: look() if look()["status"] == "COMPLETED" else None)
+    assert set(done) == SUMMARY | {"agent_messages", "usage"}
+    assert json.loads(done["result"])["content"] == "Hello"
+    listed = asked.resolve("listAgentJobs", {"limit": 100}, ALICE)
+    assert set(listed) == {"items", "nextToken"} and set(listed["items"][0]) == SUMMARY
+    assert job["jobId"] in [item["jobId"] for item in listed["items"]]
+    assert asked.resolve("deleteAgentJob", {"jobId": job["jobId"]}, ALICE) is True
+    assert look() is None
+
+
+def test_resolvers_refuse_by_type(backend):
+    asked = backend()
+    submission = {"query": "hi", "agentIds": ["helper"]}
+    guest = ALICE | {"claims": {}}
+    for identity, arguments, error in (
+        (None, submission, "Unauthorized"),
+        (guest, submission, "Unauthorized"),
+        (ALICE, {}, "BadRequest"),
+    ):
+        with pytest.raises(Failed) as failed:
+            asked.resolve("submitAgentQuery", arguments, identity)
+        assert failed.value.type == error
+
+
+def test_the_originals_jobs_are_listed_too(backend, server):
+    asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
+    user = ALICE | {"username": f"old-{uuid.uuid4().hex[:6]}"}
+    event = asked.submit("an old query", ["helper"], user=user["username"])
+    [listed] = asked.resolve("listAgentJobs", {}, user)["items"]
+    assert (listed["jobId"], listed["query"]) == (event["jobId"], "an old query")
+
+
+def test_a_processor_that_cannot_be_invoked_leaves_no_job(backend):
+    asked = backend()
+    asked.environment["AGENT_PROCESSOR_FUNCTION"] = "no-such-function"
+    asked.function("AgentJobsFunctionArn")
+    user = ALICE | {"username": f"new-{uuid.uuid4().hex[:6]}"}
+    with pytest.raises(Failed, match="try again"):
+        asked.resolve("submitAgentQuery", {"query": "hi", "agentIds": ["helper"]}, user)
+    assert asked.resolve("listAgentJobs", {}, user)["items"] == []
+
+
+# Jobs that nobody runs any more
+
+
+def unfinished(asked, lease_until):
+    """A job whose run is gone, as the processor leaves it."""
+    fields = {"status": {"S": "PROCESSING"}, "unfinished": {"S": "PROCESSING"}, "attempt": {"N": "1"}}
+    if lease_until is not None:
+        fields["leaseUntil"] = {"N": str(int((time.time() + lease_until) * 1000))}
+    return asked.submit("hi", ["helper"], **fields)
+
+
+def sweep(asked):
+    asked.environment["AGENT_PROCESSOR_FUNCTION"] = "unused"
+    return asked.invoke("AgentJobsFunctionArn", {"source": "aws.events", "detail-type": "Scheduled Event"})
+
+
+def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):
+    asked = backend()
+    gone, recent, running, originals = (unfinished(asked, lease) for lease in (-400, -100, 20, None))
+    swept = sweep(asked)
+    assert swept["swept"] and swept["ended"] >= 1
+    assert asked.job(gone)["status"] == "FAILED" and "was cut off" in asked.job(gone)["error"]
+    assert asked.job(gone)["completedAt"] and "unfinished" not in asked.job(gone)
+    assert [asked.job(each)["status"] for each in (recent, running, originals)] == ["PROCESSING"] * 3
+
+
+def test_the_sweep_measures_the_oldest_pending_job(backend):
+    asked = backend()
+    event = asked.submit("hi", ["helper"], unfinished={"S": "PENDING"}, createdAt={"S": "2026-01-01T00:00:00.000000Z"})
+    swept = sweep(asked)
+    assert swept["oldestPendingSeconds"] > 86_400
+    assert asked.job(event)["status"] == "PENDING"
+    [metric] = [json.loads(line) for line in asked.log_lines() if "OldestPendingAge" in line and "_aws" in line]
+    assert metric["OldestPendingAge"] == swept["oldestPendingSeconds"]
+    key = {"PK": {"S": "agent#alice"}, "SK": {"S": event["jobId"]}}
+    asked.world.dynamodb.delete_item(TableName=asked.table, Key=key)
+
+
+def test_on_a_borrowed_table_a_job_is_mended_when_it_is_read(backend):
+    asked = backend(UNFINISHED_INDEX="")
+    gone = unfinished(asked, -400)
+    assert sweep(asked) == {"swept": False}
+    job = asked.resolve("getAgentJobStatus", {"jobId": gone["jobId"]}, ALICE)
+    assert job["status"] == "FAILED" and "was cut off" in job["error"]
