@@ -1,6 +1,7 @@
 """`mcp-agents doctor`: the first step that fails, with its reason and what to do; no credential ever."""
 
 import json
+import socket
 import subprocess
 
 import pytest
@@ -74,6 +75,14 @@ def test_the_first_failure_is_named_with_reason_and_remedy(doctor, server, world
 
 def test_an_https_url_at_a_plain_server_fails_at_tls(doctor, server):
     done = doctor([{"mcp_url": server().url.replace("http:", "https:")}], "--json")
+    last = json.loads(done.stdout)[0]["steps"][-1]
+    assert (last["step"], last["ok"], last["reason"]) == ("tls", False, "tls_failed")
+
+
+def test_a_port_that_stays_silent_fails_at_tls(doctor):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        done = doctor([{"mcp_url": url}], "--json", "--timeout", "5")
     assert steps(done)[0][-1] == ("tls", False)
 
 

@@ -193,6 +193,13 @@ def test_a_lost_model_fails_the_job_within_its_time(backend, server):
     assert job["status"] == "FAILED" and "ran out of time after 3 s in waiting for the model" in job["error"]
 
 
+def test_a_guardrail_goes_with_every_call_of_the_model(backend, server):
+    asked, _ = team(backend, server, ["helper"], GUARDRAIL_ID_AND_VERSION="gr-1:DRAFT")
+    _, job = asked.ask(script({"say": "{guardrail}"}), ["helper"])
+    applied = json.loads(content(job))
+    assert (applied["guardrailIdentifier"], applied["guardrailVersion"]) == ("gr-1", "DRAFT")
+
+
 # A run that ends: budgets and time
 
 

@@ -129,8 +129,11 @@ fn connect_reason(error: &reqwest::Error) -> String {
 /// What was wrong with the handshake, in our own words: the TLS library's quote the certificate, which
 /// the server chose. It raises everything that is about TLS as invalid data.
 fn tls_reason(error: &reqwest::Error) -> Option<&'static str> {
+    // The connector wraps it once more, where `source` does not lead.
     let is_invalid = |error: &(dyn StdError + 'static)| {
-        error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+        let outer = error.downcast_ref::<std::io::Error>();
+        let inner = outer.and_then(|io| io.get_ref()?.downcast_ref::<std::io::Error>());
+        [outer, inner].into_iter().flatten().any(|io| io.kind() == std::io::ErrorKind::InvalidData)
     };
     if !chain(error).any(is_invalid) {
         return None;

@@ -14,8 +14,8 @@
 //! - `"repeat": n`, how often it is done.
 //!
 //! In what it says, `{result}` is the last tool result, `{results}` all of the last turn, `{bytes}` how long
-//! the last is, `{status}` its status, `{query}` the query, `{system}` the system prompt, `{tools}` the
-//! tools' names. Without a script it calls the tool whose name and description share most words with the
+//! the last is, `{status}` its status, `{query}` the query, `{system}` the system prompt, `{guardrail}` the
+//! guardrail's configuration, `{tools}` the tools' names. Without a script it calls the tool whose name and description share most words with the
 //! query, then retells the result. Like Bedrock it refuses tool names that are not `[a-zA-Z0-9_-]{1,64}`.
 
 use std::{
@@ -59,6 +59,7 @@ impl Faults {
 /// A conversation, whichever way it came.
 struct Conversation {
     system: String,
+    guardrail: String,
     query: String,
     turns: usize,
     tools: Vec<Tool>,
@@ -246,6 +247,7 @@ impl Conversation {
             .replace("{result}", result)
             .replace("{status}", status)
             .replace("{system}", &self.system)
+            .replace("{guardrail}", &self.guardrail)
             .replace("{tools}", &tools.join(","))
             .replace("{query}", &self.query)
     }
@@ -281,6 +283,7 @@ fn from_converse(request: &Value) -> Conversation {
         });
     Conversation {
         system: text(&request["system"][0]["text"]),
+        guardrail: request["guardrailConfig"].to_string(),
         query: messages.first().map(blocks).map(|blocks| text(&blocks[0]["text"])).unwrap_or_default(),
         turns: messages.iter().filter(|message| message["role"] == "assistant").count(),
         tools: tools.collect(),
@@ -297,6 +300,7 @@ fn from_chat(request: &Value) -> Conversation {
         schema: tool["function"]["parameters"].clone(),
     });
     Conversation {
+        guardrail: String::new(),
         system: of_role("system").next().map(content).unwrap_or_default(),
         query: of_role("user").next().map(content).unwrap_or_default(),
         turns: of_role("assistant").count(),
