@@ -7,19 +7,24 @@
 //!
 //! Source: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>
 
+mod document;
+mod fault;
+
 use aws_sdk_bedrockruntime::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::converse::ConverseError,
     types::{
         ContentBlock, ConversationRole, GuardrailConfiguration, Message, StopReason, SystemContentBlock,
         TokenUsage, Tool, ToolConfiguration, ToolInputSchema, ToolResultBlock, ToolResultContentBlock,
         ToolResultStatus, ToolSpecification,
     },
 };
-use aws_smithy_types::{Document, Number};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+pub use self::fault::ModelError;
+use self::{
+    document::{to_document, to_value},
+    fault::explain,
+};
 use crate::meter::Tokens;
 
 /// A model behind Bedrock. Cheap to clone.
@@ -54,46 +59,6 @@ impl std::str::FromStr for Guardrail {
             _ => Err(GuardrailError),
         }
     }
-}
-
-/// Why a model gave no answer, by what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// Too many requests or tokens.
-    #[error("Bedrock throttles this model ({code}): try again later, or ask for a higher quota")]
-    Throttled {
-        /// Bedrock's code.
-        code: String,
-        /// Bedrock's own words.
-        message: String,
-    },
-    /// What was said no longer fits into the model's context.
-    #[error(
-        "the conversation no longer fits into the model's context, even without its tool results: ask for less, or use a model with a larger one"
-    )]
-    ContextOverflow,
-    /// Bedrock refused the call.
-    #[error("Bedrock refused the call with {code} ({message}): {}", remedy(code))]
-    Refused {
-        /// Bedrock's code.
-        code: String,
-        /// Bedrock's own words.
-        message: String,
-    },
-    /// Bedrock was not reached, or failed.
-    #[error(
-        "Bedrock did not answer ({reason}): try again; if it stays, check the network and region of this function"
-    )]
-    Unreachable {
-        /// What was said.
-        reason: String,
-    },
-    /// The model stopped without words.
-    #[error("the model ended without an answer ({reason})")]
-    Silent {
-        /// Bedrock's stop reason.
-        reason: String,
-    },
 }
 
 /// One conversation with a model: what it is told, what it may call, what was said.
@@ -241,13 +206,6 @@ fn is_elided(result: &ToolResultBlock) -> bool {
     matches!(result.content.as_slice(), [ToolResultContentBlock::Text(text)] if text.starts_with(ELIDED))
 }
 
-impl ModelError {
-    /// Whether asking again may help.
-    pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Throttled { .. } | Self::Unreachable { .. })
-    }
-}
-
 impl Turn {
     /// The turn as the transcript keeps it.
     pub(crate) fn content(&self) -> Vec<Value> {
@@ -295,98 +253,9 @@ fn tool(spec: &ToolSpec) -> Option<Tool> {
     built.ok().map(Tool::ToolSpec)
 }
 
-fn explain(error: SdkError<ConverseError>) -> ModelError {
-    let code = error.code().map(str::to_owned);
-    let message: String = error.message().unwrap_or("no message").chars().take(300).collect();
-    let Some(code) = code else {
-        return ModelError::Unreachable { reason: aws_fault::reason(&error) };
-    };
-    match code.as_str() {
-        "ThrottlingException" | "ServiceQuotaExceededException" | "TooManyRequestsException" => {
-            ModelError::Throttled { code, message }
-        }
-        "ServiceUnavailableException"
-        | "InternalServerException"
-        | "ModelNotReadyException"
-        | "ModelTimeoutException"
-        | "InternalFailure" => ModelError::Unreachable { reason: code },
-        "ValidationException" if is_overflow(&message) => ModelError::ContextOverflow,
-        _ => ModelError::Refused { code, message },
-    }
-}
-
-/// Bedrock has no code for it; these are the words of the models behind it.
-fn is_overflow(message: &str) -> bool {
-    let message = message.to_lowercase();
-    [
-        "too long",
-        "too many input tokens",
-        "context length",
-        "context window",
-        "maximum context",
-        "exceeds the maximum number of input tokens",
-    ]
-    .iter()
-    .any(|words| message.contains(words))
-}
-
-fn remedy(code: &str) -> &'static str {
-    match code {
-        "AccessDeniedException" => {
-            "enable access to the model in the Bedrock console of this region, and allow this role bedrock:InvokeModel on it"
-        }
-        "ResourceNotFoundException" => "check BEDROCK_MODEL_ID and that the model exists in this region",
-        "ValidationException" => {
-            "check BEDROCK_MODEL_ID; many models are called through an inference profile, whose id begins with the region's group (us., eu., apac., global.)"
-        }
-        "ModelErrorException" => "the model itself failed; try again, or use another one",
-        _ => "look the code up in Bedrock's Converse reference",
-    }
-}
-
-fn to_document(value: &Value) -> Document {
-    match value {
-        Value::Null => Document::Null,
-        Value::Bool(bool) => Document::Bool(*bool),
-        Value::Number(number) => Document::Number(match (number.as_u64(), number.as_i64()) {
-            (Some(positive), _) => Number::PosInt(positive),
-            (None, Some(negative)) => Number::NegInt(negative),
-            (None, None) => Number::Float(number.as_f64().unwrap_or_default()),
-        }),
-        Value::String(text) => Document::String(text.clone()),
-        Value::Array(list) => Document::Array(list.iter().map(to_document).collect()),
-        Value::Object(fields) => {
-            Document::Object(fields.iter().map(|(name, value)| (name.clone(), to_document(value))).collect())
-        }
-    }
-}
-
-fn to_value(document: &Document) -> Value {
-    match document {
-        Document::Null => Value::Null,
-        Document::Bool(bool) => (*bool).into(),
-        Document::Number(Number::PosInt(number)) => (*number).into(),
-        Document::Number(Number::NegInt(number)) => (*number).into(),
-        Document::Number(Number::Float(number)) => (*number).into(),
-        Document::String(text) => text.as_str().into(),
-        Document::Array(list) => list.iter().map(to_value).collect(),
-        Document::Object(fields) => {
-            let fields: Map<_, _> =
-                fields.iter().map(|(name, value)| (name.clone(), to_value(value))).collect();
-            fields.into()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_survives_the_way_to_bedrock_and_back() {
-        let value = json!({"a": [1, -2, 2.5, true, null, "x"], "b": {"c": u64::MAX}});
-        assert_eq!(to_value(&to_document(&value)), value);
-    }
 
     #[test]
     fn a_blank_description_is_none() {
