@@ -1,4 +1,4 @@
-"""The two functions under measurement: how each is started, and what one started process tells."""
+"""The functions under measurement: how each is started, and what one started process tells."""
 
 import time
 from dataclasses import dataclass
@@ -30,10 +30,33 @@ def ours(bootstrap: Path) -> Function:
 
 def peer(python: Path) -> Function:
     """The peer under `awslambdaric`, the loop of Lambda's Python runtime."""
-    command = (python, "-m", "awslambdaric", "list_available_agents.handler")
+    return _under_awslambdaric(python, "list_available_agents.handler", {})
+
+
+def our_processor(bootstrap: Path, table: str, model_url: str) -> Function:
+    """Our AgentProcessor, without `CATALOG_TABLE` too."""
+    environment = {"ALLOW_PRIVATE_MCP_SERVERS": "true"} | _of_processors(table, model_url)
+    return Function("ours", (bootstrap,), environment, bootstrap.parent)
+
+
+def peer_processor(python: Path, table: str, model_url: str) -> Function:
+    """The peer's."""
+    return _under_awslambdaric(python, "agent_processor.handler", _of_processors(table, model_url))
+
+
+def _of_processors(table: str, model_url: str) -> dict[str, str]:
+    return {
+        "AWS_LAMBDA_FUNCTION_NAME": "AgentProcessor",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model_url,
+        "AGENT_TABLE": table,
+        "BEDROCK_MODEL_ID": "scripted",
+    }
+
+
+def _under_awslambdaric(python: Path, handler: str, environment: dict[str, str]) -> Function:
     # The packages' byte code is there since they were installed; none is written beside the sources.
-    environment = {"LAMBDA_TASK_ROOT": str(PEER), "PYTHONDONTWRITEBYTECODE": "1"}
-    return Function("peer", command, environment, PEER)
+    environment = {"LAMBDA_TASK_ROOT": str(PEER), "PYTHONDONTWRITEBYTECODE": "1"} | environment
+    return Function("peer", (python, "-m", "awslambdaric", handler), environment, PEER)
 
 
 class Environment:
@@ -42,9 +65,9 @@ class Environment:
     `cold_seconds` is from just before the process is spawned until that answer had arrived.
     """
 
-    def __init__(self, function: Function, aws_endpoint: str, secret: str, log: Path):
+    def __init__(self, function: Function, aws_endpoint: str, secret: str, log: Path, event=None):
         self.api = RuntimeApi()
-        self.api.put({})
+        self.api.put(event or {})
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "AWS_ACCESS_KEY_ID": "test",
@@ -67,7 +90,7 @@ class Environment:
         except Exception as error:
             self.stop()
             output = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{function.name} gave no list: {error}\n{output}") from error
+            raise RuntimeError(f"{function.name} gave no answer: {error}\n{output}") from error
         self.cold_seconds = self.first.arrived_at - spawned_at
 
     def __enter__(self) -> "Environment":
@@ -76,9 +99,9 @@ class Environment:
     def __exit__(self, *_):
         self.stop()
 
-    def call(self) -> Answer:
+    def call(self, event=None) -> Answer:
         """One more call, which finds the environment warm."""
-        return self.api.call({})
+        return self.api.call(event or {})
 
     @property
     def peak_megabytes(self) -> float:

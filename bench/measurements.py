@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from figures import HEAD, Figure, Row, compared
 from functions import Environment, Function, ours, peer
+from jobs import JobRuns, Jobs
 from local.aws import LocalAws, UserPool
 from local.processes import TARGET, StandIn
 from packages import peer_files, peer_python, zipped_megabytes
@@ -14,6 +15,7 @@ from tests.support import CountingProxy, Server
 
 BOOTSTRAPS = TARGET / "lambda"
 LIST = BOOTSTRAPS / "list-available-agents" / "bootstrap"
+PROCESSOR = BOOTSTRAPS / "agent-processor" / "bootstrap"
 # What one request to a server far away takes.
 DELAY_MS = 100
 SERVERS = 20
@@ -37,9 +39,16 @@ class Runs:
     delayed: Rounds = Rounds(count=3, ours=4)
     memory: Rounds = Rounds(count=1, ours=5)
     warm: int = 1000
+    jobs: JobRuns = JobRuns(rounds=20, ours=5, many=11)
 
 
-QUICK = Runs(Rounds(count=5, ours=4), Rounds(count=2, ours=2), Rounds(count=1, ours=2), warm=200)
+QUICK = Runs(
+    Rounds(count=5, ours=4),
+    Rounds(count=2, ours=2),
+    Rounds(count=1, ours=2),
+    warm=200,
+    jobs=JobRuns(rounds=5, ours=6, many=5),
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Watched:
 
 
 class Bench:
-    """The two functions, and what they call: the local AWS and the stand-in servers."""
+    """The functions, and what they call: the local AWS and the stand-in servers."""
 
     def __init__(self, runs: Runs):
         self.runs = runs
@@ -70,14 +79,25 @@ class Bench:
         self.faulty = StandIn("faulty")
         self.aws = LocalAws()
         self.pool = UserPool(self.aws, "Bench-Pass-1!x")
+        self.jobs = Jobs(self.aws, self.faulty, PROCESSOR, peer_python(), runs.jobs)
 
     def stop(self):
+        self.jobs.stop()
         self.aws.stop()
         self.faulty.stop()
 
     def table(self) -> str:
         rows = []
-        for measure in (self.empty_secret, self.slow_servers, self.calls, self.memory, self.sizes):
+        measures = (
+            self.empty_secret,
+            self.slow_servers,
+            self.calls,
+            self.memory,
+            self.jobs.one_agent,
+            self.jobs.many_agents,
+            self.sizes,
+        )
+        for measure in measures:
             print(f"measuring: {measure.__name__.replace('_', ' ')}…", file=sys.stderr)
             rows += measure()
         return "\n".join([HEAD, *map(str, rows)])

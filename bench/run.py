@@ -1,7 +1,7 @@
-"""Measures our ListAvailableAgents beside the same function in Python.
+"""Measures our ListAvailableAgents and AgentProcessor beside the same functions in Python.
 
-Both run as processes of this machine under a Runtime API of the bench's own, against one local AWS and
-the same stand-in MCP servers, all on loopback. Prints a table in Markdown, and writes it to
+They run as processes of this machine under a Runtime API of the bench's own, against one local AWS and
+the same stand-in MCP servers and scripted model, all on loopback. Prints a table in Markdown, and writes it to
 bench/RESULTS.md. Needs the release bootstraps below target/lambda, target/debug/test-support and the
 Python packages of local/requirements.txt; installs the peer's packages below target/bench, once.
 """
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from local.processes import TARGET
-from measurements import LIST, QUICK, Bench, Runs
+from measurements import LIST, PROCESSOR, QUICK, Bench, Runs
 from packages import peer_versions
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
@@ -31,21 +31,29 @@ REPORT = """\
 
 {table}
 
-Medians; p95 of times where there are 20 runs or more. Both functions run as processes of one machine,
-beside a local AWS and the stand-in MCP servers, which share its cores: absolute times are that machine's
-on that day, noise included; ratios and counts are what to go by. MB are 10^6 bytes.
+Medians; p95 of times where there are 20 runs or more. The functions run as processes of one machine,
+beside a local AWS, the stand-in MCP servers and a scripted model, which share its cores: absolute times
+are that machine's on that day, noise included; ratios and counts are what to go by. MB are 10^6 bytes.
 
 - The peer is bench/peer, on {peer}.
-  At import it asks each server, one after another; it never asks again. Its MCP client tries
+  At import its list function asks each server, one after another; it never asks again. Its MCP client tries
   `server/discover` before it initializes: one request more a server. On mcp 1.30, the line before, it
   starts about a quarter sooner and leaves that request out.
 - Runs of ours and of the peer take turns. *spawn* is the moment just before the process is started; the
   answer has come when all of it has arrived at the Runtime API. Our function has no `CATALOG_TABLE` here,
   so each first list asks every server.
-- All entries sign in as one Cognito user: ours signs in once, the peer once an entry.
+- All entries of the lists sign in as one Cognito user: ours signs in once, the peer once an entry.
 - *round trip with HTTP* is from handing out the event until its answer has arrived: it holds the Runtime
   API's two HTTP exchanges and the bench's own part in them. The warm lists are well within the minute
   after which the secret is read again.
+- Jobs run in environments that have run one before; each run is a new job, and one that does not end
+  COMPLETED with the expected answer fails the bench. The model answers at once; servers ask for no
+  sign-in. Both processors connect to the server and list its tools in each run; the peer's keeps no lease,
+  transcript or usage. *less its model and tool time* is the round trip less the whole milliseconds that the
+  job's `usage` has for `model` and `tools`: what is left holds connecting, listing the tools, and the job's
+  reads and writes in the local AWS.
+- The job that asks 1 agent is of 2 agents, so that its model asks as the one of 12 does; each agent calls
+  one tool of a server of its own. The two jobs take turns; the first of each is not counted.
 - *peak memory* is `VmHWM` after the first list.
 - The peer's zip is its packages without byte code, pip and setuptools.
 """
@@ -64,7 +72,7 @@ def machine() -> str:
 
 def check_built():
     """Says what to build instead of failing on the way."""
-    missing = [str(path) for path in (LIST, TARGET / "debug" / "test-support") if not path.is_file()]
+    missing = [str(path) for path in (LIST, PROCESSOR, TARGET / "debug" / "test-support") if not path.is_file()]
     if missing:
         sys.exit(f"not built: {', '.join(missing)}: run `make build` and `cargo build --package test-support`")
 

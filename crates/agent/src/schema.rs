@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use jsonschema::Validator;
+use boon::{Compiler, SchemaIndex, Schemas, ValidationError};
 use serde_json::{Map, Value};
 
 /// More than any hand-written schema; bounds what one tool costs of every turn's context.
@@ -17,14 +17,16 @@ const MAX_DEPTH: usize = 40;
 /// How many nodes a schema may come to with its references followed: checking arguments takes time in
 /// proportion, and holds up everything else in the process.
 const MAX_COST: u64 = 20_000;
+/// What a schema is called while it is compiled.
+const LOCATION: &str = "schema.json";
 /// How many faults of one call's arguments are told: the first ones are the ones to mend.
 const MAX_FAULTS: usize = 5;
 
 /// A tool's schema: what the model is shown, and what its arguments are checked against.
-#[derive(Debug)]
 pub(crate) struct Schema {
     pub(crate) shown: Value,
-    validator: Validator,
+    compiled: Schemas,
+    index: SchemaIndex,
 }
 
 impl Schema {
@@ -41,22 +43,36 @@ impl Schema {
             return Err("its schema's references multiply beyond measure");
         }
         let shown = mended(input_schema)?;
-        let validator = jsonschema::options().build(&original).map_err(|_| "its schema is no JSON Schema")?;
-        Ok(Self { shown, validator })
+        let no_schema = |_| "its schema is no JSON Schema";
+        let (mut compiler, mut compiled) = (Compiler::new(), Schemas::new());
+        // Nothing else is loaded: a reference to elsewhere makes it none.
+        compiler.use_loader(Box::new(boon::SchemeUrlLoader::new()));
+        compiler.add_resource(LOCATION, original).map_err(no_schema)?;
+        let index = compiler.compile(LOCATION, &mut compiled).map_err(no_schema)?;
+        Ok(Self { shown, compiled, index })
     }
 
     /// What is wrong with `arguments`, for the model to mend; `None` if nothing is.
     pub(crate) fn faults(&self, arguments: &Value) -> Option<String> {
-        let faults: Vec<String> = self
-            .validator
-            .iter_errors(arguments)
-            .take(MAX_FAULTS)
-            .map(|fault| match fault.instance_path().to_string() {
-                place if place.is_empty() => fault.to_string(),
-                place => format!("{place}: {fault}"),
-            })
-            .collect();
-        (!faults.is_empty()).then(|| faults.join("; "))
+        let error = self.compiled.validate(arguments, self.index).err()?;
+        let mut faults = Vec::new();
+        gather(&error, &mut faults);
+        Some(faults.join("; "))
+    }
+}
+
+/// The faults at the ends of the tree: what stands above only says that something below failed.
+fn gather(error: &ValidationError<'_, '_>, faults: &mut Vec<String>) {
+    if faults.len() >= MAX_FAULTS {
+        return;
+    }
+    if error.causes.is_empty() {
+        let place = error.instance_location.to_string();
+        let place = if place.is_empty() { "the arguments" } else { &place };
+        faults.push(format!("{place}: {}", error.kind));
+    }
+    for cause in &error.causes {
+        gather(cause, faults);
     }
 }
 
@@ -165,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_mended_is_left_out() {
-        let check = |given: Value, reason: &str| assert!(schema(given).unwrap_err().contains(reason));
+        let check = |given: Value, reason: &str| assert!(schema(given).err().unwrap().contains(reason));
         check(json!({"type": "string"}), "not of an object");
         check(json!({"properties": []}), "no object");
         check(json!({"properties": {"straße": {}}}), "name has characters");
@@ -188,7 +204,7 @@ mod tests {
             schema(json!({"properties": {"a": {"type": "number"}}, "required": ["a", "b"]})).unwrap();
         assert_eq!(schema.faults(&json!({"a": 1, "b": 2})), None);
         let faults = schema.faults(&json!({"a": "x"})).unwrap();
-        assert!(faults.contains("/a: ") && faults.contains("\"b\" is a required property"), "{faults}");
+        assert!(faults.contains("/a: want number") && faults.contains("missing properties 'b'"), "{faults}");
     }
 
     #[test]
