@@ -11,7 +11,7 @@ FUNCTIONS := list-available-agents agent-processor agent-jobs
 
 .PHONY: help
 help: ## Say what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .PHONY: demo
 demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show the job
