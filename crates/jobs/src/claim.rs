@@ -137,39 +137,22 @@ impl Claim {
         usage: &Value,
         now: Timestamp,
     ) -> Result<(), JobError> {
-        let (status, name, text) = match outcome {
-            Outcome::Completed(result) => (JobStatus::Completed, "result", result),
-            Outcome::Failed(error) => (JobStatus::Failed, "error", error),
-        };
-        let fitted = records::fit(messages, self.room(text));
+        let fitted = records::fit(messages, self.room(outcome.text()));
         if fitted.is_elided {
             self.jobs.keep_transcript(&self.job, self.attempt, messages).await?;
         }
-        self.write(vec![
-            Change::Text("status", status.as_str().to_owned()),
-            Change::Text(name, text.to_owned()),
-            Change::Text("agent_messages", fitted.json),
-            Change::Text("usage", usage.to_string()),
-            Change::Text("completedAt", timestamp(now)),
-            Change::Remove("unfinished"),
-            Change::Remove("leaseUntil"),
-        ])
-        .await
+        let mut changes = outcome.changes(now);
+        changes.push(Change::Text("agent_messages", fitted.json));
+        changes.push(Change::Text("usage", usage.to_string()));
+        self.write(changes).await
     }
 
-    /// Ends a job as failed whose transcript an earlier run has written: it stays.
+    /// Ends the job and leaves its transcript as it was last written.
     ///
     /// # Errors
     /// As [`Self::renew`].
-    pub async fn fail_as_it_is(&self, error: &str, now: Timestamp) -> Result<(), JobError> {
-        self.write(vec![
-            Change::Text("status", JobStatus::Failed.as_str().to_owned()),
-            Change::Text("error", error.to_owned()),
-            Change::Text("completedAt", timestamp(now)),
-            Change::Remove("unfinished"),
-            Change::Remove("leaseUntil"),
-        ])
-        .await
+    pub async fn end_as_it_is(&self, outcome: Outcome<'_>, now: Timestamp) -> Result<(), JobError> {
+        self.write(outcome.changes(now)).await
     }
 
     /// What a result may weigh: half of what the item has left, so that the transcript has the other.
@@ -186,6 +169,29 @@ impl Claim {
 
     async fn write(&self, changes: Vec<Change>) -> Result<(), JobError> {
         self.jobs.write_claimed(&self.job, self.attempt, changes).await
+    }
+}
+
+impl<'a> Outcome<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            Self::Completed(text) | Self::Failed(text) => text,
+        }
+    }
+
+    /// What ending a job changes on its item, whatever becomes of its transcript.
+    fn changes(self, now: Timestamp) -> Vec<Change> {
+        let (status, name) = match self {
+            Self::Completed(_) => (JobStatus::Completed, "result"),
+            Self::Failed(_) => (JobStatus::Failed, "error"),
+        };
+        vec![
+            Change::Text("status", status.as_str().to_owned()),
+            Change::Text(name, self.text().to_owned()),
+            Change::Text("completedAt", timestamp(now)),
+            Change::Remove("unfinished"),
+            Change::Remove("leaseUntil"),
+        ]
     }
 }
 

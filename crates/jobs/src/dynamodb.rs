@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
+        query::builders::QueryFluentBuilder,
         transact_write_items::TransactWriteItemsError,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
@@ -31,8 +32,6 @@ use crate::{
 /// What must hold of an item for a claim's write: nobody has claimed it since, ended or deleted it.
 const HELD: &str = "attempt = :attempt AND #claimed = :claimed";
 
-/// The pieces of one user's transcript.
-pub(crate) const PIECES: &str = "PK = :pk AND begins_with(SK, :user)";
 /// How often a write that conflicts with another is tried.
 const MAX_TRIES: u32 = 4;
 /// The pause before the second try, growing with each.
@@ -223,17 +222,8 @@ impl JobTable {
     /// [`JobError::Table`].
     pub async fn kept_transcript(&self, user_id: &str, job_id: &str) -> Result<Option<Vec<Value>>, JobError> {
         let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "read", reason };
-        let mut items = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression(PIECES)
-            .expression_attribute_values(":pk", transcript_partition(job_id))
-            .expression_attribute_values(":user", string(&format!("{user_id}#")))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+        let query = self.pieces(user_id, job_id).consistent_read(true);
+        let mut items = query.into_paginator().items().send();
         let mut pieces = Vec::new();
         while let Some(item) = items.next().await {
             let item = item.map_err(|error| failed(aws_fault::reason(&error)))?;
@@ -243,6 +233,16 @@ impl JobTable {
             return Ok(None);
         }
         records::unpack(&pieces).map(Some).map_err(|error| failed(error.to_string()))
+    }
+
+    /// A query of the pieces of one user's transcript.
+    pub(crate) fn pieces(&self, user_id: &str, job_id: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("PK = :pk AND begins_with(SK, :user)")
+            .expression_attribute_values(":pk", transcript_partition(job_id))
+            .expression_attribute_values(":user", string(&format!("{user_id}#")))
     }
 
     pub(crate) fn update(&self, user_id: &str, job_id: &str) -> UpdateItemFluentBuilder {
@@ -258,7 +258,7 @@ impl JobTable {
     }
 }
 
-pub(crate) fn transcript_partition(job_id: &str) -> AttributeValue {
+fn transcript_partition(job_id: &str) -> AttributeValue {
     string(&format!("transcript#{job_id}"))
 }
 

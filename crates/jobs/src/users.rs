@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    dynamodb::{JobTable, PIECES, transcript_partition},
+    dynamodb::JobTable,
     error::JobError,
     items::{Item, job_of, number, partition, string, text_of},
     job::{Job, JobStatus, timestamp},
@@ -136,17 +136,8 @@ impl JobTable {
             return Ok(false);
         }
         // After the job, so that no piece is written behind this.
-        let mut pieces = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression(PIECES)
-            .expression_attribute_values(":pk", transcript_partition(job_id))
-            .expression_attribute_values(":user", string(&format!("{user_id}#")))
-            .projection_expression("PK, SK")
-            .into_paginator()
-            .items()
-            .send();
+        let query = self.pieces(user_id, job_id).projection_expression("PK, SK");
+        let mut pieces = query.into_paginator().items().send();
         while let Some(piece) = pieces.next().await {
             let key = piece.map_err(|error| self.fault("read", error))?;
             let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key));

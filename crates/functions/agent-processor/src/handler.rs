@@ -139,7 +139,7 @@ async fn give_up(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
          started again. Look at what it did, then submit the query anew"
     ));
     tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
-    match claim.fail_as_it_is(&error, runtime::now()).await {
+    match claim.end_as_it_is(Outcome::Failed(&error), runtime::now()).await {
         Ok(()) => Ok(status(500, &error)),
         Err(error) => abandoned(claim.job(), error),
     }

@@ -90,13 +90,13 @@ impl Ending<'_> {
         let messages = self.transcript.messages();
         let usage = self.meter.usage();
         match self.claim.end(outcome, &messages, &usage, runtime::now()).await {
-            // Once more, and with as little as tells how it ended: better than no end at all.
+            // Once more, and with as little as tells how it ended: what was shown of the transcript stays.
             Err(JobError::Table { reason, .. }) => {
                 tracing::warn!(
                     reason,
                     "External MCP: the job's end was not taken, trying again without its transcript"
                 );
-                self.claim.end(outcome, &[], &usage, runtime::now()).await
+                self.claim.end_as_it_is(outcome, runtime::now()).await
             }
             written => written,
         }
