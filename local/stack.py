@@ -14,7 +14,7 @@ from pathlib import Path
 from .aws import LocalAws
 from .processes import ROOT, TARGET
 
-FUNCTIONS = ("list-available-agents", "agent-processor", "agent-jobs")
+FUNCTIONS = ("list-available-agents", "agent-processor", "agent-jobs", "connections-api")
 ARCHITECTURE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 
 

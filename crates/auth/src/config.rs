@@ -4,8 +4,11 @@
 
 use std::{fmt, str::FromStr};
 
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+
+use crate::{credential::is_reserved, oauth::OAuthConfig};
 
 /// How one MCP server is signed in to.
 #[derive(Debug, Clone)]
@@ -14,6 +17,28 @@ pub enum AuthConfig {
     None,
     /// With a user of a Cognito user pool; its access token is the bearer token.
     Cognito(CognitoConfig),
+    /// With a key that never changes, in a header.
+    ApiKey(ApiKeyConfig),
+    /// With an access token of an OAuth authorization server.
+    OAuth(Box<OAuthConfig>),
+}
+
+/// One header that says who a request is from.
+#[derive(Debug, Clone)]
+pub struct ApiKeyConfig {
+    header: HeaderName,
+    value: SecretString,
+}
+
+/// Why a key cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeyError {
+    /// The header is no header, or not one for keys.
+    #[error("is not a header that a key may stand in: give one such as X-Api-Key")]
+    Header,
+    /// The key has characters that no header takes.
+    #[error("has characters that cannot stand in a header: look for line breaks and curly quotes")]
+    Value,
 }
 
 /// One user of one app client of one Cognito user pool.
@@ -41,11 +66,6 @@ pub struct UserPoolId(String);
 #[error("is not a user pool id of the form `us-east-1_AbCdEf123`")]
 pub struct UserPoolIdError;
 
-/// Identifies one credential, its secrets included: two configurations with different passwords
-/// differ. Stays in the process; never written or logged.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct CredentialKey([u8; 32]);
-
 impl AuthConfig {
     /// Who signs in, without any secret: stable across processes and password changes, so that what
     /// was learned of a server under it can be kept under it.
@@ -56,6 +76,9 @@ impl AuthConfig {
                 // As a JSON-like list: no two different triples read the same.
                 format!("cognito{:?}", [c.user_pool_id.as_str(), &c.client_id, &c.username])
             }
+            // Two keys are two users; of a key nothing else is known.
+            Self::ApiKey(key) => format!("api_key{:?}", hex(&key.fingerprint())),
+            Self::OAuth(config) => format!("oauth{:?}", config.identity()),
         }
     }
 
@@ -64,26 +87,71 @@ impl AuthConfig {
     pub fn fingerprint(&self) -> [u8; 32] {
         match self {
             Self::None => [0; 32],
-            Self::Cognito(config) => config.key().0,
+            Self::Cognito(config) => config.key(),
+            Self::ApiKey(key) => key.fingerprint(),
+            Self::OAuth(config) => config.fingerprint(),
+        }
+    }
+
+    /// The same, signing in on behalf of `user` where it matters whose tokens are used.
+    pub fn on_behalf_of(&self, user: &str) -> Self {
+        match self {
+            Self::OAuth(config) => Self::OAuth(Box::new(config.on_behalf_of(user))),
+            other => other.clone(),
         }
     }
 }
 
+impl ApiKeyConfig {
+    /// A key sent as `{scheme} {key}`, or as it is without a scheme, in `header` or else `Authorization`.
+    ///
+    /// # Errors
+    /// [`ApiKeyError`].
+    pub fn new(header: Option<&str>, scheme: Option<&str>, key: &SecretString) -> Result<Self, ApiKeyError> {
+        let header = match header.map(HeaderName::try_from) {
+            None => AUTHORIZATION,
+            Some(Ok(header)) if header == AUTHORIZATION || !is_reserved(&header) => header,
+            Some(_) => return Err(ApiKeyError::Header),
+        };
+        let key = key.expose_secret().trim();
+        let value = scheme.map_or_else(|| key.to_owned(), |scheme| format!("{scheme} {key}"));
+        HeaderValue::from_str(&value).map_err(|_| ApiKeyError::Value)?;
+        Ok(Self { header, value: value.into() })
+    }
+
+    pub(crate) fn credential(&self) -> crate::Credential {
+        crate::Credential::header(self.header.clone(), self.value.clone())
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        digest(&[self.header.as_str(), self.value.expose_secret()])
+    }
+}
+
+/// A digest in which no two different lists of parts come out the same.
+pub(crate) fn digest(parts: &[&str]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl CognitoConfig {
-    pub(crate) fn key(&self) -> CredentialKey {
-        let mut digest = Sha256::new();
+    pub(crate) fn key(&self) -> [u8; 32] {
         let client_secret = self.client_secret.as_ref().map_or("", |secret| secret.expose_secret());
-        for part in [
+        digest(&[
             self.user_pool_id.as_str(),
             &self.client_id,
             client_secret,
             &self.username,
             self.password.expose_secret(),
-        ] {
-            digest.update(part.len().to_be_bytes());
-            digest.update(part);
-        }
-        CredentialKey(digest.finalize().into())
+        ])
     }
 }
 

@@ -1,12 +1,36 @@
 //! What a request to a server carries to say who it is from.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
-/// What a request carries. Its secret shows in no `Debug` output.
+/// What is shorter is not taken out of texts: it would stand in ordinary words.
+const SHORTEST_SECRET: usize = 6;
+
+/// What a request carries. Its secrets show in no `Debug` output.
 #[derive(Debug, Clone, Default)]
 pub struct Credential {
-    bearer: Option<SecretString>,
+    /// What signing in gave.
+    own: Option<(HeaderName, SecretString)>,
+    extra: ExtraHeaders,
+}
+
+/// Headers that an entry wants sent with every request to its server, whatever the sign-in.
+#[derive(Debug, Clone, Default)]
+pub struct ExtraHeaders(Vec<(HeaderName, SecretString)>);
+
+/// A header that an entry may not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExtraHeaderError {
+    /// The name belongs to signing in, to HTTP or to MCP.
+    #[error("is a header that is not for entries to set")]
+    Reserved,
+    /// It is no name of a header.
+    #[error("is not a header's name")]
+    Name,
+    /// Its value cannot stand in a header.
+    #[error("has a value that cannot stand in a header")]
+    Value,
 }
 
 impl Credential {
@@ -15,32 +39,132 @@ impl Credential {
         Self::default()
     }
 
-    pub(crate) fn bearer(token: SecretString) -> Self {
-        Self { bearer: Some(token) }
+    pub(crate) fn bearer(token: &SecretString) -> Self {
+        Self::header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()).into())
     }
 
-    /// The `Authorization` header, marked as sensitive; `None` without a credential, or with one that
-    /// cannot stand in a header.
-    pub fn authorization(&self) -> Option<HeaderValue> {
-        let token = self.bearer.as_ref()?;
-        let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+    pub(crate) fn header(name: HeaderName, value: SecretString) -> Self {
+        Self { own: Some((name, value)), extra: ExtraHeaders::default() }
     }
 
-    /// `text` without the secret: servers quote what they were sent.
+    /// The same with an entry's own headers beside it.
+    pub fn with(self, extra: &ExtraHeaders) -> Self {
+        Self { own: self.own, extra: extra.clone() }
+    }
+
+    /// Whether it says who the request is from.
+    pub fn signs_in(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The headers, marked as sensitive. One that cannot stand in a header is left out.
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.extra.0.iter().chain(&self.own).filter_map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
+            value.set_sensitive(true);
+            Some((name.clone(), value))
+        })
+    }
+
+    /// `text` without the secrets: servers quote what they were sent.
     pub fn scrub(&self, text: String) -> String {
-        match self.bearer.as_ref().map(|bearer| bearer.expose_secret()) {
-            Some(secret) if !secret.is_empty() && text.contains(secret) => {
-                text.replace(secret, "[credential]")
-            }
-            _ => text,
-        }
+        let values = self.extra.0.iter().chain(&self.own).map(|(_, value)| value);
+        values.fold(text, scrub)
     }
 
     /// Whether both carry the same secret.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let secret = |credential: &Self| credential.bearer.as_ref().map(|b| b.expose_secret().to_owned());
+        let secret = |credential: &Self| {
+            credential.own.as_ref().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+        };
         secret(self) == secret(other)
+    }
+}
+
+/// `text` without `secret`, and without what stands after its scheme (`Bearer …`).
+pub(crate) fn scrub(text: String, secret: &SecretString) -> String {
+    let secret = secret.expose_secret().trim();
+    let bare = secret.rsplit(' ').next().unwrap_or_default();
+    [bare, secret]
+        .into_iter()
+        .filter(|part| part.len() >= SHORTEST_SECRET)
+        .fold(text, |text, part| if text.contains(part) { text.replace(part, "[credential]") } else { text })
+}
+
+impl ExtraHeaders {
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// [`ExtraHeaderError`].
+    pub fn add(&mut self, name: &str, value: SecretString) -> Result<(), ExtraHeaderError> {
+        let name = HeaderName::try_from(name).map_err(|_| ExtraHeaderError::Name)?;
+        if is_reserved(&name) {
+            return Err(ExtraHeaderError::Reserved);
+        }
+        HeaderValue::from_str(value.expose_secret()).map_err(|_| ExtraHeaderError::Value)?;
+        self.0.push((name, value));
+        Ok(())
+    }
+
+    /// A digest of names and values: changes when any of them does.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (name, value) in &self.0 {
+            for part in [name.as_str(), value.expose_secret()] {
+                digest.update(part.len().to_be_bytes());
+                digest.update(part);
+            }
+        }
+        digest.finalize().into()
+    }
+}
+
+/// Whether a header is not for entries to set: who signs in, where a request goes, how its body is framed,
+/// and what MCP itself says in headers.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    const RESERVED: [&str; 15] = [
+        "accept",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "last-event-id",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "keep-alive",
+    ];
+    RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_taken_out_with_and_without_their_scheme() {
+        let mut extra = ExtraHeaders::default();
+        extra.add("x-key", "extra-secret".into()).unwrap();
+        extra.add("x-no", "no".into()).unwrap();
+        let credential = Credential::bearer(&"canary-token".into()).with(&extra);
+        let scrubbed = credential.scrub("you sent Bearer canary-token and extra-secret, no?".to_owned());
+        assert_eq!(scrubbed, "you sent Bearer [credential] and [credential], no?");
+        assert!(!format!("{credential:?}").contains("canary"));
+    }
+
+    #[test]
+    fn entries_set_no_header_that_is_not_theirs() {
+        let add = |name: &str| ExtraHeaders::default().add(name, "value".into());
+        for name in ["Authorization", "HOST", "Mcp-Session-Id", "mcp-protocol-version", "Accept"] {
+            assert_eq!(add(name), Err(ExtraHeaderError::Reserved), "{name}");
+        }
+        assert_eq!(add("x y"), Err(ExtraHeaderError::Name));
+        assert_eq!(ExtraHeaders::default().add("x", "a\nb".into()), Err(ExtraHeaderError::Value));
+        assert_eq!(add("X-Mcp-Client"), Ok(()));
     }
 }

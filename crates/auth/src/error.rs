@@ -1,8 +1,10 @@
 //! Why nobody could be signed in, and what to do about it.
 
-/// Why nobody could be signed in. Each message says what to do; none holds a secret, and nothing that
-/// Cognito said beyond its code, since its texts quote what was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+use crate::oauth::{OAuthError, SignInNeeded};
+
+/// Why nobody could be signed in. None holds a secret, and nothing that Cognito said beyond its code, since
+/// its texts quote what was sent.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
     /// Cognito wants a further step that no machine can take.
     #[error("Cognito answered with the challenge {name}: {}", self.remedy())]
@@ -27,9 +29,42 @@ pub enum AuthError {
     /// Cognito answered without a token and without a challenge.
     #[error("Cognito answered without an access token: {}", self.remedy())]
     NoToken,
+    /// A user must sign in: nothing that a machine tries again will help.
+    #[error("a user must sign in: {0}")]
+    NeedsSignIn(SignInNeeded),
+    /// The way to an access token is barred.
+    #[error(transparent)]
+    OAuth(OAuthError),
+}
+
+impl From<SignInNeeded> for AuthError {
+    fn from(needed: SignInNeeded) -> Self {
+        Self::NeedsSignIn(needed)
+    }
+}
+
+impl From<OAuthError> for AuthError {
+    fn from(error: OAuthError) -> Self {
+        match error {
+            OAuthError::IssuerChanged { pinned, found } => {
+                let [pinned, found] = [pinned, found].map(|issuer| issuer.as_str().to_owned());
+                SignInNeeded::Ended(crate::Ended::IssuerChanged { pinned, found }).into()
+            }
+            error => Self::OAuth(error),
+        }
+    }
 }
 
 impl AuthError {
+    /// The kind of failure, as a word that programs can match on.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NeedsSignIn(_) => "needs_sign_in",
+            Self::OAuth(error) => error.kind(),
+            _ => "sign_in_failed",
+        }
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -37,6 +72,11 @@ impl AuthError {
             Self::Refused { code } => refusal_remedy(code),
             Self::Unreachable { .. } => "check the network of this function and the region in the pool id",
             Self::NoToken => "check that the app client is one of this user pool",
+            Self::NeedsSignIn(SignInNeeded::Ended(crate::Ended::IssuerChanged { .. })) => {
+                "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
+            }
+            Self::NeedsSignIn(_) => "sign in with POST /oauth/start or `mcp-agents login`",
+            Self::OAuth(error) => error.remedy(),
         }
     }
 }

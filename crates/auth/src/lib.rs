@@ -1,15 +1,24 @@
 //! How one MCP server is signed in to.
 //!
 //! An [`AuthConfig`] says how, [`SignIn`] does it and keeps what it got, a [`Credential`] is what a
-//! request then carries. Knows nothing of MCP, of entries or of the environment; `mcp` calls it.
+//! request then carries. What outlives a process is kept in a [`TokenStore`]. Knows nothing of MCP beyond
+//! a server's URL, nothing of entries or of the environment; `mcp` calls it.
 
 mod cognito;
 mod config;
 mod credential;
 mod error;
+mod oauth;
 mod sign_in;
+mod store;
 
-pub use config::{AuthConfig, CognitoConfig, UserPoolId, UserPoolIdError};
-pub use credential::Credential;
+pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolId, UserPoolIdError};
+pub use credential::{Credential, ExtraHeaderError, ExtraHeaders};
 pub use error::AuthError;
+pub use oauth::{
+    Arrived, AuthorizationServer, Challenge, ClientIdentity, ClientProof, ClientRegistration, Ended,
+    GrantType, OAuth, OAuthConfig, OAuthError, Owner, Place, PrivateKey, Purpose, Redirect, Registration,
+    ResourceIndicator, Shown, SignInNeeded, Started, client_metadata, is_loopback,
+};
 pub use sign_in::SignIn;
+pub use store::{DynamoDbStore, FileStore, ProcessStore, Sealer, StoreError, TokenStore};

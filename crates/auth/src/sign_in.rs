@@ -2,7 +2,8 @@
 //!
 //! One sign-in at a time per credential: whoever asks meanwhile waits for it and shares its outcome, a
 //! failure too, so that twenty entries with one wrong password cost one attempt and lock nobody out.
-//! Kept in this process alone; nothing is written anywhere.
+//! Tokens of Cognito are kept in this process alone; those of OAuth are a short copy of what is in the
+//! store, which all processes share.
 
 use std::sync::Arc;
 
@@ -12,27 +13,37 @@ use moka::future::Cache;
 
 use crate::{
     cognito::{Cognito, Tokens},
-    config::{AuthConfig, CognitoConfig, CredentialKey},
+    config::{AuthConfig, CognitoConfig},
     credential::Credential,
     error::AuthError,
+    oauth::{OAuth, OAuthConfig},
 };
 
-/// Far more credentials than one secret holds (64 KiB); bounds what rotated ones leave behind.
-const MAX_CREDENTIALS: u64 = 1_000;
+/// Far more credentials than one secret holds (64 KiB), for as many users as one environment serves.
+const MAX_CREDENTIALS: u64 = 5_000;
 
+/// Identifies one credential, its secrets included. Stays in the process; never written or logged.
+type CredentialKey = [u8; 32];
 type Outcome = Arc<Result<Tokens, AuthError>>;
 
 /// Signs in to whatever an [`AuthConfig`] names. Cheap to clone; clones share their tokens.
 #[derive(Clone)]
 pub struct SignIn {
     cognito: Cognito,
+    oauth: OAuth,
     kept: Cache<CredentialKey, Outcome>,
 }
 
 impl SignIn {
-    /// Signs in with `aws`'s HTTP client, time-outs and retries; its region counts for nothing.
-    pub fn new(aws: SdkConfig) -> Self {
-        Self { cognito: Cognito::new(aws), kept: Cache::new(MAX_CREDENTIALS) }
+    /// Signs in to Cognito with `aws`'s HTTP client, time-outs and retries (its region counts for
+    /// nothing), to others as `oauth` does.
+    pub fn new(aws: SdkConfig, oauth: OAuth) -> Self {
+        Self { cognito: Cognito::new(aws), oauth, kept: Cache::new(MAX_CREDENTIALS) }
+    }
+
+    /// The OAuth part of it: what leads a user through signing in.
+    pub fn oauth(&self) -> &OAuth {
+        &self.oauth
     }
 
     /// A credential that is good at `now`: the kept one, a refreshed one, or a new sign-in.
@@ -40,10 +51,7 @@ impl SignIn {
     /// # Errors
     /// [`AuthError`], by what to do about it. A failure is not kept: the next call tries again.
     pub async fn credential(&self, auth: &AuthConfig, now: Timestamp) -> Result<Credential, AuthError> {
-        match auth {
-            AuthConfig::None => Ok(Credential::none()),
-            AuthConfig::Cognito(config) => self.cognito_token(config, now, |_| false).await,
-        }
+        self.credential_but(auth, None, now).await
     }
 
     /// A credential other than `rejected`, which a server refused although it should be good.
@@ -56,22 +64,60 @@ impl SignIn {
         rejected: &Credential,
         now: Timestamp,
     ) -> Result<Credential, AuthError> {
+        self.credential_but(auth, Some(rejected), now).await
+    }
+
+    /// A credential that is good for `scopes` as well, which `held` is not; `None` where there are no
+    /// scopes to ask for.
+    ///
+    /// # Errors
+    /// As [`Self::credential`]; where only a user can grant them, [`AuthError::NeedsSignIn`].
+    pub async fn stepped_up(
+        &self,
+        auth: &AuthConfig,
+        held: &Credential,
+        scopes: &[String],
+        now: Timestamp,
+    ) -> Result<Option<Credential>, AuthError> {
+        let AuthConfig::OAuth(config) = auth else { return Ok(None) };
+        let access = Box::pin(self.oauth.stepped_up(config, held, scopes, now)).await?;
+        self.kept.invalidate(&config.fingerprint()).await;
+        Ok(Some(Credential::bearer(&access.token)))
+    }
+
+    async fn credential_but(
+        &self,
+        auth: &AuthConfig,
+        rejected: Option<&Credential>,
+        now: Timestamp,
+    ) -> Result<Credential, AuthError> {
         match auth {
             AuthConfig::None => Ok(Credential::none()),
+            AuthConfig::ApiKey(config) => Ok(config.credential()),
             AuthConfig::Cognito(config) => {
-                self.cognito_token(config, now, |tokens| credential_of(tokens).is_same(rejected)).await
+                // Boxed, both of them: they are large, and what awaits this lies deep.
+                let fetch = |old| Box::pin(self.cognito_tokens(config, old, now));
+                self.token(config.key(), rejected, now, fetch).await
+            }
+            AuthConfig::OAuth(config) => {
+                let fetch = |_| Box::pin(self.oauth_tokens(config, rejected, now));
+                self.token(config.fingerprint(), rejected, now, fetch).await
             }
         }
     }
 
-    async fn cognito_token(
+    /// The kept token if it will do, else the one that `fetch` gives; it is given what was kept, unless
+    /// that was rejected.
+    async fn token<F: Future<Output = Result<Tokens, AuthError>>>(
         &self,
-        config: &CognitoConfig,
+        key: CredentialKey,
+        rejected: Option<&Credential>,
         now: Timestamp,
-        is_rejected: impl Fn(&Tokens) -> bool + Send + Sync,
+        fetch: impl FnOnce(Option<Outcome>) -> F,
     ) -> Result<Credential, AuthError> {
-        let key = config.key();
         let old = self.kept.get(&key).await;
+        let is_rejected =
+            |tokens: &Tokens| rejected.is_some_and(|rejected| credential_of(tokens).is_same(rejected));
         let usable = |outcome: &Outcome| {
             outcome.as_ref().as_ref().is_ok_and(|tokens| now < tokens.stale_from && !is_rejected(tokens))
         };
@@ -80,12 +126,12 @@ impl SignIn {
         }
         // A rejected token's refresh token may be revoked with it: only an expired one is refreshed.
         let refreshable = old.filter(|outcome| outcome.as_ref().as_ref().is_ok_and(|t| !is_rejected(t)));
-        let flight = async { Arc::new(self.fetch(config, refreshable, now).await) };
+        let flight = async { Arc::new(fetch(refreshable).await) };
         let entry = self.kept.entry(key).or_insert_with_if(flight, |outcome| !usable(outcome)).await;
         shared(entry.value())
     }
 
-    async fn fetch(
+    async fn cognito_tokens(
         &self,
         config: &CognitoConfig,
         old: Option<Outcome>,
@@ -100,6 +146,17 @@ impl SignIn {
         }
         self.cognito.sign_in(config, now).await
     }
+
+    async fn oauth_tokens(
+        &self,
+        config: &OAuthConfig,
+        rejected: Option<&Credential>,
+        now: Timestamp,
+    ) -> Result<Tokens, AuthError> {
+        let access = self.oauth.access(config, rejected, now).await?;
+        // What refreshes it is the store's alone.
+        Ok(Tokens { access: access.token, refresh: None, stale_from: access.stale_from })
+    }
 }
 
 fn shared(outcome: &Outcome) -> Result<Credential, AuthError> {
@@ -107,7 +164,7 @@ fn shared(outcome: &Outcome) -> Result<Credential, AuthError> {
 }
 
 fn credential_of(tokens: &Tokens) -> Credential {
-    Credential::bearer(tokens.access.clone())
+    Credential::bearer(&tokens.access)
 }
 
 #[cfg(test)]
@@ -166,7 +223,9 @@ mod tests {
             .region(Region::new("us-east-1"))
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .build();
-        (SignIn::new(aws), fake)
+        let deadlines = egress::Deadlines { connect: Duration::from_secs(1), read: Duration::from_secs(1) };
+        let http = egress::HttpClient::new(egress::EgressPolicy::default(), deadlines);
+        (SignIn::new(aws, OAuth::new(http, Arc::new(crate::ProcessStore::default()))), fake)
     }
 
     fn auth(password: &str) -> AuthConfig {
@@ -187,7 +246,7 @@ mod tests {
     }
 
     fn text(credential: &Credential) -> String {
-        credential.authorization().unwrap().to_str().unwrap().to_owned()
+        credential.headers().next().unwrap().1.to_str().unwrap().to_owned()
     }
 
     #[tokio::test]

@@ -60,6 +60,8 @@ pub enum AgentStatus {
     Stale,
     /// Not at all: its server fails.
     Unavailable,
+    /// The last known ones, if there are any: a user must sign in.
+    NeedsSignIn,
 }
 
 impl Catalog {
@@ -68,7 +70,7 @@ impl Catalog {
         Self { entries, tools, last_forced: Arc::default() }
     }
 
-    /// Lists all agents, in the order of the secret. `Freshness::Forced` asks the secret and every
+    /// Lists all agents, in the order of the secret, as they are for `user`. `Freshness::Forced` asks the secret and every
     /// server anew, at most once in 30 s; in between it is as `Cached`. Nothing holds the answer up past
     /// `until`.
     ///
@@ -76,6 +78,7 @@ impl Catalog {
     /// [`SecretError`]: only the secret as a whole can fail the list.
     pub async fn agents(
         &self,
+        user: Option<&str>,
         freshness: Freshness,
         now: Timestamp,
         until: Instant,
@@ -86,6 +89,10 @@ impl Catalog {
             Freshness::Forced => timeout_at(until, self.entries.reread_agents(now)).await,
         };
         let agents = agents.unwrap_or(Err(SecretError::TimedOut))?;
+        let agents: Vec<Agent> = match user {
+            Some(user) => agents.iter().map(|agent| agent.on_behalf_of(user)).collect(),
+            None => agents.to_vec(),
+        };
         Ok(self.list(&agents, freshness, now, until).await)
     }
 
@@ -147,6 +154,9 @@ fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
     let tools: Vec<String> = listing.list.tools.iter().map(|tool| tool.name.to_string()).collect();
     let (status, status_reason) = match &listing.status {
         ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.list.left_out)),
+        ListingStatus::Stale(error) | ListingStatus::Unavailable(error) if error.needs_sign_in() => {
+            (AgentStatus::NeedsSignIn, Some(error.to_string()))
+        }
         ListingStatus::Stale(error) => (AgentStatus::Stale, Some(error.to_string())),
         ListingStatus::Unavailable(error) => (AgentStatus::Unavailable, Some(error.to_string())),
     };
@@ -183,10 +193,10 @@ mod tests {
             id: "calculator".into(),
             name: "Calculator".into(),
             given_description: description.map(Into::into),
-            server: mcp::McpServer {
-                url: "https://mcp.example.com/mcp".parse().unwrap(),
-                auth: auth::AuthConfig::None,
-            },
+            server: mcp::McpServer::new(
+                "https://mcp.example.com/mcp".parse().unwrap(),
+                auth::AuthConfig::None,
+            ),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use mcp::McpServer;
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::{
     entry::{ParsedEntry, parse_entries},
@@ -32,10 +33,18 @@ pub struct Agent {
     pub server: McpServer,
 }
 
+impl Agent {
+    /// The same, its server signed in to on behalf of `user` where it matters whose tokens are used.
+    pub fn on_behalf_of(&self, user: &str) -> Self {
+        Self { server: self.server.on_behalf_of(user), ..self.clone() }
+    }
+}
+
 /// The entries of one secret. Cheap to clone; clones share what was read.
 #[derive(Clone)]
 pub struct Entries {
     source: Arc<dyn SecretSource>,
+    agentcore: Option<Url>,
     kept: Arc<Mutex<Option<Kept>>>,
 }
 
@@ -46,9 +55,9 @@ struct Kept {
 }
 
 impl Entries {
-    /// The entries that `source` holds.
-    pub fn new(source: Arc<dyn SecretSource>) -> Self {
-        Self { source, kept: Arc::default() }
+    /// The entries that `source` holds; AgentCore's runtimes are below `agentcore`, if it is given.
+    pub fn new(source: Arc<dyn SecretSource>, agentcore: Option<Url>) -> Self {
+        Self { source, agentcore, kept: Arc::default() }
     }
 
     /// The agents, as the secret was within the last minute.
@@ -80,7 +89,7 @@ impl Entries {
             }
             (Err(error), _) => return Err(error),
         };
-        let parsed = parse_entries(&values);
+        let parsed = parse_entries(&values, self.agentcore.as_ref());
         for diagnostic in parsed.iter().flat_map(|entry| &entry.diagnostics) {
             let outcome = if diagnostic.fatal { "entry skipped" } else { "entry used all the same" };
             tracing::warn!(entry.position = diagnostic.position, %diagnostic, "External MCP: {outcome}");
@@ -92,18 +101,23 @@ impl Entries {
 }
 
 fn agents_of(entries: Vec<ParsedEntry>) -> Vec<Agent> {
-    let mut ids = UniqueIds::default();
-    let agent = |entry: ParsedEntry| {
-        let server = entry.server?;
-        let id = naming::agent_id(entry.agent_name.as_deref(), entry.position);
-        Some(Agent {
-            id: ids.take(id),
-            name: entry.agent_name.unwrap_or_else(|| naming::default_name(entry.position)),
-            given_description: entry.agent_description,
-            server,
-        })
+    let ids = agent_positions(&entries);
+    let working = entries.into_iter().filter_map(|entry| Some((entry.server.clone()?, entry)));
+    let agent = |((server, entry), (id, _)): ((McpServer, ParsedEntry), (String, usize))| Agent {
+        id,
+        name: entry.agent_name.unwrap_or_else(|| naming::default_name(entry.position)),
+        given_description: entry.agent_description,
+        server,
     };
-    entries.into_iter().filter_map(agent).collect()
+    working.zip(ids).map(agent).collect()
+}
+
+/// The ids of the agents that entries make, with the positions of the entries.
+pub(crate) fn agent_positions(entries: &[ParsedEntry]) -> Vec<(String, usize)> {
+    let mut ids = UniqueIds::default();
+    let working = entries.iter().filter(|entry| entry.server.is_some());
+    let id = |entry: &ParsedEntry| naming::agent_id(entry.agent_name.as_deref(), entry.position);
+    working.map(|entry| (ids.take(id(entry)), entry.position)).collect()
 }
 
 #[cfg(test)]
@@ -129,7 +143,7 @@ mod tests {
 
     fn entries(answers: Vec<Result<&'static str, SecretError>>) -> (Entries, Arc<Scripted>) {
         let source = Arc::new(Scripted(StdMutex::new((answers, 0))));
-        (Entries::new(source.clone()), source)
+        (Entries::new(source.clone(), None), source)
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -14,4 +14,7 @@ pub use catalog::{AgentStatus, Catalog, ListedAgent};
 pub use entries::{Agent, Entries};
 pub use entry::{Diagnostic, ParsedEntry, parse_entries};
 pub use naming::{SAMPLE_QUERIES, described};
-pub use secret::{SecretError, SecretFile, SecretSource, SecretsManager, parse_secret};
+pub use secret::{
+    SecretError, SecretFile, SecretSource, SecretStore, SecretsManager, edit_secret, parse_secret,
+    with_entry, without_agent,
+};

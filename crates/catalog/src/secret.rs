@@ -12,6 +12,10 @@ use jsonc_parser::{ParseOptions, errors::ParseErrorKind, parse_to_serde_value};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+mod edit;
+
+pub use edit::{SecretStore, edit_secret, with_entry, without_agent};
+
 /// Where the secret's text comes from.
 pub trait SecretSource: Send + Sync {
     /// Reads the text as it is now.
@@ -60,6 +64,28 @@ pub enum SecretError {
         /// What was said, without content.
         reason: String,
     },
+    /// It may not be written.
+    #[error(
+        "writing the secret {id} was refused with {code}: this needs secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage on it, or a file that you may write"
+    )]
+    NotWritten {
+        /// Its name, ARN or path.
+        id: String,
+        /// The error's code.
+        code: String,
+    },
+    /// Somebody else has written it since it was read.
+    #[error("the secret {id} was changed by somebody else at the same time: look at it, and try again")]
+    Changed {
+        /// Its name, ARN or path.
+        id: String,
+    },
+    /// No entry makes this agent.
+    #[error("the secret holds no entry that makes the agent {agent}")]
+    NoAgent {
+        /// The agent's id.
+        agent: String,
+    },
     /// The invocation had no time left to wait for it.
     #[error("the secret was not read in time: try again; if it stays, check the network of this function")]
     TimedOut,
@@ -104,6 +130,9 @@ impl SecretError {
             Self::NotFound { .. } => "SecretNotFound",
             Self::NotAllowed { .. } => "SecretNotAllowed",
             Self::Unreachable { .. } | Self::TimedOut => "SecretUnreachable",
+            Self::NotWritten { .. } => "SecretNotWritten",
+            Self::Changed { .. } => "SecretChanged",
+            Self::NoAgent { .. } => "NoAgent",
             Self::NotText { .. } => "SecretNotText",
             Self::NotJson { .. } => "SecretNotJson",
             Self::NotAnArray { .. } => "SecretNotAnArray",
@@ -118,9 +147,16 @@ impl SecretsManager {
     }
 
     async fn get(&self) -> Result<SecretString, SecretError> {
+        Ok(self.get_version().await?.0)
+    }
+
+    async fn get_version(&self) -> Result<(SecretString, String), SecretError> {
         let id = self.id.clone();
         match self.client.get_secret_value().secret_id(&self.id).send().await {
-            Ok(value) => value.secret_string.map(Into::into).ok_or(SecretError::NotText { id }),
+            Ok(value) => {
+                let text = value.secret_string.ok_or(SecretError::NotText { id })?;
+                Ok((text.into(), value.version_id.unwrap_or_default()))
+            }
             Err(error) => Err(match error.code() {
                 Some("ResourceNotFoundException") => SecretError::NotFound { id },
                 Some(

@@ -3,59 +3,44 @@
 //! Goes the way that the functions go, with the functions' own code, and changes nothing. Prints no
 //! credential: entries are told by position, id and URL without its query.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use catalog::{ParsedEntry, SecretFile, SecretSource, SecretsManager, parse_entries, parse_secret};
+use auth::AuthConfig;
+use catalog::{ParsedEntry, parse_entries, parse_secret};
 use clap::Args;
-use egress::{EgressError, EgressPolicy};
+use egress::EgressError;
 use mcp::{Connection, Connector, McpError, McpServer};
-use runtime::{McpConfig, SecretConfig, Vars};
 
-use crate::report::{EntryReport, Step, StepReport, print_json, print_text};
+use crate::{
+    report::{EntryReport, Step, StepReport, print_json, print_text},
+    setup::{CommonOptions, Setup},
+};
 
-/// Checks every entry of the secret: parsed, name resolved, TLS, signed in, initialized, tools listed.
+/// Checks every entry of the secret, step by step: parsed, name resolved, TLS, authorization server found,
+/// signed in, initialized, tools listed.
 ///
-/// Reads the secret from AWS (AWS_STACK_NAME, or EXTERNAL_MCP_AGENTS_SECRET, names it) or from a file.
 /// Exits with 0 if every entry works, with 1 if one does not, with 2 if there is nothing to check.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Read the entries from this file instead of AWS.
-    #[arg(long, value_name = "FILE")]
-    secret: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonOptions,
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
-    /// Private addresses that servers may have: `true`, or CIDRs; as ALLOW_PRIVATE_MCP_SERVERS.
-    #[arg(long, value_name = "POLICY")]
-    allow_private: Option<EgressPolicy>,
-    /// How many seconds each step may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    timeout: u64,
 }
 
 /// Runs the checks and prints them.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let aws = runtime::aws_config().await;
-    let mut vars = Vars::new(&runtime::environment);
-    let secret = SecretConfig::from_vars(&vars);
-    let configured = McpConfig::from_vars(&mut vars);
-    let configured = vars.finish(configured)?;
-    let source: Arc<dyn SecretSource> = match options.secret {
-        Some(path) => Arc::new(SecretFile::new(path)),
-        None => {
-            let client = aws_sdk_secretsmanager::Client::new(&aws);
-            Arc::new(SecretsManager::new(client, secret.secret_id))
-        }
-    };
-    let text = source.read().await.context("no entries to check")?;
-    let entries = parse_entries(&parse_secret(&text).context("no entries to check")?);
-    let policy = options.allow_private.unwrap_or(configured.policy);
-    let timeout = Duration::from_secs(options.timeout);
-    let doctor = Doctor { connector: runtime::connector(&aws, &McpConfig { policy }, timeout), timeout };
+    let setup = Setup::new(&options.common).await?;
+    let text = setup.secret.read().await.context("no entries to check")?;
+    let values = parse_secret(&text).context("no entries to check")?;
     let mut reports = Vec::new();
-    for entry in &entries {
-        let report = doctor.examine(entry).await;
+    for mut entry in parse_entries(&values, setup.agentcore.as_ref()) {
+        if let (Some(server), Some(user)) = (&mut entry.server, &setup.user) {
+            *server = server.on_behalf_of(user);
+        }
+        let report = examine(&setup, &entry).await;
         if !options.json {
             print_text(&report);
         }
@@ -68,6 +53,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let all_work = reports.iter().all(EntryReport::works);
     Ok(if all_work { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks one entry.
+pub(crate) async fn examine(setup: &Setup, entry: &ParsedEntry) -> EntryReport {
+    let doctor = Doctor { connector: setup.connector.clone(), timeout: setup.timeout };
+    let report = doctor.examine(entry).await;
+    // A refresh that a step did not wait for.
+    setup.connector.sign_in().oauth().settled().await;
+    report
 }
 
 struct Doctor {
@@ -101,25 +95,40 @@ impl Doctor {
             let secured = if server.url.scheme() == "https" { "TLS" } else { "plain HTTP, no TLS" };
             secured.to_owned()
         })?;
+        if let AuthConfig::OAuth(config) = &server.auth {
+            let oauth = self.connector.sign_in().oauth();
+            let found =
+                self.within(async { Ok(oauth.discover(config).await.map_err(auth::AuthError::from)?) }).await;
+            note(steps, Step::Discovered, found, |server| format!("authorization server {}", server.issuer))?;
+        }
         let credential = self.within(self.connector.credential(server, runtime::now())).await;
-        let credential = note(steps, Step::SignedIn, credential, |credential| {
-            let got = if credential.authorization().is_some() {
-                "access token received"
-            } else {
-                "no sign-in configured"
+        let credential = note(steps, Step::SignedIn, credential, |_| {
+            let got = match &server.auth {
+                AuthConfig::None => "no sign-in configured",
+                AuthConfig::ApiKey(_) => "the entry's key is sent",
+                AuthConfig::Cognito(_) | AuthConfig::OAuth(_) => "access token received",
             };
             got.to_owned()
         })?;
         let opened = self.within(self.connector.open(server, credential)).await;
-        let connection: Connection =
-            note(steps, Step::Initialized, opened, |_| "MCP session open".to_owned())?;
+        let connection: Connection = note(steps, Step::Initialized, opened, |connection| {
+            format!("MCP {}", connection.protocol_version())
+        })?;
         let list = self.within(connection.list_tools()).await;
-        let listed = note(steps, Step::ToolsListed, list, |list| match list.left_out.as_slice() {
-            [] => format!("{} tools", list.tools.len()),
-            left_out => format!("{} tools; left out: {}", list.tools.len(), left_out.join("; ")),
+        let listed = note(steps, Step::ToolsListed, list, |list| {
+            let kept_back = list.tools.iter().filter(|tool| !server.tools.offers(&tool.name)).count();
+            let offered = match kept_back {
+                0 => format!("{} tools", list.tools.len()),
+                kept_back => format!("{} tools, {kept_back} of them not offered", list.tools.len()),
+            };
+            match list.left_out.as_slice() {
+                [] => offered,
+                left_out => format!("{offered}; left out: {}", left_out.join("; ")),
+            }
         });
         connection.close().await;
-        tools.extend(listed?.tools.iter().map(|tool| tool.name.to_string()));
+        let offered = listed?.tools.into_iter().filter(|tool| server.tools.offers(&tool.name));
+        tools.extend(offered.map(|tool| tool.name.to_string()));
         Ok(())
     }
 

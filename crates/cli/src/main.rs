@@ -1,13 +1,25 @@
 //! `mcp-agents`: what people who run the backend do from a terminal.
 
+mod add;
+mod ask;
 mod doctor;
+mod list;
+mod login;
+mod redirect;
+mod remove;
 mod report;
+mod setup;
+mod tools;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 /// Serverless agents from MCP servers.
+///
+/// The entries are read from the secret in AWS (AWS_STACK_NAME, or EXTERNAL_MCP_AGENTS_SECRET, names it) or
+/// from a file. Tokens are kept in a file of yours, or, where CONNECTIONS_TABLE and CONNECTIONS_KEY name the
+/// stack's, there.
 #[derive(Parser)]
 #[command(name = "mcp-agents", version, about)]
 struct Cli {
@@ -17,16 +29,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Add(Box<add::Options>),
     Doctor(doctor::Options),
+    List(list::Options),
+    Login(login::Options),
+    Remove(remove::Options),
+    Tools(tools::Options),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Doctor(options) => doctor::run(options).await,
+        Command::Add(options) => Box::pin(add::run(*options)).await,
+        Command::Doctor(options) => Box::pin(doctor::run(options)).await,
+        Command::List(options) => list::run(options).await,
+        Command::Login(options) => Box::pin(login::run(options)).await,
+        Command::Remove(options) => remove::run(options).await,
+        Command::Tools(options) => Box::pin(tools::run(options)).await,
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("mcp-agents: {error:#}");
+        eprintln!("mcp-agents: {}", report::printable(&format!("{error:#}")));
         ExitCode::from(2)
     })
 }

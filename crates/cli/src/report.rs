@@ -11,6 +11,7 @@ pub(crate) enum Step {
     Parsed,
     Resolved,
     Tls,
+    Discovered,
     SignedIn,
     Initialized,
     ToolsListed,
@@ -48,6 +49,7 @@ impl Step {
             Self::Parsed => "parsed",
             Self::Resolved => "name resolved",
             Self::Tls => "TLS",
+            Self::Discovered => "discovered",
             Self::SignedIn => "signed in",
             Self::Initialized => "initialized",
             Self::ToolsListed => "tools listed",
@@ -94,6 +96,11 @@ impl EntryReport {
     pub(crate) fn works(&self) -> bool {
         self.steps.iter().all(|step| step.ok)
     }
+
+    /// Whether all that fails is that no user has signed in yet.
+    pub(crate) fn needs_sign_in(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.reason == Some("needs_sign_in"))
+    }
 }
 
 fn told(diagnostics: &[&Diagnostic]) -> String {
@@ -121,7 +128,7 @@ pub(crate) fn print_text(report: &EntryReport) {
 }
 
 /// Without control characters: what a server or an entry says must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

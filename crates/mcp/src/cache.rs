@@ -49,6 +49,16 @@ pub struct Listing {
     pub status: ListingStatus,
 }
 
+impl Listing {
+    /// What the entry offers of it: what is kept is the whole, for every entry of the server.
+    fn of(self, server: &McpServer) -> Self {
+        if server.tools.is_all() {
+            return self;
+        }
+        Self { list: Arc::new(server.tools.of((*self.list).clone())), status: self.status }
+    }
+}
+
 /// How a listing is known.
 #[derive(Debug, Clone)]
 pub enum ListingStatus {
@@ -166,7 +176,8 @@ impl ToolCache {
             Op::Put(known.after(outcome, now))
         };
         let settled = self.slots.entry(slot_key(server)).and_compute_with(settle).await;
-        settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing()
+        let listing = settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing();
+        listing.of(server)
     }
 
     async fn discover(
@@ -215,6 +226,8 @@ impl Slot {
     fn is_settled(&self, freshness: Freshness, now: Timestamp, ttl: SignedDuration) -> bool {
         match (freshness, &self.failure, &self.good) {
             (_, None, None) => false,
+            // Only a user can help, and may have by now; asking costs the server nothing.
+            (Freshness::Cached, Some(failure), _) if failure.error.needs_sign_in() => false,
             (Freshness::Cached, Some(failure), _) => now < failure.at + failure.pause,
             (Freshness::Cached, None, Some(good)) => now.duration_since(good.fetched_at) < ttl,
             // Another entry for the same server may have asked within this very call.

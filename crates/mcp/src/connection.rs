@@ -5,11 +5,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use auth::{Credential, SignIn};
+use auth::{Challenge, Credential, SignIn};
 use egress::{EgressError, HttpClient};
 use jiff::Timestamp;
+use moka::future::Cache;
 use rmcp::{
-    RoleClient, ServiceExt,
+    ClientLifecycleMode, ClientServiceExt, RoleClient,
     model::{
         CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ClientRequest,
         Implementation, JsonObject, ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
@@ -22,7 +23,8 @@ use rmcp::{
 
 use crate::{
     error::McpError,
-    server::McpServer,
+    server::{McpServer, ServerKey, TransportKind},
+    sse::SseTransport,
     transport::{Wire, WireError},
 };
 
@@ -37,11 +39,26 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 /// How often a broken event stream is taken up again, within the caller's deadline.
 const STREAM_RETRIES: usize = 3;
 
+/// How many servers are remembered not to take the first try.
+const MAX_REMEMBERED: u64 = 1_000;
+
 /// Opens connections: the HTTP client and the sign-ins that they share. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
     http: HttpClient,
     sign_in: SignIn,
+    first_try: Lifecycle,
+    /// How servers are spoken to that did not take the first try: the next connection begins with it.
+    known: Cache<ServerKey, Lifecycle>,
+}
+
+/// How a connection begins, and so which revisions it can settle on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// With `initialize`: 2024-11-05 to 2025-11-25.
+    Stateful,
+    /// With `server/discover`: 2026-07-28.
+    Stateless,
 }
 
 /// One initialized connection. [`Self::close`] it: a session left open costs the server memory.
@@ -62,7 +79,19 @@ pub struct ToolList {
 impl Connector {
     /// Connections over `http`, signed in to by `sign_in`.
     pub fn new(http: HttpClient, sign_in: SignIn) -> Self {
-        Self { http, sign_in }
+        let known = Cache::new(MAX_REMEMBERED);
+        Self { http, sign_in, first_try: Lifecycle::Stateful, known }
+    }
+
+    /// The same, beginning otherwise with servers that nothing is known of. Most servers there are take
+    /// `initialize`, which is why that comes first unless said here.
+    pub fn beginning(self, first_try: Lifecycle) -> Self {
+        Self { first_try, ..self }
+    }
+
+    /// The sign-ins, for whoever leads a user through one.
+    pub fn sign_in(&self) -> &SignIn {
+        &self.sign_in
     }
 
     /// What requests to `server` carry at `now`.
@@ -70,7 +99,7 @@ impl Connector {
     /// # Errors
     /// [`McpError::Auth`].
     pub async fn credential(&self, server: &McpServer, now: Timestamp) -> Result<Credential, McpError> {
-        Ok(self.sign_in.credential(&server.auth, now).await?)
+        Ok(self.sign_in.credential(&server.auth, now).await?.with(&server.extra_headers))
     }
 
     /// The HTTP client that connections are made with.
@@ -97,6 +126,9 @@ impl Connector {
         }
         match opened {
             Err(McpError::Unauthorized) => self.reconnect(server, &credential, now).await,
+            Err(McpError::InsufficientScope { scopes }) => {
+                self.step_up(server, &credential, &scopes, now).await
+            }
             opened => Ok((opened?, credential)),
         }
     }
@@ -111,26 +143,106 @@ impl Connector {
         rejected: &Credential,
         now: Timestamp,
     ) -> Result<(Connection, Credential), McpError> {
-        if rejected.authorization().is_none() {
+        if !rejected.signs_in() {
             return Err(McpError::Unauthorized);
         }
         let credential = self.sign_in.renewed(&server.auth, rejected, now).await?;
+        let credential = credential.with(&server.extra_headers);
         Ok((self.open(server, credential.clone()).await?, credential))
     }
 
-    /// Connects with `credential` as it is.
+    /// Connects with a credential that is good for `scopes` as well, which `held` is not.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; [`McpError::Forbidden`] where there are no scopes to ask for.
+    pub async fn step_up(
+        &self,
+        server: &McpServer,
+        held: &Credential,
+        scopes: &[String],
+        now: Timestamp,
+    ) -> Result<(Connection, Credential), McpError> {
+        let credential = self.sign_in.stepped_up(&server.auth, held, scopes, now).await?;
+        let credential = credential.ok_or(McpError::Forbidden)?.with(&server.extra_headers);
+        Ok((self.open(server, credential.clone()).await?, credential))
+    }
+
+    /// Connects with `credential` as it is, in the newest revision that both sides know of those that the
+    /// first try can settle on. A server that does not take that is asked in the other way, and so at once
+    /// the next time.
     ///
     /// # Errors
     /// [`McpError`] but for `Auth` and those of lists.
     pub async fn open(&self, server: &McpServer, credential: Credential) -> Result<Connection, McpError> {
+        let key = server.key();
+        if let Some(known) = self.known.get(&key).await {
+            return self.open_as(server, credential, known).await;
+        }
+        let other = match self.first_try {
+            _ if server.transport == TransportKind::Sse => {
+                return self.open_as(server, credential, Lifecycle::Stateful).await;
+            }
+            Lifecycle::Stateful => Lifecycle::Stateless,
+            Lifecycle::Stateless => Lifecycle::Stateful,
+        };
+        match self.open_as(server, credential.clone(), self.first_try).await {
+            Err(refused) if wants_another_lifecycle(&refused) => {
+                let opened = self.open_as(server, credential, other).await;
+                if opened.is_ok() {
+                    self.known.insert(key, other).await;
+                }
+                // What it said at first tells more, unless it is about the sign-in.
+                opened.map_err(|error| match error {
+                    McpError::Unauthorized | McpError::Forbidden | McpError::InsufficientScope { .. } => {
+                        error
+                    }
+                    _ => refused,
+                })
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_as(
+        &self,
+        server: &McpServer,
+        credential: Credential,
+        lifecycle: Lifecycle,
+    ) -> Result<Connection, McpError> {
+        let lifecycle = match lifecycle {
+            Lifecycle::Stateful => ClientLifecycleMode::Initialize,
+            Lifecycle::Stateless => {
+                ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+            }
+        };
         let wire = Wire::new(self.http.clone(), credential);
-        let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str());
-        let mut retries = ExponentialBackoff::default();
-        retries.max_times = Some(STREAM_RETRIES);
-        config.retry_config = Arc::new(retries);
-        let transport = StreamableHttpClientTransport::with_client(wire.clone(), config);
-        let service = client_config().serve(transport).await.map_err(explain_initialize)?;
-        Ok(Connection { service, wire })
+        let service = match server.transport {
+            TransportKind::Sse => {
+                let transport = SseTransport::open(wire.clone(), &server.url).await;
+                let transport = transport.map_err(|error| explain_wire(&error))?;
+                Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await
+            }
+            TransportKind::StreamableHttp => {
+                let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str());
+                let mut retries = ExponentialBackoff::default();
+                retries.max_times = Some(STREAM_RETRIES);
+                config.retry_config = Arc::new(retries);
+                let transport = StreamableHttpClientTransport::with_client(wire.clone(), config);
+                // Boxed: rmcp's start-up is large, and what awaits this lies deep.
+                Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await
+            }
+        };
+        Ok(Connection { service: service.map_err(explain_initialize)?, wire })
+    }
+}
+
+/// Whether a server may want to be begun with otherwise: it says that there is no such method, that it
+/// speaks no such revision, or with a status that it wants something else.
+fn wants_another_lifecycle(refused: &McpError) -> bool {
+    match refused {
+        McpError::Status { status } => matches!(status, 400 | 404 | 405),
+        McpError::Rejected { code } => matches!(code, -32601 | -32602 | -32600 | -32020 | -32022),
+        _ => false,
     }
 }
 
@@ -178,6 +290,16 @@ impl Connection {
     pub async fn call_tool(&self, name: &str, arguments: JsonObject) -> Result<CallToolResult, McpError> {
         let params = CallToolRequestParams::new(name.to_owned()).with_arguments(arguments);
         self.service.call_tool(params).await.map_err(explain_request)
+    }
+
+    /// The revision of the protocol that both sides speak.
+    pub fn protocol_version(&self) -> String {
+        self.service.peer_info().map_or_else(String::new, |info| info.protocol_version.to_string())
+    }
+
+    /// Whether it has ended without being closed: a stream that broke off, a server that went away.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.service.is_transport_closed()
     }
 
     /// Ends the session, as far as that succeeds in half a second.
@@ -230,7 +352,13 @@ fn explain_wire(error: &WireError) -> McpError {
     match error {
         WireError::Client(error) => McpError::Egress(error.clone()),
         WireError::AuthRequired(_) => McpError::Unauthorized,
-        WireError::InsufficientScope(_) => McpError::Forbidden,
+        WireError::InsufficientScope(refused) => {
+            let challenge = Challenge::parse(&refused.www_authenticate_header);
+            match challenge.wants_more_scopes() && !challenge.scopes.is_empty() {
+                true => McpError::InsufficientScope { scopes: challenge.scopes },
+                false => McpError::Forbidden,
+            }
+        }
         WireError::HttpStatus(status) => McpError::Status { status: status.status },
         WireError::SessionExpired => McpError::not_mcp("it ends its sessions at once"),
         WireError::UnexpectedContentType(_) => {

@@ -16,13 +16,20 @@ pub enum McpError {
     #[error("{0}")]
     Egress(#[from] Arc<EgressError>),
     /// 401 with a fresh credential, or without one.
-    #[error(
-        "the server answered 401: it does not take this sign-in; check that the server trusts this user pool and app client"
-    )]
+    #[error("the server answered 401: it does not take this sign-in")]
     Unauthorized,
     /// 403.
     #[error("the server answered 403: the user who signs in may not use it")]
     Forbidden,
+    /// 403 that names scopes.
+    #[error("the server answered 403: it wants a token with the scopes {}", scopes.join(" "))]
+    InsufficientScope {
+        /// What it wants a token to be good for.
+        scopes: Vec<String>,
+    },
+    /// A tool that the entry does not offer.
+    #[error("this tool is not offered: the entry's tools leave it out")]
+    NotOffered,
     /// Another HTTP status that is no success.
     #[error("the server answered with HTTP status {status}{}", redirect(*status))]
     Status {
@@ -30,7 +37,7 @@ pub enum McpError {
         status: u16,
     },
     /// The answer is no MCP.
-    #[error("the server does not speak MCP over streamable HTTP at this URL: {reason}")]
+    #[error("the server does not speak MCP at this URL: {reason}")]
     NotMcp {
         /// What was found instead, in our own words.
         reason: String,
@@ -71,10 +78,15 @@ impl McpError {
         Self::NotMcp { reason: reason.into() }
     }
 
+    /// Whether a user must sign in: nothing that a machine tries again will help.
+    pub fn needs_sign_in(&self) -> bool {
+        matches!(self, Self::Auth(AuthError::NeedsSignIn(_)))
+    }
+
     /// The kind of failure, as a word that programs can match on.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Auth(_) => "sign_in_failed",
+            Self::Auth(error) => error.kind(),
             Self::Egress(error) => match error.as_ref() {
                 EgressError::Refused { .. } | EgressError::Url => "address_refused",
                 EgressError::Dns { .. } => "name_not_resolved",
@@ -84,6 +96,8 @@ impl McpError {
             },
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::NotOffered => "not_offered",
             Self::Status { .. } => "http_status",
             Self::NotMcp { .. } => "not_mcp",
             Self::Rejected { .. } => "rejected",
@@ -112,16 +126,18 @@ impl McpError {
                 }
             },
             Self::Unauthorized => {
-                "check that the server trusts this user pool and app client, and wants an access token"
+                "check that the server trusts whoever signs in (the user pool and app client, the key, the authorization server) and wants an access token"
             }
             Self::Forbidden => "give the user who signs in the right to use the server",
+            Self::InsufficientScope { .. } => "add the scopes to the entry, or sign in again to grant them",
+            Self::NotOffered => "add it to tools in the entry if it is to be used",
             Self::Status { status: 300..=399 } => "give the URL that the redirect leads to",
             Self::Status { status: 404 | 405 } => {
                 "check the path in mcp_url: it must be the MCP endpoint itself"
             }
             Self::Status { status: 429 } => "wait: the server limits requests",
             Self::Status { .. } => "look at the server's own logs",
-            Self::NotMcp { .. } => "check the path in mcp_url, and that the server speaks streamable HTTP",
+            Self::NotMcp { .. } => "check the path in mcp_url; if it ends in /sse, set transport to sse",
             Self::Rejected { .. } => "look at the server's own logs",
             Self::Timeout { .. } => "see what keeps the server, or raise DISCOVERY_TIMEOUT_SECONDS",
             Self::CursorLoop | Self::TooMany { .. } => "have the server's tools/list mended",

@@ -8,15 +8,18 @@
 mod cache;
 mod connection;
 mod error;
+mod selection;
 mod server;
 mod session;
 mod snapshot;
+mod sse;
 mod transport;
 
 pub use cache::{CacheLimits, Freshness, Listing, ListingStatus, ToolCache};
-pub use connection::{Connection, Connector, ToolList};
+pub use connection::{Connection, Connector, Lifecycle, ToolList};
 pub use error::McpError;
 pub use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, Tool, ToolAnnotations};
-pub use server::{McpServer, ServerKey};
+pub use selection::{GlobError, ToolSelection};
+pub use server::{McpServer, ServerKey, TransportKind};
 pub use session::Session;
 pub use snapshot::SnapshotStore;

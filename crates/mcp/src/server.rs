@@ -2,17 +2,35 @@
 
 use std::fmt;
 
-use auth::AuthConfig;
+use auth::{AuthConfig, ExtraHeaders};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-/// One MCP server under one credential. The transport is streamable HTTP.
+use crate::selection::ToolSelection;
+
+/// One MCP server under one credential.
 #[derive(Debug, Clone)]
 pub struct McpServer {
     /// Its MCP endpoint.
     pub url: Url,
+    /// How it is spoken to.
+    pub transport: TransportKind,
     /// How it is signed in to.
     pub auth: AuthConfig,
+    /// What it wants to see on every request beside that.
+    pub extra_headers: ExtraHeaders,
+    /// Which of its tools are offered.
+    pub tools: ToolSelection,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TransportKind {
+    /// One endpoint for all messages.
+    #[default]
+    StreamableHttp,
+    /// HTTP+SSE, as it was before 2025-03-26.
+    Sse,
 }
 
 /// Names a server and who signs in to it, without any secret: what is known of its tools is kept
@@ -21,13 +39,35 @@ pub struct McpServer {
 pub struct ServerKey(String);
 
 impl McpServer {
+    /// A server spoken to over streamable HTTP, without headers of its own, all of whose tools are offered.
+    pub fn new(url: Url, auth: AuthConfig) -> Self {
+        Self {
+            url,
+            transport: TransportKind::default(),
+            auth,
+            extra_headers: ExtraHeaders::default(),
+            tools: ToolSelection::default(),
+        }
+    }
+
+    /// The same, signed in to on behalf of `user` where it matters whose tokens are used.
+    pub fn on_behalf_of(&self, user: &str) -> Self {
+        Self { auth: self.auth.on_behalf_of(user), ..self.clone() }
+    }
+
     /// The key that this server's tools are kept under.
     pub fn key(&self) -> ServerKey {
         let mut digest = Sha256::new();
-        for part in ["streamable_http", self.url.as_str(), &self.auth.identity()] {
+        let transport = match self.transport {
+            TransportKind::StreamableHttp => "streamable_http",
+            TransportKind::Sse => "sse",
+        };
+        for part in [transport, self.url.as_str(), &self.auth.identity()] {
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
+        // A header may say who is asking.
+        digest.update(self.extra_headers.fingerprint());
         ServerKey(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -73,7 +113,7 @@ mod tests {
                 password: password.into(),
             }),
         };
-        McpServer { url: url.parse().unwrap(), auth }
+        McpServer::new(url.parse().unwrap(), auth)
     }
 
     #[test]

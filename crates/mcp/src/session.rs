@@ -1,7 +1,7 @@
 //! One connection kept through a run, signed in again when the server refuses in the middle of it.
 //!
-//! A 401 says that the request was not carried out, so it is sent again once with a new credential.
-//! Nothing else is repeated: a call that failed otherwise may have had its effect.
+//! A 401, and a 403 that names scopes, say that the request was not carried out, so it is sent again once
+//! with another credential. Nothing else is repeated: a call that failed otherwise may have had its effect.
 
 use auth::Credential;
 use jiff::Timestamp;
@@ -39,41 +39,46 @@ impl Session {
         Ok(Self { connector, server, open })
     }
 
-    /// The server's tools, as it lists them now; on a 401 signs in again and lists once more.
+    /// The tools that the entry offers, as the server lists them now; where it refuses the sign-in, signs
+    /// in again and lists once more.
     ///
     /// # Errors
     /// As [`Connection::list_tools`].
     pub async fn list_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
-        let generation = {
+        self.revive(now).await?;
+        let (generation, outcome) = {
             let open = self.open.read().await;
-            match open.connection.list_tools().await {
-                Err(McpError::Unauthorized) => open.generation,
-                outcome => return outcome,
-            }
+            (open.generation, open.connection.list_tools().await)
         };
-        self.renew(generation, now).await?;
-        self.open.read().await.connection.list_tools().await
+        let list = match self.mended(outcome, generation, now).await? {
+            Some(list) => list,
+            None => self.open.read().await.connection.list_tools().await?,
+        };
+        Ok(self.server.tools.of(list))
     }
 
-    /// Calls a tool; on a 401 signs in again and calls once more.
+    /// Calls a tool; where the server refuses the sign-in, signs in again and calls once more.
     ///
     /// # Errors
-    /// As [`Connection::call_tool`] and [`Connector::reconnect`].
+    /// As [`Connection::call_tool`] and [`Connector::reconnect`]; [`McpError::NotOffered`].
     pub async fn call_tool(
         &self,
         name: &str,
         arguments: JsonObject,
         now: Timestamp,
     ) -> Result<CallToolResult, McpError> {
-        let generation = {
+        if !self.server.tools.offers(name) {
+            return Err(McpError::NotOffered);
+        }
+        self.revive(now).await?;
+        let (generation, outcome) = {
             let open = self.open.read().await;
-            match open.connection.call_tool(name, arguments.clone()).await {
-                Err(McpError::Unauthorized) => open.generation,
-                outcome => return outcome,
-            }
+            (open.generation, open.connection.call_tool(name, arguments.clone()).await)
         };
-        self.renew(generation, now).await?;
-        self.open.read().await.connection.call_tool(name, arguments).await
+        match self.mended(outcome, generation, now).await? {
+            Some(result) => Ok(result),
+            None => self.open.read().await.connection.call_tool(name, arguments).await,
+        }
     }
 
     /// Ends the session.
@@ -81,18 +86,55 @@ impl Session {
         self.open.into_inner().connection.close().await;
     }
 
-    async fn renew(&self, refused: u64, now: Timestamp) -> Result<(), McpError> {
+    /// What came of a request; `None` if it was refused for the sign-in, and that is mended now.
+    async fn mended<T>(
+        &self,
+        outcome: Result<T, McpError>,
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<Option<T>, McpError> {
+        match outcome {
+            Err(McpError::Unauthorized) => self.reopen(generation, &[], now).await.map(|()| None),
+            Err(McpError::InsufficientScope { scopes }) => {
+                self.reopen(generation, &scopes, now).await.map(|()| None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// Connects again if the connection has ended by itself: nothing was sent on it yet.
+    async fn revive(&self, now: Timestamp) -> Result<(), McpError> {
+        if !self.open.read().await.connection.has_ended() {
+            return Ok(());
+        }
         let mut open = self.open.write().await;
-        if open.generation == refused {
+        if open.connection.has_ended() {
             tracing::info!(
                 mcp.url = self.server.shown_url(),
-                "External MCP: refused in mid-run, signing in again"
+                "External MCP: the connection ended, opening another"
             );
-            let (connection, credential) =
-                self.connector.reconnect(&self.server, &open.credential, now).await?;
-            let next = Open { connection, credential, generation: refused + 1 };
-            std::mem::replace(&mut *open, next).connection.close().await;
+            let (connection, credential) = self.connector.connect(&self.server, now).await?;
+            *open = Open { connection, credential, generation: open.generation + 1 };
         }
+        Ok(())
+    }
+
+    /// Connects with another credential; one that is good for `scopes`, if there are any.
+    async fn reopen(&self, refused: u64, scopes: &[String], now: Timestamp) -> Result<(), McpError> {
+        let mut open = self.open.write().await;
+        if open.generation != refused {
+            return Ok(());
+        }
+        tracing::info!(
+            mcp.url = self.server.shown_url(),
+            "External MCP: refused in mid-run, signing in again"
+        );
+        let (connection, credential) = match scopes {
+            [] => self.connector.reconnect(&self.server, &open.credential, now).await?,
+            scopes => self.connector.step_up(&self.server, &open.credential, scopes, now).await?,
+        };
+        let next = Open { connection, credential, generation: refused + 1 };
+        std::mem::replace(&mut *open, next).connection.close().await;
         Ok(())
     }
 }

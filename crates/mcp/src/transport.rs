@@ -18,10 +18,10 @@ use egress::{Body, EgressError, HttpClient};
 use futures::{StreamExt, stream::BoxStream};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 use rmcp::{
-    model::{ClientJsonRpcMessage, Tool},
+    model::{ClientJsonRpcMessage, ServerJsonRpcMessage, Tool},
     transport::streamable_http_client::{
         AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpClient,
         StreamableHttpError, StreamableHttpPostResponse,
@@ -86,7 +86,7 @@ impl Wire {
         self.received.load(Ordering::Relaxed)
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         uri: &str,
@@ -108,8 +108,8 @@ impl Wire {
                 .map_err(|_| unexpected("its session id cannot stand in a header"))?;
             fields.insert(SESSION_ID, session);
         }
-        if let Some(authorization) = self.credential.authorization() {
-            fields.insert(AUTHORIZATION, authorization);
+        for (name, value) in self.credential.headers() {
+            fields.insert(name, value);
         }
         if !request.body().is_empty() {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -138,12 +138,44 @@ impl Wire {
         Some(message)
     }
 
+    /// The JSON-RPC error that came with a status that is no success; `refused` if there is none.
+    async fn json_rpc_error(
+        &self,
+        response: Response<Body>,
+        refused: WireError,
+    ) -> Result<StreamableHttpPostResponse, WireError> {
+        if !header(&response, CONTENT_TYPE).is_some_and(|kind| kind.starts_with(JSON)) {
+            return Err(refused);
+        }
+        let body = response.into_body().collect().await.map_err(|error| WireError::Client(error.into()))?;
+        let message = String::from_utf8(body).ok().and_then(|text| self.admit(text));
+        match message.map(serde_json::from_value) {
+            Some(Ok(message @ ServerJsonRpcMessage::Error(_))) => {
+                Ok(StreamableHttpPostResponse::Json(message, None))
+            }
+            _ => Err(refused),
+        }
+    }
+
+    /// The events of a response, if it is a stream of them.
+    pub(crate) fn event_stream(
+        &self,
+        response: Response<Body>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, WireError> {
+        match header(&response, CONTENT_TYPE) {
+            Some(kind) if kind.starts_with(EVENT_STREAM) => Ok(self.events(response.into_body())),
+            kind => Err(WireError::UnexpectedContentType(kind)),
+        }
+    }
+
     /// The events of a response, each admitted or turned into what no JSON-RPC parser takes.
     fn events(&self, body: Body) -> BoxStream<'static, Result<Sse, SseError>> {
         let wire = self.clone();
         let admit = move |event: Result<Sse, SseError>| {
             event.map(|mut event| {
-                event.data = event.data.map(|data| match data.trim().is_empty() {
+                // HTTP+SSE names its endpoint in an event whose data is no message.
+                let is_message = matches!(event.event.as_deref(), None | Some("message"));
+                event.data = event.data.map(|data| match !is_message || data.trim().is_empty() {
                     true => data,
                     false => wire.admit(data).map(|message| message.to_string()).unwrap_or_default(),
                 });
@@ -168,7 +200,13 @@ impl StreamableHttpClient for Wire {
         let wants_answer = matches!(message, ClientJsonRpcMessage::Request(_));
         let body = serde_json::to_vec(&message)?;
         let response = self.send(Method::POST, &uri, session_id.as_deref(), custom_headers, body).await?;
-        check_status(&response, session_id.is_some())?;
+        if let Err(refused) = check_status(&response, session_id.is_some()) {
+            // From 2026-07-28 on a JSON-RPC error comes with a status of its own.
+            return match refused {
+                WireError::HttpStatus(_) if wants_answer => self.json_rpc_error(response, refused).await,
+                refused => Err(refused),
+            };
+        }
         if !wants_answer || matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
@@ -218,14 +256,11 @@ impl StreamableHttpClient for Wire {
         let response =
             self.send(Method::GET, &uri, session_id.as_deref(), custom_headers, Vec::new()).await?;
         check_status(&response, session_id.is_some())?;
-        match header(&response, CONTENT_TYPE) {
-            Some(kind) if kind.starts_with(EVENT_STREAM) => Ok(self.events(response.into_body())),
-            kind => Err(WireError::UnexpectedContentType(kind)),
-        }
+        self.event_stream(response)
     }
 }
 
-fn check_status(response: &Response<Body>, in_session: bool) -> Result<(), WireError> {
+pub(crate) fn check_status(response: &Response<Body>, in_session: bool) -> Result<(), WireError> {
     let challenge = || header(response, WWW_AUTHENTICATE).unwrap_or_default();
     match response.status() {
         status if status.is_success() => Ok(()),
@@ -242,7 +277,7 @@ fn header(response: &Response<Body>, name: HeaderName) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 
-fn unexpected(what: &'static str) -> WireError {
+pub(crate) fn unexpected(what: &'static str) -> WireError {
     WireError::UnexpectedServerResponse(what.into())
 }
 

@@ -2,16 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use auth::SignIn;
+use auth::{DynamoDbStore, OAuth, ProcessStore, Sealer, SignIn, TokenStore};
 use aws_config::SdkConfig;
 use catalog::{Catalog, Entries, SecretsManager};
 use egress::{Deadlines, EgressPolicy, HttpClient};
 use mcp::{CacheLimits, Connector, SnapshotStore, ToolCache};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
 
-use crate::config::Vars;
+use crate::config::{ConfigError, Vars};
 
-/// From the start until TCP and TLS to an MCP server are up.
+/// From the start until TCP and TLS to an MCP server or an authorization server are up.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// What every function is configured with that speaks to MCP servers.
+#[derive(Debug, Clone)]
+pub struct BackendConfig {
+    /// Where the entries are.
+    pub secret: SecretConfig,
+    /// Which servers may be reached.
+    pub mcp: McpConfig,
+    /// `CONNECTIONS_TABLE` and `CONNECTIONS_KEY`: what was signed in for.
+    pub connections: Option<ConnectionsConfig>,
+    /// `CATALOG_TABLE`: what is known of the servers' tools.
+    pub catalog_table: Option<String>,
+    /// `TOOL_CACHE_TTL_SECONDS`, `DISCOVERY_TIMEOUT_SECONDS`.
+    pub cache: CacheLimits,
+}
 
 /// Which secret lists the servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +37,59 @@ pub struct SecretConfig {
     pub secret_id: String,
 }
 
-/// Which MCP servers may be reached.
+/// Which MCP servers may be reached, and where AgentCore's are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct McpConfig {
     /// `ALLOW_PRIVATE_MCP_SERVERS`.
     pub policy: EgressPolicy,
+    /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: another host for AgentCore's runtimes than AWS's own.
+    pub agentcore: Option<Url>,
+}
+
+/// Where what was signed in for is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionsConfig {
+    /// `CONNECTIONS_TABLE`: a DynamoDB table.
+    pub table: String,
+    /// `CONNECTIONS_KEY`: the KMS key that its items are sealed with.
+    pub key: String,
+}
+
+/// What every function is made of that speaks to MCP servers.
+#[derive(Clone)]
+pub struct Backend {
+    /// The entries of the secret.
+    pub entries: Entries,
+    /// What connections are made with.
+    pub connector: Connector,
+    catalog_table: Option<String>,
+    cache: CacheLimits,
+}
+
+impl BackendConfig {
+    /// Reads it alone.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut vars = Vars::new(lookup);
+        let config = Self::from_vars(&mut vars);
+        vars.finish(config)
+    }
+
+    /// Reads what its fields name.
+    pub fn from_vars(vars: &mut Vars<'_>) -> Self {
+        Self {
+            secret: SecretConfig::from_vars(vars),
+            mcp: McpConfig::from_vars(vars),
+            connections: ConnectionsConfig::from_vars(vars),
+            catalog_table: vars.optional("CATALOG_TABLE"),
+            cache: CacheLimits {
+                ttl: vars.seconds("TOOL_CACHE_TTL_SECONDS", Duration::from_secs(15 * 60)),
+                discovery: vars.seconds("DISCOVERY_TIMEOUT_SECONDS", Duration::from_secs(8)),
+            },
+        }
+    }
 }
 
 impl SecretConfig {
@@ -39,43 +104,72 @@ impl SecretConfig {
 }
 
 impl McpConfig {
-    /// Reads `ALLOW_PRIVATE_MCP_SERVERS`.
+    /// Reads `ALLOW_PRIVATE_MCP_SERVERS` and `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`.
     pub fn from_vars(vars: &mut Vars<'_>) -> Self {
-        Self { policy: vars.parsed("ALLOW_PRIVATE_MCP_SERVERS", EgressPolicy::default()) }
+        Self {
+            policy: vars.parsed("ALLOW_PRIVATE_MCP_SERVERS", EgressPolicy::default()),
+            agentcore: vars.parsed_optional("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE"),
+        }
     }
 }
 
-/// Reads `TOOL_CACHE_TTL_SECONDS` (15 minutes) and `DISCOVERY_TIMEOUT_SECONDS` (8).
-pub fn cache_limits(vars: &mut Vars<'_>) -> CacheLimits {
-    CacheLimits {
-        ttl: vars.seconds("TOOL_CACHE_TTL_SECONDS", Duration::from_secs(15 * 60)),
-        discovery: vars.seconds("DISCOVERY_TIMEOUT_SECONDS", Duration::from_secs(8)),
+impl ConnectionsConfig {
+    /// Reads `CONNECTIONS_TABLE` and, if there is one, `CONNECTIONS_KEY`.
+    pub fn from_vars(vars: &mut Vars<'_>) -> Option<Self> {
+        let table = vars.optional("CONNECTIONS_TABLE")?;
+        let key = vars.required("CONNECTIONS_KEY", "the KMS key that CONNECTIONS_TABLE is sealed with");
+        Some(Self { table, key })
+    }
+
+    /// The table as a store of tokens.
+    pub fn store(&self, aws: &SdkConfig) -> Arc<dyn TokenStore> {
+        let sealer = Sealer::new(aws_sdk_kms::Client::new(aws), self.key.clone());
+        Arc::new(DynamoDbStore::new(aws_sdk_dynamodb::Client::new(aws), self.table.clone(), sealer))
     }
 }
 
-/// The catalog of `entries`, its tools remembered in `table` if there is one.
-pub fn catalog(
-    aws: &SdkConfig,
-    entries: Entries,
-    connector: Connector,
-    table: Option<&str>,
-    limits: CacheLimits,
-) -> Catalog {
-    let snapshots =
-        table.map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(aws), table.to_owned()));
-    Catalog::new(entries, ToolCache::new(connector, snapshots, limits))
-}
+impl Backend {
+    /// Makes everything; `read` is the longest silence within one answer of a server.
+    pub fn new(aws: &SdkConfig, config: &BackendConfig, read: Duration) -> Self {
+        let client = aws_sdk_secretsmanager::Client::new(aws);
+        let source = SecretsManager::new(client, config.secret.secret_id.clone());
+        let store: Arc<dyn TokenStore> = match &config.connections {
+            Some(connections) => connections.store(aws),
+            None => Arc::new(ProcessStore::default()),
+        };
+        Self {
+            entries: Entries::new(Arc::new(source), config.mcp.agentcore.clone()),
+            connector: connector(aws, config.mcp.policy.clone(), store, read),
+            catalog_table: config.catalog_table.clone(),
+            cache: config.cache,
+        }
+    }
 
-/// The entries of the secret in Secrets Manager.
-pub fn entries(aws: &SdkConfig, secret: &SecretConfig) -> Entries {
-    let client = aws_sdk_secretsmanager::Client::new(aws);
-    Entries::new(Arc::new(SecretsManager::new(client, secret.secret_id.clone())))
+    /// The catalog of the entries, its tools remembered in the catalog table if there is one.
+    pub fn catalog(&self, aws: &SdkConfig) -> Catalog {
+        let table = self.catalog_table.clone();
+        let snapshots = table.map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(aws), table));
+        Catalog::new(self.entries.clone(), ToolCache::new(self.connector.clone(), snapshots, self.cache))
+    }
+
+    /// Waits for what must be seen through before the process may be frozen, but not past `until`.
+    pub async fn settled(&self, until: Instant) {
+        if timeout_at(until, self.connector.sign_in().oauth().settled()).await.is_err() {
+            tracing::error!("External MCP: a token refresh was still under way when the time was up");
+        }
+    }
 }
 
 /// What connections to MCP servers are made with; `read` is the longest silence within one answer.
-pub fn connector(aws: &SdkConfig, mcp: &McpConfig, read: Duration) -> Connector {
-    let http = HttpClient::new(mcp.policy.clone(), Deadlines { connect: CONNECT, read });
-    Connector::new(http, SignIn::new(aws.clone()))
+pub fn connector(
+    aws: &SdkConfig,
+    policy: EgressPolicy,
+    store: Arc<dyn TokenStore>,
+    read: Duration,
+) -> Connector {
+    let http = HttpClient::new(policy, Deadlines { connect: CONNECT, read });
+    let sign_in = SignIn::new(aws.clone(), OAuth::new(http.clone(), store));
+    Connector::new(http, sign_in)
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl Caller {
         Some(Self { user_id, groups: groups(claims) })
     }
 
+    /// Whether the user may do for everybody what others do for themselves.
+    pub fn is_admin(&self) -> bool {
+        self.groups.iter().any(|group| group == "Admin")
+    }
+
     /// Whether the user may list agents and run jobs.
     pub fn may_use_agents(&self) -> bool {
         self.groups.iter().any(|group| GROUPS.contains(&group.as_str()))

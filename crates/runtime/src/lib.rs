@@ -3,6 +3,7 @@
 //! The only crate that reads the environment or builds a client. Domain crates are handed what they
 //! need; nothing below a binary depends on this.
 
+mod api_gateway;
 mod aws;
 mod backend;
 mod caller;
@@ -11,8 +12,9 @@ mod config;
 mod metrics;
 mod telemetry;
 
+pub use api_gateway::{BadRequest, HttpRequest, json_response};
 pub use aws::{aws_config, patient};
-pub use backend::{McpConfig, SecretConfig, cache_limits, catalog, connector, entries};
+pub use backend::{Backend, BackendConfig, ConnectionsConfig, McpConfig, SecretConfig, connector};
 pub use caller::{Caller, may_list};
 pub use clock::{now, time_left};
 pub use config::{ConfigError, Vars, environment};

@@ -6,12 +6,13 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "agent",
     "agent_jobs",
     "agent_processor",
     "auth",
     "catalog",
+    "connections_api",
     "egress",
     "jobs",
     "list_available_agents",

@@ -9,6 +9,7 @@ use catalog::{Catalog, ListedAgent};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Job, JobTable, Submission, Submitted, Swept};
 use mcp::Freshness;
+use runtime::Backend;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -30,6 +31,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// All that a cold start makes.
 pub(crate) struct Api {
     jobs: JobTable,
+    backend: Backend,
     catalog: Catalog,
     processor: Processor,
     config: Config,
@@ -45,12 +47,11 @@ pub(crate) struct Request<'a> {
 impl Api {
     pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
-        let entries = runtime::entries(&aws, &config.secret);
-        let connector = runtime::connector(&aws, &config.mcp, config.cache.discovery);
-        let table = config.catalog_table.as_deref();
+        let backend = Backend::new(&aws, &config.backend, config.backend.cache.discovery);
         Self {
             jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
-            catalog: runtime::catalog(&aws, entries, connector, table, config.cache),
+            catalog: backend.catalog(&aws),
+            backend,
             processor: Processor::new(aws_sdk_lambda::Client::new(&aws), config.processor.clone()),
             config,
         }
@@ -58,11 +59,14 @@ impl Api {
 
     pub(crate) async fn agents(
         &self,
+        user_id: &str,
         freshness: Freshness,
         time_left: Duration,
     ) -> Result<Vec<ListedAgent>, ApiError> {
         let until = Instant::now() + time_left.saturating_sub(MARGIN);
-        Ok(self.catalog.agents(freshness, runtime::now(), until).await?)
+        let agents = self.catalog.agents(Some(user_id), freshness, runtime::now(), until).await;
+        self.backend.settled(until).await;
+        Ok(agents?)
     }
 
     /// Submits a job and starts it. A repeated submission starts it again if it is still pending: the first

@@ -1,17 +1,11 @@
 //! What the function reads from its environment, once, at cold start.
 
-use mcp::CacheLimits;
-use runtime::{ConfigError, McpConfig, SecretConfig, Vars};
+use runtime::{BackendConfig, ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) secret: SecretConfig,
-    pub(crate) mcp: McpConfig,
-    /// `CATALOG_TABLE`: what is known of the agents' tools.
-    pub(crate) catalog_table: Option<String>,
-    /// `TOOL_CACHE_TTL_SECONDS`, `DISCOVERY_TIMEOUT_SECONDS`.
-    pub(crate) cache: CacheLimits,
+    pub(crate) backend: BackendConfig,
     /// `AGENT_TABLE`: where the jobs lie.
     pub(crate) agent_table: String,
     /// `UNFINISHED_INDEX`: the index of jobs that have not ended. A borrowed table has none, and is not swept.
@@ -26,10 +20,7 @@ impl Config {
     pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut vars = Vars::new(lookup);
         let config = Self {
-            secret: SecretConfig::from_vars(&vars),
-            mcp: McpConfig::from_vars(&mut vars),
-            catalog_table: vars.optional("CATALOG_TABLE"),
-            cache: runtime::cache_limits(&mut vars),
+            backend: BackendConfig::from_vars(&mut vars),
             agent_table: vars.required("AGENT_TABLE", "the name of the table of jobs"),
             unfinished_index: vars.optional("UNFINISHED_INDEX"),
             processor: vars

@@ -60,6 +60,12 @@ impl ApiError {
     }
 }
 
+impl From<runtime::BadRequest> for ApiError {
+    fn from(error: runtime::BadRequest) -> Self {
+        Self::BadRequest(error.to_string())
+    }
+}
+
 impl From<JobError> for ApiError {
     fn from(error: JobError) -> Self {
         tracing::error!(%error, "External MCP: the job table did not answer");

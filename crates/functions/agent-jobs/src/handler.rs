@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
-use runtime::emit_gauge;
+use runtime::{HttpRequest, emit_gauge};
 use serde_json::{Value, json};
 
 use crate::{api::Api, error::ApiError, http, resolver};
@@ -13,7 +13,7 @@ use crate::{api::Api, error::ApiError, http, resolver};
 /// # Errors
 /// Only to resolvers and the schedule; over HTTP an error is an answer.
 pub(crate) async fn handle(api: &Api, event: Value, time_left: Duration) -> Result<Value, Diagnostic> {
-    if event.get("requestContext").is_some_and(|context| context.get("http").is_some()) {
+    if HttpRequest::is_one(&event) {
         Ok(http::answer(api, &event, time_left).await)
     } else if event.get("info").is_some() {
         resolver::answer(api, &event, time_left).await.map_err(diagnostic)

@@ -21,7 +21,7 @@ pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Res
     let user = caller.user_id.as_str();
     let arguments = &event["arguments"];
     match event["info"]["fieldName"].as_str().unwrap_or_default() {
-        "listAvailableAgents" => Ok(json!(api.agents(Freshness::Cached, time_left).await?)),
+        "listAvailableAgents" => Ok(json!(api.agents(&caller.user_id, Freshness::Cached, time_left).await?)),
         "submitAgentQuery" => {
             let (query, agent_ids) = (&arguments["query"], &arguments["agentIds"]);
             let job = api.submit(user, Request { query, agent_ids, idempotency_key: None }).await?;

@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use agent::{Budgets, Guardrail};
-use mcp::CacheLimits;
-use runtime::{ConfigError, McpConfig, SecretConfig, Vars};
+use runtime::{BackendConfig, ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) secret: SecretConfig,
-    pub(crate) mcp: McpConfig,
+    pub(crate) backend: BackendConfig,
     /// `AGENT_TABLE`: where the jobs lie.
     pub(crate) agent_table: String,
-    /// `CATALOG_TABLE`: where the tools of several agents are looked up before their servers are asked.
-    pub(crate) catalog_table: Option<String>,
     /// `BEDROCK_MODEL_ID`: the model or inference profile that answers.
     pub(crate) model_id: String,
     /// `GUARDRAIL_ID_AND_VERSION`: a guardrail that every call of the model goes through.
@@ -31,8 +27,6 @@ pub(crate) struct Config {
     pub(crate) run_time: Duration,
     /// `MAX_MODEL_TURNS`, `MAX_TOOL_CALLS`, `MAX_INPUT_TOKENS`, `MAX_OUTPUT_TOKENS`.
     pub(crate) budgets: Budgets,
-    /// `TOOL_CACHE_TTL_SECONDS`, `DISCOVERY_TIMEOUT_SECONDS`.
-    pub(crate) cache: CacheLimits,
 }
 
 impl Config {
@@ -41,10 +35,8 @@ impl Config {
         let defaults = Budgets::default();
         let mut vars = Vars::new(lookup);
         let config = Self {
-            secret: SecretConfig::from_vars(&vars),
-            mcp: McpConfig::from_vars(&mut vars),
+            backend: BackendConfig::from_vars(&mut vars),
             agent_table: vars.required("AGENT_TABLE", "the name of the table of jobs"),
-            catalog_table: vars.optional("CATALOG_TABLE"),
             model_id: vars.required("BEDROCK_MODEL_ID", "the id of a Bedrock model or inference profile"),
             guardrail: vars.parsed_optional("GUARDRAIL_ID_AND_VERSION"),
             lease: vars.seconds("JOB_LEASE_SECONDS", seconds(30)),
@@ -58,7 +50,6 @@ impl Config {
                 input_tokens: vars.parsed("MAX_INPUT_TOKENS", defaults.input_tokens),
                 output_tokens: vars.parsed("MAX_OUTPUT_TOKENS", defaults.output_tokens),
             },
-            cache: runtime::cache_limits(&mut vars),
         };
         vars.finish(config)
     }

@@ -3,12 +3,11 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use agent::{Model, RunError, Transcript, hold};
-use catalog::{Catalog, Entries};
+use catalog::Catalog;
 use futures::FutureExt;
 use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, JobTable, Outcome};
 use lambda_runtime::Diagnostic;
-use mcp::Connector;
-use runtime::RunMetrics;
+use runtime::{Backend, RunMetrics};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -25,9 +24,8 @@ const MODEL_TURN: Duration = Duration::from_secs(300);
 /// All that a cold start makes.
 pub(crate) struct Context {
     pub(crate) config: Config,
-    pub(crate) entries: Entries,
+    pub(crate) backend: Backend,
     pub(crate) catalog: Catalog,
-    pub(crate) connector: Connector,
     pub(crate) model: Model,
     jobs: JobTable,
 }
@@ -36,15 +34,12 @@ impl Context {
     pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
         let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::patient(&aws, MODEL_TURN));
-        let entries = runtime::entries(&aws, &config.secret);
-        let connector = runtime::connector(&aws, &config.mcp, config.tool_timeout);
-        let table = config.catalog_table.as_deref();
+        let backend = Backend::new(&aws, &config.backend, config.tool_timeout);
         Self {
-            catalog: runtime::catalog(&aws, entries.clone(), connector.clone(), table, config.cache),
+            catalog: backend.catalog(&aws),
             model: Model::new(bedrock, config.model_id.clone(), config.guardrail.clone()),
             jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
-            entries,
-            connector,
+            backend,
             config,
         }
     }
@@ -67,7 +62,11 @@ pub(crate) async fn handle(
         return Ok(status(400, "userId and jobId are required"));
     };
     match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
-        Ok(Claimed::Won(claim, Earlier::NoEffect)) => work(context, &claim, until).await,
+        Ok(Claimed::Won(claim, Earlier::NoEffect)) => {
+            let answered = work(context, &claim, until).await;
+            context.backend.settled(until).await;
+            answered
+        }
         Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => give_up(&claim, &tool).await,
         Ok(Claimed::Busy(job)) => {
             tracing::info!(job.id = job_id, job.status = %job.status, "External MCP: nothing to do for this job");

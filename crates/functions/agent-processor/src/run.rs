@@ -32,8 +32,8 @@ pub(crate) async fn run(
         tool_call: config.tool_timeout,
         tool_result_bytes: config.tool_result_bytes,
     };
-    let Context { model, connector, .. } = context;
-    let run = Run { model, connector, claim, meter, clock: runtime::now, limits };
+    let Context { model, backend, .. } = context;
+    let run = Run { model, connector: &backend.connector, claim, meter, clock: runtime::now, limits };
     let answer: Answer = match agents.as_slice() {
         [agent] => run_agent(&run, agent, &job.query, transcript).await?,
         several => {
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     Ok(answer.to_result(&job.query, claim.room_for_result(), runtime::now()))
 }
 
-/// The agents that the job names, each once. Looks into the secret again before it says that there is
+/// The agents that the job names, each once, as they are for its user. Looks into the secret again before it says that there is
 /// none of that id: it may have been added within the last minute.
 async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError> {
     if job.agent_ids.is_empty() {
@@ -56,12 +56,13 @@ async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError
     if job.query.trim().is_empty() {
         return Err(RunError::NoQuery);
     }
-    match select(&context.entries.agents(runtime::now()).await?, &job.agent_ids) {
+    let selected = match select(&context.backend.entries.agents(runtime::now()).await?, &job.agent_ids) {
         Err(RunError::UnknownAgent { .. }) => {
-            select(&context.entries.reread_agents(runtime::now()).await?, &job.agent_ids)
+            select(&context.backend.entries.reread_agents(runtime::now()).await?, &job.agent_ids)?
         }
-        selected => selected,
-    }
+        selected => selected?,
+    };
+    Ok(selected.iter().map(|agent| agent.on_behalf_of(&job.user_id)).collect())
 }
 
 fn select(agents: &[Agent], ids: &[String]) -> Result<Vec<Agent>, RunError> {

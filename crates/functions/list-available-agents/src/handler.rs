@@ -5,26 +5,24 @@ use std::time::Duration;
 use catalog::{AgentStatus, Catalog, ListedAgent};
 use lambda_runtime::Diagnostic;
 use mcp::Freshness;
+use runtime::{Backend, BackendConfig, Caller};
 use serde_json::Value;
 use tokio::time::Instant;
-
-use crate::config::Config;
 
 /// Kept free of the invocation's time for what comes after discovery: the snapshots, the answer.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// All that a cold start makes.
 pub(crate) struct Context {
+    backend: Backend,
     catalog: Catalog,
 }
 
 impl Context {
-    pub(crate) async fn new(config: &Config) -> Self {
+    pub(crate) async fn new(config: &BackendConfig) -> Self {
         let aws = runtime::aws_config().await;
-        let entries = runtime::entries(&aws, &config.secret);
-        let connector = runtime::connector(&aws, &config.mcp, config.cache.discovery);
-        let table = config.catalog_table.as_deref();
-        Self { catalog: runtime::catalog(&aws, entries, connector, table, config.cache) }
+        let backend = Backend::new(&aws, config, config.cache.discovery);
+        Self { catalog: backend.catalog(&aws), backend }
     }
 }
 
@@ -39,7 +37,9 @@ pub(crate) async fn handle(
 ) -> Result<Vec<ListedAgent>, Diagnostic> {
     authorize(&event)?;
     let until = Instant::now() + time_left.saturating_sub(MARGIN);
-    let agents = context.catalog.agents(freshness(&event), runtime::now(), until).await;
+    let caller = Caller::of_resolver(&event["identity"]).map(|caller| caller.user_id);
+    let agents = context.catalog.agents(caller.as_deref(), freshness(&event), runtime::now(), until).await;
+    context.backend.settled(until).await;
     let agents = agents.map_err(|error| {
         tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");
         Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }

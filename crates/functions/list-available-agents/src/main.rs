@@ -1,17 +1,17 @@
 //! `ListAvailableAgents`: which agents there are, with what is known of their tools.
 
-mod config;
 mod handler;
 
 use lambda_runtime::{LambdaEvent, service_fn};
+use runtime::BackendConfig;
 use serde_json::Value;
 
-use crate::{config::Config, handler::Context};
+use crate::handler::Context;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging(runtime::environment("LOG_LEVEL").as_deref());
-    let context = &Context::new(&Config::from_vars(&runtime::environment)?).await;
+    let context = &Context::new(&BackendConfig::from_lookup(&runtime::environment)?).await;
     let handle = |event: LambdaEvent<Value>| async move {
         handler::handle(context, event.payload, runtime::time_left(event.context.deadline)).await
     };

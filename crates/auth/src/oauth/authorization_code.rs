@@ -1,0 +1,198 @@
+//! The authorization code grant: sending a user to sign in, and what comes back.
+//!
+//! What is sent with the user (state, the hash of a verifier) and what is kept here (the verifier, the
+//! issuer that must answer) are made together, and looked at together when the redirect comes. Keeps
+//! nothing itself.
+//!
+//! Source: RFC 6749 §4.1, RFC 7636, RFC 9207.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::{
+    config::OAuthConfig,
+    discovery::AuthorizationServer,
+    error::{OAuthError, Place, Shown},
+    random_token,
+};
+
+/// A user on the way to an authorization server.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    /// Where the browser goes.
+    pub(crate) url: Url,
+    /// What comes back with it.
+    pub(crate) state: SecretString,
+    /// What only we know.
+    pub(crate) verifier: SecretString,
+}
+
+/// What a redirect brought, as it stands in its query. All of it is whatever the browser was sent with.
+#[derive(Debug, Clone, Default)]
+pub struct Redirect {
+    /// `code`.
+    pub code: Option<SecretString>,
+    /// `state`.
+    pub state: Option<String>,
+    /// `iss`.
+    pub iss: Option<String>,
+    /// `error`.
+    pub error: Option<String>,
+    /// `error_description`.
+    pub error_description: Option<String>,
+}
+
+impl Redirect {
+    /// Reads the parameters of a redirect.
+    pub fn from_pairs<K: AsRef<str>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        let mut redirect = Self::default();
+        for (name, value) in pairs {
+            let value = value.into();
+            match name.as_ref() {
+                "code" => redirect.code = Some(value.into()),
+                "state" => redirect.state = Some(value),
+                "iss" => redirect.iss = Some(value),
+                "error" => redirect.error = Some(value),
+                "error_description" => redirect.error_description = Some(value),
+                _ => {}
+            }
+        }
+        redirect
+    }
+}
+
+/// Makes out where to send a user.
+///
+/// # Errors
+/// [`OAuthError::NotHttps`] if a browser may not be sent there; [`OAuthError::NotOffered`].
+pub(crate) fn depart(
+    config: &OAuthConfig,
+    server: &AuthorizationServer,
+    client_id: &str,
+    redirect_uri: &str,
+    scopes: &[String],
+) -> Result<Departure, OAuthError> {
+    let lacks = "has no page to sign in on";
+    let no_page = OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks };
+    let mut url = server.authorization_endpoint.clone().ok_or(no_page)?;
+    if !may_be_opened(&url) {
+        return Err(OAuthError::NotHttps { place: Place::Authorization });
+    }
+    let (state, verifier) = (random_token()?, random_token()?);
+    let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret()));
+    {
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", client_id)
+            .append_pair("redirect_uri", redirect_uri)
+            .append_pair("state", state.expose_secret())
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256");
+        if !scopes.is_empty() {
+            query.append_pair("scope", &scopes.join(" "));
+        }
+        if let Some(resource) = &server.resource {
+            query.append_pair("resource", resource);
+        }
+        if let Some(audience) = &config.audience {
+            query.append_pair("audience", audience);
+        }
+        // OpenID Connect gives a refresh token only where the user is asked anew.
+        if scopes.iter().any(|scope| scope == "offline_access") {
+            query.append_pair("prompt", "consent");
+        }
+    }
+    Ok(Departure { url, state, verifier })
+}
+
+/// Whether a browser may be sent there: over `https`, or to this very machine.
+fn may_be_opened(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.host().is_some(),
+        "http" => is_loopback(url),
+        _ => false,
+    }
+}
+
+/// Whether a URL leads to this very machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(v4)) => v4.is_loopback(),
+        Some(url::Host::Ipv6(v6)) => v6.is_loopback(),
+        None => false,
+    }
+}
+
+/// Looks at a redirect whose state was recognized: whom it is from, then what it brings. An error counts
+/// only from the right issuer.
+///
+/// # Errors
+/// [`OAuthError::IssMissing`], [`OAuthError::IssMismatch`], [`OAuthError::Refused`],
+/// [`OAuthError::NoCode`].
+pub(crate) fn arrive(
+    redirect: &Redirect,
+    issuer: &str,
+    announces_iss: bool,
+) -> Result<SecretString, OAuthError> {
+    // RFC 9207 §2.4: compared as it stands, and never let through where it differs.
+    match &redirect.iss {
+        Some(iss) if iss != issuer => {
+            let (expected, found) = (Shown::new(issuer), Shown::new(iss));
+            return Err(OAuthError::IssMismatch { expected, found });
+        }
+        None if announces_iss => return Err(OAuthError::IssMissing { expected: Shown::new(issuer) }),
+        _ => {}
+    }
+    if let Some(error) = &redirect.error {
+        return Err(OAuthError::Refused {
+            place: Place::Authorization,
+            error: Shown::new(error),
+            description: redirect.error_description.as_deref().map(Shown::new),
+        });
+    }
+    redirect.code.clone().filter(|code| !code.expose_secret().is_empty()).ok_or(OAuthError::NoCode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_sent_to_https_or_to_this_machine() {
+        let check = |url: &str, may| assert_eq!(may_be_opened(&url.parse().unwrap()), may, "{url}");
+        check("https://a.example/authorize", true);
+        check("http://127.0.0.1:8080/authorize", true);
+        check("http://[::1]/authorize", true);
+        check("http://localhost/authorize", true);
+        check("http://a.example/authorize", false);
+        check("http://localhost.evil.example/", false);
+        check("javascript:alert(1)", false);
+        check("file:///etc/passwd", false);
+        check("data:text/html,x", false);
+    }
+
+    #[test]
+    fn a_redirect_is_taken_from_its_issuer_alone() {
+        let redirect = |iss: Option<&str>, error: Option<&str>| {
+            let mut pairs = vec![("code", "c"), ("state", "s")];
+            pairs.extend(iss.map(|iss| ("iss", iss)));
+            pairs.extend(error.map(|error| ("error", error)));
+            Redirect::from_pairs(pairs)
+        };
+        let check = |redirect: Redirect, announces, expected: &str| {
+            let outcome = arrive(&redirect, "https://a.example", announces);
+            assert_eq!(outcome.err().map_or("ok", |error| error.kind()), expected);
+        };
+        check(redirect(Some("https://a.example"), None), true, "ok");
+        check(redirect(None, None), false, "ok");
+        check(redirect(None, None), true, "iss_missing");
+        check(redirect(Some("https://a.example/"), None), true, "iss_mismatch");
+        check(redirect(Some("https://b.example"), None), false, "iss_mismatch");
+        check(redirect(None, Some("access_denied")), true, "iss_missing");
+        check(redirect(None, Some("access_denied")), false, "refused");
+    }
+}

@@ -1,0 +1,153 @@
+//! What is known of signing in to one server with OAuth before anybody has asked that server.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    config::{digest, hex},
+    credential::ExtraHeaders,
+};
+
+/// How the access tokens of one server are got. What is `None` or empty is found out from the server.
+#[derive(Debug, Clone)]
+pub struct OAuthConfig {
+    /// The MCP endpoint: where discovery begins, and what tokens are for unless `resource` says otherwise.
+    pub server_url: Url,
+    /// Who signs in; `None` takes whichever the authorization server offers, a user first.
+    pub grant: Option<GrantType>,
+    /// The client registered beforehand, if there is one.
+    pub client: Option<ClientRegistration>,
+    /// What to ask for; empty leaves it to the server's own words.
+    pub scopes: Vec<String>,
+    /// `audience`, which some authorization servers want beside or instead of `resource`.
+    pub audience: Option<String>,
+    /// What `resource` (RFC 8707) says.
+    pub resource: ResourceIndicator,
+    /// The authorization server, where it is not to be found out.
+    pub issuer: Option<String>,
+    /// Its authorization endpoint, where that is not to be found out.
+    pub authorization_url: Option<Url>,
+    /// Its token endpoint, where that is not to be found out.
+    pub token_url: Option<Url>,
+    /// What the server wants to see on every request, the first one too.
+    pub extra_headers: ExtraHeaders,
+    /// Whose tokens are used; `None` for those that everybody shares.
+    pub user: Option<String>,
+}
+
+/// Who signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantType {
+    /// The client itself.
+    ClientCredentials,
+    /// A user, in a browser.
+    AuthorizationCode,
+}
+
+/// A client that an authorization server knows.
+#[derive(Debug, Clone)]
+pub struct ClientRegistration {
+    /// Its id.
+    pub client_id: String,
+    /// How it proves to be that client.
+    pub proof: ClientProof,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone)]
+pub enum ClientProof {
+    /// Not at all: a public client.
+    Public,
+    /// With a secret, in the way that the authorization server's metadata says.
+    Secret(SecretString),
+    /// With a signed assertion (RFC 7523).
+    PrivateKey(PrivateKey),
+}
+
+/// What signs a client's assertions.
+#[derive(Debug, Clone)]
+pub struct PrivateKey {
+    /// The key, as PEM.
+    pub pem: SecretString,
+    /// `ES256`, `RS256`, …; `None` takes the usual one for the kind of key.
+    pub algorithm: Option<String>,
+    /// The key's id, where the authorization server knows several.
+    pub key_id: Option<String>,
+}
+
+/// What `resource` says in requests to the authorization server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceIndicator {
+    /// What the server's own metadata calls itself, else its URL.
+    Discovered,
+    /// This, which the server's metadata may then call itself too.
+    Given(String),
+    /// Nothing: some authorization servers refuse the parameter.
+    Omitted,
+}
+
+/// Whose tokens they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Owner {
+    /// Everybody who may use the server.
+    Everybody,
+    /// One user.
+    User(String),
+}
+
+impl Owner {
+    /// As it stands in keys and encryption contexts.
+    pub fn as_text(&self) -> String {
+        match self {
+            Self::Everybody => "everybody".to_owned(),
+            Self::User(user) => format!("user:{user}"),
+        }
+    }
+}
+
+impl OAuthConfig {
+    /// All but whose tokens they are and secrets: two configurations that read the same may share tokens.
+    pub(crate) fn subject(&self) -> Vec<String> {
+        let optional = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        vec![
+            self.server_url.to_string(),
+            format!("{:?}", self.grant),
+            optional(self.client.as_ref().map(|client| client.client_id.as_str())),
+            optional(self.audience.as_deref()),
+            format!("{:?}", self.resource),
+            optional(self.issuer.as_deref()),
+            optional(self.token_url.as_ref().map(Url::as_str)),
+            hex(&self.extra_headers.fingerprint()),
+        ]
+    }
+
+    pub(crate) fn identity(&self) -> Vec<String> {
+        let mut identity = self.subject();
+        identity.push(self.owners()[0].as_text());
+        identity
+    }
+
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let mut parts = self.identity();
+        parts.extend(self.scopes.iter().cloned());
+        match self.client.as_ref().map(|client| &client.proof) {
+            Some(ClientProof::Secret(secret)) => parts.push(secret.expose_secret().to_owned()),
+            Some(ClientProof::PrivateKey(key)) => parts.push(key.pem.expose_secret().to_owned()),
+            Some(ClientProof::Public) | None => {}
+        }
+        digest(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    pub(crate) fn on_behalf_of(&self, user: &str) -> Self {
+        // What a client gets for itself is the same whoever asks.
+        let user = (self.grant != Some(GrantType::ClientCredentials)).then(|| user.to_owned());
+        Self { user, ..self.clone() }
+    }
+
+    /// Whose tokens will do, the first ones first.
+    pub(crate) fn owners(&self) -> Vec<Owner> {
+        let own = self.user.clone().map(Owner::User);
+        own.into_iter().chain([Owner::Everybody]).collect()
+    }
+}

@@ -1,0 +1,337 @@
+//! A user's way to a grant: started here, consented to at the authorization server, completed here.
+//!
+//! What is kept meanwhile is one item under the hash of a random state, sealed, for ten minutes. It is
+//! bound to the user who started; the redirect parks its code there once; completing takes the item away
+//! before anything is exchanged, so that nothing happens twice.
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{
+    authorization_code::{Redirect, arrive, depart},
+    config::{GrantType, OAuthConfig, Owner},
+    discovery::{AuthorizationServer, discover, is_same_issuer},
+    error::{OAuthError, Place, Shown},
+    grant::{Grant, StoredClient, grant_key, optional_secret},
+    registration::{ClientIdentity, Registered, known_client, register},
+    token::{Exchange, exchange, prepare},
+    tokens::OAuth,
+};
+use crate::{
+    config::{digest, hex},
+    store::{Content, Item, Key, StoreError},
+};
+
+/// How long a user may take.
+const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
+/// How long a client that registered itself is kept where it does not expire.
+const CLIENT_KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// A registration is not used in the last moments of its life.
+const CLIENT_MARGIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// Whether a client that registered itself earlier will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// It will.
+    Kept,
+    /// A new one is registered: what is kept does not work.
+    Anew,
+}
+
+/// What a sign-in is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose<'a> {
+    /// The agent whose server is signed in to.
+    pub agent_id: &'a str,
+    /// Who starts it, and alone may complete it.
+    pub starter: &'a str,
+    /// Whose the tokens will be.
+    pub owner: &'a Owner,
+}
+
+/// A user may go now.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where the browser goes.
+    pub authorization_url: Url,
+    /// What completes the sign-in. Not a secret from the user who started.
+    pub state: SecretString,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+/// A user is back.
+#[derive(Debug, Clone)]
+pub struct Arrived {
+    /// What the sign-in is for, as it was started.
+    pub agent_id: String,
+    /// Who started it.
+    pub starter: String,
+}
+
+/// A sign-in on its way.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    agent_id: String,
+    starter: String,
+    owner: Owner,
+    redirect_uri: String,
+    server: AuthorizationServer,
+    client: StoredClient,
+    scopes: Vec<String>,
+    #[serde(with = "optional_secret")]
+    verifier: Option<SecretString>,
+    #[serde(with = "optional_secret")]
+    code: Option<SecretString>,
+}
+
+impl OAuth {
+    /// Starts a sign-in.
+    ///
+    /// # Errors
+    /// [`OAuthError`], before anybody is sent anywhere.
+    #[tracing::instrument(name = "auth.oauth.start", skip_all)]
+    pub async fn start(
+        &self,
+        config: &OAuthConfig,
+        purpose: Purpose<'_>,
+        identity: &ClientIdentity,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<Started, OAuthError> {
+        let server = discover(&self.http, config, None).await?;
+        if server.grant != GrantType::AuthorizationCode {
+            let lacks = "signs in clients alone, no users";
+            return Err(OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks });
+        }
+        self.check_pin(config, &server.issuer).await?;
+        // What would refuse the code later is told before a user is sent there.
+        self.http
+            .resolve(&server.token_endpoint)
+            .await
+            .map_err(|error| OAuthError::Unreachable { place: Place::Token, source: error.into() })?;
+        let client = self.client(config, &server, identity, registration, now).await?;
+        let earlier = self.store.load(&grant_key(config, purpose.owner)).await?;
+        let earlier = earlier.and_then(|item| Grant::read(&item.content).ok());
+        let earlier = earlier.filter(|grant| is_same_issuer(&grant.issuer, &server.issuer));
+        let scopes = earlier.map_or_else(|| server.scopes.clone(), |grant| grant.scopes_to_ask_for(&server));
+        let departure = depart(config, &server, &client.id, &identity.redirect_uri, &scopes)?;
+        let expires = now + STATE_LIFE;
+        let pending = Pending {
+            agent_id: purpose.agent_id.to_owned(),
+            starter: purpose.starter.to_owned(),
+            owner: purpose.owner.clone(),
+            redirect_uri: identity.redirect_uri.clone(),
+            server,
+            client,
+            scopes,
+            verifier: Some(departure.verifier),
+            code: None,
+        };
+        let key = state_key(departure.state.expose_secret());
+        self.store.put(&key, &pending.content(config.server_url.as_str(), expires), None).await?;
+        Ok(Started { authorization_url: departure.url, state: departure.state, expires })
+    }
+
+    /// Takes in a redirect: checks whose it is, and parks its code. The browser that brought it may be
+    /// anybody's, so nothing is exchanged.
+    ///
+    /// # Errors
+    /// [`OAuthError::State`], and as the redirect says; the state is used up then.
+    #[tracing::instrument(name = "auth.oauth.callback", skip_all)]
+    pub async fn callback(&self, redirect: &Redirect, now: Timestamp) -> Result<Arrived, OAuthError> {
+        let state = redirect.state.as_deref().ok_or(OAuthError::State)?;
+        let (key, item, mut pending) = self.pending(state, now).await?;
+        if pending.code.is_some() {
+            return Err(OAuthError::State);
+        }
+        match arrive(redirect, &pending.server.issuer, pending.server.announces_iss) {
+            Ok(code) => pending.code = Some(code),
+            Err(error) => {
+                self.use_up(&key, &item).await?;
+                return Err(error);
+            }
+        }
+        let content = pending.content(&item.content.resource, item.content.expires);
+        let parked = self.store.put(&key, &content, Some(item.standing.version)).await;
+        parked.map_err(changed_means_used)?;
+        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter })
+    }
+
+    /// What a state is for, for whoever completes it to look the server up.
+    ///
+    /// # Errors
+    /// [`OAuthError::State`]; [`OAuthError::OtherUser`], and the state is used up then.
+    pub async fn arrived(&self, state: &str, user: &str, now: Timestamp) -> Result<Arrived, OAuthError> {
+        let (key, item, pending) = self.pending(state, now).await?;
+        if pending.starter != user {
+            self.use_up(&key, &item).await?;
+            return Err(OAuthError::OtherUser);
+        }
+        if pending.code.is_none() {
+            return Err(OAuthError::NotYet);
+        }
+        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter })
+    }
+
+    /// Completes a sign-in that `user` has started: exchanges the code, keeps the tokens.
+    ///
+    /// # Errors
+    /// As [`Self::arrived`]; and as the token endpoint refuses, the state being used up then.
+    #[tracing::instrument(name = "auth.oauth.complete", skip_all)]
+    pub async fn complete(
+        &self,
+        config: &OAuthConfig,
+        state: &str,
+        user: &str,
+        now: Timestamp,
+    ) -> Result<(), OAuthError> {
+        self.arrived(state, user, now).await?;
+        let (key, item, pending) = self.pending(state, now).await?;
+        let owner = &pending.owner;
+        let (Some(code), Some(verifier)) = (&pending.code, &pending.verifier) else {
+            return Err(OAuthError::NotYet);
+        };
+        self.use_up(&key, &item).await?;
+        self.check_pin(config, &pending.server.issuer).await?;
+        let registration = pending.client.registration(config);
+        let client = pending.client.as_client(&registration);
+        let redirect_uri = pending.redirect_uri.as_str();
+        let what = Exchange::Code { code, verifier, redirect_uri };
+        let tokens = exchange(&self.http, &pending.server, client, what, now).await?;
+        let mut grant = Grant {
+            issuer: pending.server.issuer.clone(),
+            resource: pending.server.resource.clone(),
+            client: pending.client,
+            access: None,
+            refresh: None,
+            stale_from: now,
+            is_clients_own: false,
+            // What it is good for, if that is told and less than what was asked for.
+            scopes: tokens.scopes.clone().unwrap_or(pending.scopes),
+            wanted: Vec::new(),
+            rotates: true,
+            ended: None,
+        };
+        grant.take(tokens);
+        self.replace(&grant_key(config, owner), &grant.content(config, owner, now)).await?;
+        self.pin(config, &pending.server, now).await;
+        tracing::info!("External MCP: a user has signed in");
+        Ok(())
+    }
+
+    /// Which client to be at a server; one that registered itself earlier, or does now, if need be.
+    async fn client(
+        &self,
+        config: &OAuthConfig,
+        server: &AuthorizationServer,
+        identity: &ClientIdentity,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<StoredClient, OAuthError> {
+        if let Some(client) = known_client(config, server, identity) {
+            return Ok(StoredClient { id: client.client_id, secret: None, auth_method: None });
+        }
+        let key = Key::new("client", &[&server.issuer, &identity.redirect_uri]);
+        let kept = self.store.load(&key).await?;
+        let usable =
+            |item: &&Item| registration == Registration::Kept && now < item.content.expires - CLIENT_MARGIN;
+        if let Some(item) = kept.as_ref().filter(usable)
+            && let Ok(client) = serde_json::from_str(item.content.text.expose_secret())
+        {
+            return Ok(client);
+        }
+        let Registered { client, auth_method, expires } = register(&self.http, server, identity).await?;
+        let secret = match client.proof {
+            super::ClientProof::Secret(secret) => Some(secret),
+            _ => None,
+        };
+        let stored = StoredClient { id: client.client_id, secret, auth_method };
+        let content = Content {
+            owner: Owner::Everybody.as_text(),
+            issuer: server.issuer.clone(),
+            resource: identity.redirect_uri.clone(),
+            text: serde_json::to_string(&stored).unwrap_or_default().into(),
+            expires: expires.unwrap_or(now + CLIENT_KEPT),
+        };
+        self.replace(&key, &content).await?;
+        Ok(stored)
+    }
+
+    /// Writes over whatever is there.
+    async fn replace(&self, key: &Key, content: &Content) -> Result<(), OAuthError> {
+        // Somebody else may write in between, not again and again.
+        for _ in 0..3 {
+            let standing = self.store.peek(key).await?;
+            match self.store.put(key, content, standing.map(|standing| standing.version)).await {
+                Err(StoreError::Changed) => {}
+                written => return Ok(written.map(drop)?),
+            }
+        }
+        Err(StoreError::Changed.into())
+    }
+
+    async fn pending(&self, state: &str, now: Timestamp) -> Result<(Key, Item, Pending), OAuthError> {
+        let key = state_key(state);
+        let item = self.store.load(&key).await?.ok_or(OAuthError::State)?;
+        if item.content.expires <= now {
+            self.use_up(&key, &item).await?;
+            return Err(OAuthError::State);
+        }
+        let pending = serde_json::from_str(item.content.text.expose_secret());
+        Ok((key, item, pending.map_err(|_| StoreError::Unreadable)?))
+    }
+
+    async fn use_up(&self, key: &Key, item: &Item) -> Result<(), OAuthError> {
+        self.store.remove(key, item.standing.version).await.map_err(changed_means_used)
+    }
+
+    /// Has the authorization server revoke a grant, if it can (RFC 7009).
+    pub(super) async fn revoke(
+        &self,
+        config: &OAuthConfig,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Result<(), OAuthError> {
+        let Some(token) = grant.refresh.as_ref().or(grant.access.as_ref()) else { return Ok(()) };
+        let server = discover(&self.http, config, Some(&grant.issuer)).await?;
+        let Some(endpoint) = &server.revocation_endpoint else { return Ok(()) };
+        if !is_same_issuer(&server.issuer, &grant.issuer) {
+            return Ok(());
+        }
+        let registration = grant.client.registration(config);
+        let client = grant.client.as_client(&registration);
+        let prepared = prepare(&server, client, vec![("token", token.clone())], now)?;
+        let answer = prepared.post(&self.http, endpoint, Place::Revocation).await?;
+        match answer.status.is_success() {
+            true => Ok(()),
+            false => Err(OAuthError::Status { place: Place::Revocation, status: answer.status.as_u16() }),
+        }
+    }
+}
+
+impl Pending {
+    fn content(&self, resource: &str, expires: Timestamp) -> Content {
+        Content {
+            owner: Owner::User(self.starter.clone()).as_text(),
+            issuer: self.server.issuer.clone(),
+            resource: resource.to_owned(),
+            text: serde_json::to_string(self).unwrap_or_default().into(),
+            expires,
+        }
+    }
+}
+
+/// A state is never written anywhere, only its hash: who reads the table cannot complete anything.
+fn state_key(state: &str) -> Key {
+    Key::new("state", &[&hex(&digest(&[state]))])
+}
+
+fn changed_means_used(error: StoreError) -> OAuthError {
+    match error {
+        StoreError::Changed => OAuthError::State,
+        error => error.into(),
+    }
+}

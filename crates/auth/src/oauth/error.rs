@@ -1,0 +1,348 @@
+//! What goes wrong on the way to an access token, and what to do about it.
+//!
+//! Authorization servers' own words (`error`, `error_description`) are shown, since nobody can mend
+//! anything without them: cut, without control characters, and without any secret that was sent.
+
+use std::{fmt, sync::Arc};
+
+use egress::EgressError;
+
+use crate::store::StoreError;
+
+/// How much of a text that somebody else chose is shown.
+const SHOWN: usize = 300;
+
+/// Why there is no access token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OAuthError {
+    /// An address was not reached, or is not allowed.
+    #[error("{place} was not reached: {source}")]
+    Unreachable {
+        /// Which.
+        place: Place,
+        /// Why.
+        source: Arc<EgressError>,
+    },
+    /// An answer that is neither what was asked for nor an OAuth error.
+    #[error("{place} answered with HTTP status {status}")]
+    Status {
+        /// Which.
+        place: Place,
+        /// The status.
+        status: u16,
+    },
+    /// A web page, or anything else, where JSON belongs.
+    #[error("{place} answered with {} instead of JSON", if *.html { "HTML" } else { "something else" })]
+    NotJson {
+        /// Which.
+        place: Place,
+        /// Whether it looks like a web page.
+        html: bool,
+    },
+    /// JSON without what it must hold.
+    #[error("{place} answered without a usable {field}")]
+    Incomplete {
+        /// Which.
+        place: Place,
+        /// What is missing or garbled.
+        field: &'static str,
+    },
+    /// The server's metadata is for another resource.
+    #[error("the protected-resource metadata is for the resource {found}, not for {expected}")]
+    ResourceMismatch {
+        /// What it should be for.
+        expected: String,
+        /// What it says.
+        found: Shown,
+    },
+    /// The authorization server's metadata is of another issuer.
+    #[error("the authorization server's metadata names the issuer {found}, not {expected}")]
+    IssuerMismatch {
+        /// Whose it should be.
+        expected: Shown,
+        /// Whose it is.
+        found: Shown,
+    },
+    /// The server names another authorization server than at the first sign-in.
+    #[error(
+        "the server now names the authorization server {found}, where it was {pinned} at the first sign-in; nothing was sent to the new one"
+    )]
+    IssuerChanged {
+        /// Whom it named then.
+        pinned: Shown,
+        /// Whom it names now.
+        found: Shown,
+    },
+    /// Nothing says who signs people in to the server.
+    #[error("the server asks for a sign-in but no metadata says where: none of {tried} is there")]
+    NoMetadata {
+        /// Where it was looked for.
+        tried: String,
+    },
+    /// The authorization server does not promise S256.
+    #[error("the authorization server {issuer} does not support PKCE with S256")]
+    NoPkce {
+        /// Which.
+        issuer: Shown,
+    },
+    /// An address that no browser may be sent to, or no secret.
+    #[error("{place} is not an https URL")]
+    NotHttps {
+        /// Which.
+        place: Place,
+    },
+    /// The authorization server offers nothing that this client can do.
+    #[error("the authorization server {issuer} {lacks}")]
+    NotOffered {
+        /// Which.
+        issuer: Shown,
+        /// What it lacks.
+        lacks: &'static str,
+    },
+    /// No client is known at the authorization server, and none can be made there.
+    #[error("the authorization server {issuer} knows no client of ours and lets none register")]
+    ClientNeeded {
+        /// Which.
+        issuer: Shown,
+        /// The redirect URI to register it with.
+        redirect_uri: String,
+    },
+    /// It refused, in its own words.
+    #[error("{place} refused with {error}{}", described(.description))]
+    Refused {
+        /// Which.
+        place: Place,
+        /// The error's code.
+        error: Shown,
+        /// What it says about it.
+        description: Option<Shown>,
+    },
+    /// The token is of a kind that cannot be sent as a bearer token.
+    #[error("the token endpoint gave a token of the type {found}, not Bearer")]
+    TokenType {
+        /// What it says.
+        found: Shown,
+    },
+    /// The key that signs assertions cannot be used.
+    #[error("the private key cannot sign: {reason}")]
+    PrivateKey {
+        /// Why, in our own words.
+        reason: &'static str,
+    },
+    /// The redirect came back with a state that nobody waits for.
+    #[error("nobody waits for this sign-in: its state is unknown, used, or older than ten minutes")]
+    State,
+    /// The redirect came back for another user than the one who started.
+    #[error("this sign-in was started by another user")]
+    OtherUser,
+    /// The redirect came back without `iss` although it was announced.
+    #[error("the redirect names no issuer although {expected} announces that it always does")]
+    IssMissing {
+        /// Who should have been named.
+        expected: Shown,
+    },
+    /// The redirect came back from another authorization server.
+    #[error("the redirect comes from the issuer {found}, not from {expected}")]
+    IssMismatch {
+        /// Who should have been named.
+        expected: Shown,
+        /// Who was.
+        found: Shown,
+    },
+    /// The redirect came back without a code.
+    #[error("the redirect holds no code")]
+    NoCode,
+    /// The user has not come back yet.
+    #[error("the user has not come back from the authorization server yet")]
+    NotYet,
+    /// No random numbers, so no state that nobody can guess.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// Where tokens are kept did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The MCP server itself.
+    Server,
+    /// The server's metadata.
+    ResourceMetadata,
+    /// The authorization server's metadata.
+    ServerMetadata,
+    /// Where clients register.
+    Registration,
+    /// Where a browser is sent.
+    Authorization,
+    /// Where tokens come from.
+    Token,
+    /// Where tokens are revoked.
+    Revocation,
+}
+
+/// A text that somebody else chose, cut and without what could steer a terminal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown(String);
+
+impl OAuthError {
+    /// Whether asking again soon may help.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Store(_) => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// The kind of failure, as a word that programs can match on.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { source, .. } => match source.as_ref() {
+                EgressError::Refused { .. } | EgressError::Url => "address_refused",
+                _ => "authorization_server_unreachable",
+            },
+            Self::Status { .. } | Self::NotJson { .. } | Self::Incomplete { .. } => "metadata_unusable",
+            Self::ResourceMismatch { .. } => "resource_mismatch",
+            Self::IssuerMismatch { .. } => "issuer_mismatch",
+            Self::IssuerChanged { .. } => "issuer_changed",
+            Self::NoMetadata { .. } => "no_metadata",
+            Self::NoPkce { .. } => "pkce_not_supported",
+            Self::NotHttps { .. } => "not_https",
+            Self::NotOffered { .. } => "not_offered",
+            Self::ClientNeeded { .. } => "client_needed",
+            Self::Refused { .. } => "refused",
+            Self::TokenType { .. } => "token_type",
+            Self::PrivateKey { .. } => "private_key",
+            Self::State => "state_mismatch",
+            Self::OtherUser => "other_user",
+            Self::IssMissing { .. } => "iss_missing",
+            Self::IssMismatch { .. } => "iss_mismatch",
+            Self::NoCode => "no_code",
+            Self::NotYet => "not_yet",
+            Self::NoRandomness => "no_randomness",
+            Self::Store(_) => "store",
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreachable { source, .. } => match source.as_ref() {
+                EgressError::Refused { .. } => {
+                    "if that address is inside your network, name its network in ALLOW_PRIVATE_MCP_SERVERS; otherwise do not trust this server"
+                }
+                EgressError::Url => "the address must be https; have the server's metadata mended",
+                _ => "check that the authorization server runs and that firewalls let this through",
+            },
+            Self::Status { status: 429, .. } => "wait: the authorization server limits requests",
+            Self::Status { status: 500..=599, .. } => "look at the authorization server's own logs",
+            Self::Status { .. } | Self::NotJson { .. } | Self::Incomplete { .. } => {
+                "have the metadata mended, or give issuer, or authorization_url and token_url, in the entry"
+            }
+            Self::ResourceMismatch { .. } => {
+                "give mcp_url exactly as the server's metadata names it, or that name as resource if you trust it"
+            }
+            Self::IssuerMismatch { .. } => {
+                "have the authorization server's metadata mended; if its issuer is right, give it as issuer in the entry"
+            }
+            Self::IssuerChanged { .. } => {
+                "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
+            }
+            Self::NoMetadata { .. } => {
+                "give issuer, or authorization_url and token_url, in the entry; or auth_type api_key if the server takes keys"
+            }
+            Self::NoPkce { .. } => {
+                "turn PKCE with S256 on there; if it is on and only not announced, give authorization_url and token_url in the entry"
+            }
+            Self::NotHttps { .. } => "have the authorization server's metadata mended: it must be https",
+            Self::NotOffered { .. } => "check grant_type in the entry, and what the client may do there",
+            Self::ClientNeeded { .. } => {
+                "register a client there with the redirect URI of this stack, and give client_id (and client_secret) in the entry"
+            }
+            Self::Refused { error, .. } => refusal_remedy(error.as_str()),
+            Self::TokenType { .. } => "use an authorization server that gives bearer tokens",
+            Self::PrivateKey { .. } => {
+                "give private_key as PEM (PKCS#8), and signing_algorithm to match the key: ES256, RS256, PS256 or EdDSA"
+            }
+            Self::State | Self::NoCode => "start the sign-in again",
+            Self::NotYet => "sign in on the page first, then complete",
+            Self::NoRandomness => "look at the machine that this runs on",
+            Self::OtherUser => "start the sign-in yourself, and finish it as the same user",
+            Self::IssMissing { .. } | Self::IssMismatch { .. } => {
+                "do not go on: somebody may be mixing up authorization servers; start again, and report it if it stays"
+            }
+            Self::Store(error) => error.remedy(),
+        }
+    }
+}
+
+fn refusal_remedy(error: &str) -> &'static str {
+    match error {
+        "invalid_client" | "unauthorized_client" => {
+            "check client_id and client_secret (or private_key), and that the client may use this grant"
+        }
+        "invalid_grant" => "sign in again",
+        "invalid_scope" => "check scopes in the entry against what the authorization server knows",
+        "invalid_target" => "check resource in the entry, or set it to \"omit\"",
+        "access_denied" => "the user said no, or may not use this client",
+        "invalid_request" | "invalid_redirect_uri" | "invalid_client_metadata" => {
+            "check that the client is registered with exactly this redirect URI"
+        }
+        "temporarily_unavailable" | "server_error" => "try again in a moment",
+        _ => "look the error up in the authorization server's documentation",
+    }
+}
+
+fn described(description: &Option<Shown>) -> String {
+    description.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "the server",
+            Self::ResourceMetadata => "the protected-resource metadata",
+            Self::ServerMetadata => "the authorization server's metadata",
+            Self::Registration => "the registration endpoint",
+            Self::Authorization => "the authorization endpoint",
+            Self::Token => "the token endpoint",
+            Self::Revocation => "the revocation endpoint",
+        })
+    }
+}
+
+impl Shown {
+    /// `text`, made fit to be shown.
+    pub fn new(text: &str) -> Self {
+        let fit = |c: char| if c.is_control() || is_bidi(c) { ' ' } else { c };
+        let mut shown: String = text.chars().take(SHOWN).map(fit).collect();
+        if text.chars().count() > SHOWN {
+            shown.push('…');
+        }
+        Self(shown)
+    }
+
+    /// As it may be shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What turns the direction of the text after it, so that it reads as something else.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}

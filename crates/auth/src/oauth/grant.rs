@@ -1,0 +1,219 @@
+//! What is kept of a sign-in: tokens, who gave them to whom, and why they are no longer good.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
+    discovery::AuthorizationServer,
+    error::Shown,
+    token::{Client, Tokens},
+};
+use crate::store::{Content, Key, StoreError};
+
+/// How long a sign-in is kept that nobody uses: longer than refresh tokens live that nobody uses.
+const KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// What one owner has been granted at one authorization server for one resource.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    pub(crate) issuer: String,
+    pub(crate) resource: Option<String>,
+    pub(crate) client: StoredClient,
+    #[serde(with = "optional_secret")]
+    pub(crate) access: Option<SecretString>,
+    #[serde(with = "optional_secret")]
+    pub(crate) refresh: Option<SecretString>,
+    pub(crate) stale_from: Timestamp,
+    /// Whether the client signed in for itself.
+    pub(crate) is_clients_own: bool,
+    /// What was asked for.
+    pub(crate) scopes: Vec<String>,
+    /// What a server asked for since, and this is not good for.
+    pub(crate) wanted: Vec<String>,
+    /// Whether a refresh token is good for one use. Taken to be so until a refresh shows otherwise.
+    pub(crate) rotates: bool,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// A client as it is kept beside its tokens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredClient {
+    pub(crate) id: String,
+    /// Only of a client that registered itself: others have theirs in the entry.
+    #[serde(with = "optional_secret")]
+    pub(crate) secret: Option<SecretString>,
+    pub(crate) auth_method: Option<String>,
+}
+
+/// Why a grant is no longer good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// The authorization server says so.
+    Revoked {
+        /// What it says about it.
+        description: Option<String>,
+    },
+    /// A refresh was sent and its answer never kept: the refresh token may be used up.
+    Lost,
+    /// The access token is over, and there is nothing to refresh it with.
+    Expired,
+    /// The server takes the token no more, and there is nothing to get another with.
+    Refused,
+    /// The server names another authorization server.
+    IssuerChanged {
+        /// Whom it named at the sign-in.
+        pinned: String,
+        /// Whom it names now.
+        found: String,
+    },
+}
+
+/// Why a user must sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignInNeeded {
+    /// Nobody has yet.
+    Never,
+    /// What was granted is no longer good.
+    Ended(Ended),
+    /// What was granted is not enough.
+    Scopes(Vec<String>),
+}
+
+impl Grant {
+    pub(crate) fn content(&self, config: &OAuthConfig, owner: &Owner, now: Timestamp) -> Content {
+        Content {
+            owner: owner.as_text(),
+            issuer: self.issuer.clone(),
+            resource: self.resource.clone().unwrap_or_else(|| config.server_url.to_string()),
+            text: serde_json::to_string(self).unwrap_or_default().into(),
+            expires: now + KEPT,
+        }
+    }
+
+    pub(crate) fn read(content: &Content) -> Result<Self, StoreError> {
+        serde_json::from_str(content.text.expose_secret()).map_err(|_| StoreError::Unreadable)
+    }
+
+    /// Takes in what a token endpoint gave.
+    pub(crate) fn take(&mut self, tokens: Tokens) {
+        self.access = Some(tokens.access);
+        self.stale_from = tokens.stale_from;
+        self.ended = None;
+        let same = |old: &SecretString, new: &SecretString| old.expose_secret() == new.expose_secret();
+        match (&self.refresh, tokens.refresh) {
+            (Some(old), Some(new)) => {
+                self.rotates = !same(old, &new);
+                self.refresh = Some(new);
+            }
+            (Some(_), None) => self.rotates = false,
+            (None, new) => self.refresh = new,
+        }
+    }
+
+    /// Ends it: its tokens go.
+    pub(crate) fn end(&mut self, ended: Ended) {
+        (self.access, self.refresh, self.ended) = (None, None, Some(ended));
+    }
+
+    /// The scopes that `needed` has beyond those that were asked for.
+    pub(crate) fn lacks(&self, needed: &[String]) -> Vec<String> {
+        needed.iter().filter(|scope| !self.scopes.contains(scope)).cloned().collect()
+    }
+
+    /// What to ask for the next time.
+    pub(crate) fn scopes_to_ask_for(&self, server: &AuthorizationServer) -> Vec<String> {
+        if self.wanted.is_empty() {
+            server.scopes.clone()
+        } else {
+            union(&union(&server.scopes, &self.scopes), &self.wanted)
+        }
+    }
+}
+
+pub(crate) fn union(a: &[String], b: &[String]) -> Vec<String> {
+    let mut all = a.to_vec();
+    all.extend(b.iter().filter(|scope| !a.contains(scope)).cloned());
+    all
+}
+
+impl StoredClient {
+    /// As it goes to the token endpoint: an entry's own proof is never kept, and always the newest.
+    pub(crate) fn registration(&self, config: &OAuthConfig) -> ClientRegistration {
+        match (&config.client, &self.secret) {
+            (Some(known), _) if known.client_id == self.id => known.clone(),
+            (_, Some(secret)) => {
+                let proof = ClientProof::Secret(secret.clone());
+                ClientRegistration { client_id: self.id.clone(), proof }
+            }
+            _ => ClientRegistration { client_id: self.id.clone(), proof: ClientProof::Public },
+        }
+    }
+
+    pub(crate) fn as_client<'a>(&'a self, registration: &'a ClientRegistration) -> Client<'a> {
+        Client { registration, auth_method: self.auth_method.as_deref() }
+    }
+}
+
+/// Where what an owner was granted for a server is kept.
+pub(crate) fn grant_key(config: &OAuthConfig, owner: &Owner) -> Key {
+    let mut parts = config.subject();
+    parts.push(owner.as_text());
+    Key::new("grant", &parts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+impl fmt::Display for SignInNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("nobody has signed in yet"),
+            Self::Ended(ended) => ended.fmt(f),
+            Self::Scopes(scopes) => {
+                write!(f, "the server wants the scopes {}", Shown::new(&scopes.join(" ")))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revoked { description: None } => {
+                f.write_str("the authorization server no longer takes the sign-in")
+            }
+            Self::Revoked { description: Some(description) } => {
+                write!(f, "the authorization server no longer takes the sign-in: {description}")
+            }
+            Self::Lost => f.write_str(
+                "a refresh was cut off before its answer was kept, so the refresh token may be used up",
+            ),
+            Self::Expired => f.write_str("the access token has expired, and there is no refresh token"),
+            Self::Refused => {
+                f.write_str("the server no longer takes the access token, and there is no refresh token")
+            }
+            Self::IssuerChanged { pinned, found } => {
+                write!(
+                    f,
+                    "the server now names the authorization server {found}, where it was {pinned} at the sign-in"
+                )
+            }
+        }
+    }
+}
+
+/// Secrets as JSON, inside what is sealed as a whole.
+pub(crate) mod optional_secret {
+    use secrecy::{ExposeSecret, SecretString};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(|secret| secret.expose_secret()).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Into::into))
+    }
+}

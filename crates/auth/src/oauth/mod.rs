@@ -1,0 +1,40 @@
+//! Signing in with OAuth 2.1, as MCP servers want it.
+//!
+//! [`discovery`] finds out who signs people in, [`registration`] which client we are there,
+//! [`authorization_code`] sends a user and looks at what comes back, [`token`] exchanges what was got for
+//! tokens. [`grant`] is what is kept, [`tokens`] gives it out and keeps it fresh, [`consent`] is the way of
+//! a user from start to completion. Knows MCP servers by their URL alone.
+
+pub(crate) mod authorization_code;
+mod challenge;
+mod config;
+mod consent;
+mod discovery;
+mod error;
+mod grant;
+mod registration;
+mod token;
+mod tokens;
+mod wire;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use secrecy::SecretString;
+
+pub use authorization_code::{Redirect, is_loopback};
+pub use challenge::Challenge;
+pub use config::{
+    ClientProof, ClientRegistration, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator,
+};
+pub use consent::{Arrived, Purpose, Registration, Started};
+pub use discovery::AuthorizationServer;
+pub use error::{OAuthError, Place, Shown};
+pub use grant::{Ended, SignInNeeded};
+pub use registration::{ClientIdentity, client_metadata};
+pub use tokens::OAuth;
+
+/// 256 random bits that can stand in a URL: 43 characters.
+fn random_token() -> Result<SecretString, OAuthError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|_| OAuthError::NoRandomness)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes).into())
+}

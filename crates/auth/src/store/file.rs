@@ -1,0 +1,209 @@
+//! The store in a file that only its owner can read, for the command line.
+//!
+//! JSON, written whole beside the old one and then put in its place; a lock file keeps processes apart.
+//! Not sealed: whoever can read it is the user, or root.
+
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use super::{Content, Item, Key, Standing, StoreError, TokenStore, process};
+
+/// Items in one file.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    path: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u64,
+    leased_until: Option<Timestamp>,
+    owner: String,
+    issuer: String,
+    resource: String,
+    text: String,
+    expires: Timestamp,
+}
+
+impl FileStore {
+    /// Items in the file at `path`, which is made when something is first kept.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Does something to all items while no other process does; what it changes is kept.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut HashMap<Key, Item>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.path.clone();
+        let locked = tokio::task::spawn_blocking(move || -> Result<T, StoreError> {
+            let _lock = lock(&path).map_err(|error| unavailable(&path, &error))?;
+            let mut items = read(&path)?;
+            let before: Vec<(Key, Standing)> = standings(&items);
+            let outcome = work(&mut items)?;
+            if standings(&items) != before {
+                write(&path, &items).map_err(|error| unavailable(&path, &error))?;
+            }
+            Ok(outcome)
+        });
+        locked.await.map_err(|_| StoreError::unavailable("the file was not read to its end"))?
+    }
+}
+
+impl TokenStore for FileStore {
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Item>, StoreError>> {
+        let key = key.clone();
+        Box::pin(self.with(move |items| Ok(items.get(&key).cloned())))
+    }
+
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
+        let key = key.clone();
+        Box::pin(self.with(move |items| Ok(items.get(&key).map(|item| item.standing))))
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a Key,
+        content: &'a Content,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let (key, content) = (key.clone(), content.clone());
+        Box::pin(self.with(move |items| process::put(items, &key, &content, expected)))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: u64,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let key = key.clone();
+        Box::pin(self.with(move |items| process::lease(items, &key, expected, until)))
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), StoreError>> {
+        let key = key.clone();
+        Box::pin(self.with(move |items| process::remove(items, &key, expected)))
+    }
+}
+
+fn standings(items: &HashMap<Key, Item>) -> Vec<(Key, Standing)> {
+    let mut standings: Vec<_> = items.iter().map(|(key, item)| (key.clone(), item.standing)).collect();
+    standings.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+    standings
+}
+
+/// Held until it is dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let lock = private().create(true).truncate(false).open(path.with_extension("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+fn read(path: &Path) -> Result<HashMap<Key, Item>, StoreError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) => return Err(unavailable(path, &error)),
+    };
+    let stored: HashMap<String, Stored> =
+        serde_json::from_slice(&text).map_err(|_| StoreError::Unreadable)?;
+    let item = |(key, stored): (String, Stored)| {
+        let standing = Standing { version: stored.version, leased_until: stored.leased_until };
+        let content = Content {
+            owner: stored.owner,
+            issuer: stored.issuer,
+            resource: stored.resource,
+            text: stored.text.into(),
+            expires: stored.expires,
+        };
+        (Key(key), Item { content, standing })
+    };
+    Ok(stored.into_iter().map(item).collect())
+}
+
+fn write(path: &Path, items: &HashMap<Key, Item>) -> io::Result<()> {
+    let stored: HashMap<&str, Stored> = items
+        .iter()
+        .map(|(key, Item { content, standing })| {
+            let stored = Stored {
+                version: standing.version,
+                leased_until: standing.leased_until,
+                owner: content.owner.clone(),
+                issuer: content.issuer.clone(),
+                resource: content.resource.clone(),
+                text: content.text.expose_secret().to_owned(),
+                expires: content.expires,
+            };
+            (key.as_str(), stored)
+        })
+        .collect();
+    let beside = path.with_extension("new");
+    let mut file = private().create(true).truncate(true).open(&beside)?;
+    // Whatever it was before: the mode of an existing file is not changed by opening it.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(serde_json::to_string(&stored)?.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(beside, path)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::unavailable(format!("{}: {}", path.display(), error.kind()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(text: &str) -> Content {
+        Content {
+            owner: "everybody".into(),
+            issuer: "https://a.example".into(),
+            resource: "https://b.example/mcp".into(),
+            text: text.into(),
+            expires: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_found_again_and_readable_by_its_owner_alone() {
+        let folder = std::env::temp_dir().join(format!("mcp-agents-{}", std::process::id()));
+        let path = folder.join("deep/tokens.json");
+        let (store, key) = (FileStore::new(path.clone()), Key::new("grant", &["a"]));
+        assert!(store.load(&key).await.unwrap().is_none());
+        assert_eq!(store.put(&key, &content("one"), None).await, Ok(1));
+        assert_eq!(store.put(&key, &content("two"), None).await, Err(StoreError::Changed));
+        let again = FileStore::new(path.clone());
+        assert_eq!(again.lease(&key, 1, Timestamp::UNIX_EPOCH).await, Ok(2));
+        assert_eq!(again.put(&key, &content("three"), Some(1)).await, Err(StoreError::Changed));
+        let item = store.load(&key).await.unwrap().unwrap();
+        assert_eq!(item.content.text.expose_secret(), "one");
+        assert_eq!(item.standing.leased_until, Some(Timestamp::UNIX_EPOCH));
+        for (path, mode) in [(path.as_path(), 0o600), (path.parent().unwrap(), 0o700)] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        assert_eq!(store.remove(&key, 2).await, Ok(()));
+        assert!(store.load(&key).await.unwrap().is_none());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

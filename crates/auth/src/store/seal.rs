@@ -1,0 +1,108 @@
+//! Sealing: a data key of KMS for each write, AES-256-GCM with it, the key itself sealed by KMS.
+//!
+//! KMS gives a data key back only with the same encryption context (owner, issuer, resource), and
+//! CloudTrail says who asked for it. The item's own key is authenticated with the text, so that no item
+//! can be put in another's place.
+//!
+//! Source: <https://docs.aws.amazon.com/kms/latest/developerguide/kms-cryptography.html#enveloping>
+
+use std::collections::HashMap;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_sdk_kms::{Client, primitives::Blob, types::DataKeySpec};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Content, Key, StoreError};
+
+/// What KMS shows in its log instead of a URL that may hold a key.
+const MAX_CONTEXT: usize = 1_000;
+
+/// Seals and unseals with one KMS key. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sealer {
+    kms: Client,
+    key_id: String,
+}
+
+/// A sealed text.
+#[derive(Debug, Clone)]
+pub(super) struct Sealed {
+    /// The data key, sealed by KMS.
+    pub(super) data_key: Vec<u8>,
+    /// The nonce, then what AES-256-GCM made of the text.
+    pub(super) text: Vec<u8>,
+}
+
+impl Sealer {
+    /// Seals with the KMS key of this id or ARN.
+    pub fn new(kms: Client, key_id: String) -> Self {
+        Self { kms, key_id }
+    }
+
+    pub(super) async fn seal(&self, key: &Key, content: &Content) -> Result<Sealed, StoreError> {
+        let answer = self
+            .kms
+            .generate_data_key()
+            .key_id(&self.key_id)
+            .key_spec(DataKeySpec::Aes256)
+            .set_encryption_context(Some(context(content)))
+            .send()
+            .await
+            .map_err(|error| StoreError::unavailable(aws_fault::reason(&error)))?;
+        let unusable = || StoreError::unavailable("KMS gave no data key");
+        let (Some(plain), Some(sealed)) = (answer.plaintext, answer.ciphertext_blob) else {
+            return Err(unusable());
+        };
+        let mut text = content.text.expose_secret().as_bytes().to_vec();
+        let data_key = RandomizedNonceKey::new(&AES_256_GCM, plain.as_ref()).map_err(|_| unusable())?;
+        let nonce = data_key.seal_in_place_append_tag(Aad::from(key.as_str()), &mut text);
+        let nonce = nonce.map_err(|_| unusable())?;
+        Ok(Sealed { data_key: sealed.into_inner(), text: [nonce.as_ref().as_slice(), &text].concat() })
+    }
+
+    pub(super) async fn unseal(
+        &self,
+        key: &Key,
+        content: &Content,
+        sealed: Sealed,
+    ) -> Result<SecretString, StoreError> {
+        let answer = self
+            .kms
+            .decrypt()
+            .key_id(&self.key_id)
+            .ciphertext_blob(Blob::new(sealed.data_key))
+            .set_encryption_context(Some(context(content)))
+            .send()
+            .await;
+        let answer = answer.map_err(|error| {
+            use aws_sdk_kms::error::ProvideErrorMetadata;
+            match error.code() {
+                Some("InvalidCiphertextException" | "IncorrectKeyException") => StoreError::Unreadable,
+                _ => StoreError::unavailable(aws_fault::reason(&error)),
+            }
+        })?;
+        let plain = answer.plaintext.ok_or(StoreError::Unreadable)?;
+        let data_key =
+            RandomizedNonceKey::new(&AES_256_GCM, plain.as_ref()).map_err(|_| StoreError::Unreadable)?;
+        if sealed.text.len() < NONCE_LEN {
+            return Err(StoreError::Unreadable);
+        }
+        let (nonce, text) = sealed.text.split_at(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| StoreError::Unreadable)?;
+        let mut text = text.to_vec();
+        let opened = data_key.open_in_place(nonce, Aad::from(key.as_str()), &mut text);
+        let opened = opened.map_err(|_| StoreError::Unreadable)?;
+        let text = std::str::from_utf8(opened).map_err(|_| StoreError::Unreadable)?;
+        Ok(text.into())
+    }
+}
+
+/// What a data key is good for. It stands in CloudTrail in the clear: a resource's query, where people
+/// put keys, is left out.
+fn context(content: &Content) -> HashMap<String, String> {
+    let cut = |text: &str| text.chars().take(MAX_CONTEXT).collect::<String>();
+    let resource = content.resource.split(['?', '#']).next().unwrap_or_default();
+    [("owner", content.owner.as_str()), ("issuer", &content.issuer), ("resource", resource)]
+        .map(|(name, value)| (name.to_owned(), cut(value)))
+        .into()
+}

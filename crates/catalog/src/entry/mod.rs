@@ -1,0 +1,509 @@
+//! One element of the secret's array: which fields it has, and what each must look like.
+//!
+//! An element is judged on its own; what is wrong with it is said by position and field, never by
+//! value. A field that is needed and missing, or garbled, makes the element fall out. So does a field that
+//! does not belong to its `auth_type`; without one it is a warning with the nearest known field.
+
+mod agentcore;
+mod fields;
+mod sign_in;
+
+use std::fmt;
+
+use auth::{AuthConfig, ExtraHeaders};
+use mcp::{McpServer, ToolSelection, TransportKind};
+use serde_json::{Map, Value};
+use url::Url;
+
+use agentcore::RuntimeArn;
+use fields::AuthType;
+
+/// How much of a field's own name is shown: it is the user's text, and the longest known one has 21.
+const SHOWN_NAME: usize = 40;
+
+/// One element of the array, as far as it could be read.
+#[derive(Debug)]
+pub struct ParsedEntry {
+    /// Counted from 1 over all elements.
+    pub position: usize,
+    /// The name given, if any.
+    pub agent_name: Option<String>,
+    /// The description given, if any.
+    pub agent_description: Option<String>,
+    /// The server, unless the element falls out.
+    pub server: Option<McpServer>,
+    /// What is wrong with it: with a server they are warnings, without one they say why.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What is wrong with one field of one element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The element's position, counted from 1.
+    pub position: usize,
+    /// The field, if it is about one.
+    pub field: Option<String>,
+    /// What is wrong and what to do.
+    pub problem: String,
+    /// Whether the element falls out because of it.
+    pub fatal: bool,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {}", self.position)?;
+        if let Some(field) = &self.field {
+            write!(f, ", field {field}")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+/// Reads the elements of the secret's array, each on its own. AgentCore's runtimes are below
+/// `agentcore`, if it is given, instead of AWS's own host.
+pub fn parse_entries(values: &[Value], agentcore: Option<&Url>) -> Vec<ParsedEntry> {
+    values.iter().enumerate().map(|(index, value)| parse_entry(index + 1, value, agentcore)).collect()
+}
+
+fn parse_entry(position: usize, value: &Value, agentcore: Option<&Url>) -> ParsedEntry {
+    let mut entry = ParsedEntry {
+        position,
+        agent_name: None,
+        agent_description: None,
+        server: None,
+        diagnostics: Vec::new(),
+    };
+    let Value::Object(fields) = value else {
+        entry.diagnostics.push(Diagnostic {
+            position,
+            field: None,
+            problem: "is not an object: write {\"mcp_url\": …}".to_owned(),
+            fatal: true,
+        });
+        return entry;
+    };
+    let mut reader = Reader { position, fields, diagnostics: Vec::new() };
+    let kind = reader.auth_type();
+    entry.agent_name = reader.label("agent_name");
+    entry.agent_description = reader.label("agent_description");
+    let server = reader.server(kind, agentcore);
+    entry.diagnostics = reader.diagnostics;
+    if !entry.diagnostics.iter().any(|diagnostic| diagnostic.fatal) {
+        entry.server = server;
+    }
+    entry
+}
+
+/// Takes fields out of one object and notes what is wrong with them.
+struct Reader<'a> {
+    position: usize,
+    fields: &'a Map<String, Value>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn note(&mut self, field: &str, problem: impl Into<String>, fatal: bool) {
+        let field = Some(field.chars().filter(|c| !c.is_control()).take(SHOWN_NAME).collect());
+        self.diagnostics.push(Diagnostic { position: self.position, field, problem: problem.into(), fatal });
+    }
+
+    /// Whether a field says anything: absent, `null` and empty are all the same to people who edit JSON.
+    fn is_given(&self, field: &str) -> bool {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => false,
+            Some(Value::String(text)) => !text.trim().is_empty(),
+            Some(_) => true,
+        }
+    }
+
+    /// The text of a field, if it says anything.
+    fn text(&mut self, field: &str) -> Option<String> {
+        match self.fields.get(field)? {
+            Value::Null => None,
+            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) => Some(text.clone()),
+            _ => {
+                self.note(field, "is not a text: put its value in double quotes", true);
+                None
+            }
+        }
+    }
+
+    /// A text that only labels: a wrong type is no reason to lose the agent.
+    fn label(&mut self, field: &str) -> Option<String> {
+        match self.fields.get(field)? {
+            Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+            Value::Null | Value::String(_) => None,
+            _ => {
+                self.note(field, "is not a text and is ignored: put its value in double quotes", false);
+                None
+            }
+        }
+    }
+
+    fn server(&mut self, kind: Option<AuthType>, agentcore: Option<&Url>) -> Option<McpServer> {
+        let (url, is_agentcore) = self.url(agentcore).map_or((None, false), |(url, is)| (Some(url), is));
+        if is_agentcore && kind == Some(AuthType::ApiKey) {
+            let problem =
+                "api_key does not work with AgentCore, which takes OAuth tokens alone: use oauth2 or cognito";
+            self.note("auth_type", problem, true);
+        }
+        let transport = self.transport();
+        let extra_headers = self.extra_headers();
+        let tools = self.tools();
+        let auth: Option<AuthConfig> = kind.and_then(|kind| self.sign_in(kind, url.as_ref(), &extra_headers));
+        Some(McpServer { url: url?, transport: transport?, auth: auth?, extra_headers, tools: tools? })
+    }
+
+    /// Where the server is, and whether that is a runtime of AgentCore.
+    fn url(&mut self, agentcore: Option<&Url>) -> Option<(Url, bool)> {
+        let (given, arn) = (self.text("mcp_url"), self.text("agent_runtime_arn"));
+        let (field, text) = match (given, arn) {
+            (Some(_), Some(_)) => {
+                self.note("agent_runtime_arn", "is given beside mcp_url: one of them is enough", true);
+                return None;
+            }
+            (None, Some(arn)) => ("agent_runtime_arn", arn),
+            (Some(url), None) => ("mcp_url", url),
+            (None, None) => {
+                if !self.diagnostics.iter().any(|d| d.fatal && d.field.as_deref() == Some("mcp_url")) {
+                    self.note("mcp_url", "is missing: give the https URL of the MCP endpoint", true);
+                }
+                return None;
+            }
+        };
+        let text = text.trim();
+        if field == "agent_runtime_arn" || text.starts_with("arn:") {
+            return self.runtime_url(field, text, agentcore).map(|url| (url, true));
+        }
+        for beside in ["region", "qualifier"] {
+            if self.is_given(beside) {
+                self.note(beside, "is ignored: it belongs to agent_runtime_arn", false);
+            }
+        }
+        self.endpoint_url(text).map(|url| (url, false))
+    }
+
+    fn runtime_url(&mut self, field: &str, text: &str, agentcore: Option<&Url>) -> Option<Url> {
+        let (region, qualifier) = (self.text("region"), self.text("qualifier"));
+        let Some(arn) = RuntimeArn::parse(text) else {
+            let form = "is not a runtime's ARN: give one such as arn:aws:bedrock-agentcore:us-west-2:111122223333:runtime/name";
+            self.note(field, form, true);
+            return None;
+        };
+        if region.is_some_and(|region| region.trim() != arn.region) {
+            self.note(
+                "region",
+                "is another one than the ARN's: give the runtime's own, or leave it out",
+                true,
+            );
+            return None;
+        }
+        arn.invocation_url(qualifier.as_deref().map(str::trim), agentcore)
+    }
+
+    fn endpoint_url(&mut self, text: &str) -> Option<Url> {
+        let problem = match Url::parse(text) {
+            Err(_) => "is not a URL: give one such as https://mcp.example.com/mcp",
+            Ok(url) if !matches!(url.scheme(), "https" | "http") => "does not begin with https://",
+            Ok(url) if url.host().is_none() => "has no host",
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                "holds a user name or password: use the fields for signing in instead"
+            }
+            Ok(mut url) => {
+                url.set_fragment(None);
+                return Some(url);
+            }
+        };
+        self.note("mcp_url", problem, true);
+        None
+    }
+
+    fn transport(&mut self) -> Option<TransportKind> {
+        match self.text("transport").as_deref().map(str::trim) {
+            None | Some("http" | "streamable_http") => Some(TransportKind::StreamableHttp),
+            Some("sse") => Some(TransportKind::Sse),
+            Some("websocket") => {
+                self.note("transport", "websocket is not supported yet: use streamable_http or sse", true);
+                None
+            }
+            Some(_) => {
+                self.note("transport", "is unknown: use streamable_http or sse, or leave it out", true);
+                None
+            }
+        }
+    }
+
+    fn extra_headers(&mut self) -> ExtraHeaders {
+        let mut headers = ExtraHeaders::default();
+        match self.fields.get("extra_headers") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(given)) => {
+                for (name, value) in given {
+                    let field = format!("extra_headers.{name}");
+                    let added = match value.as_str() {
+                        Some(value) => {
+                            headers.add(name.trim(), value.trim().into()).map_err(|e| e.to_string())
+                        }
+                        None => Err("is not a text: put its value in double quotes".to_owned()),
+                    };
+                    if let Err(problem) = added {
+                        self.note(&field, problem, true);
+                    }
+                }
+            }
+            Some(_) => self.note("extra_headers", "is not an object: write {\"X-Name\": \"value\"}", true),
+        }
+        headers
+    }
+
+    /// Which tools are offered: a list of globs, or `{"allow": […], "deny": […]}`.
+    fn tools(&mut self) -> Option<ToolSelection> {
+        let form = "is neither a list of names nor {\"allow\": […], \"deny\": […]}";
+        let names = |value: &Value| -> Option<Vec<String>> {
+            value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+        };
+        let selection = match self.fields.get("tools") {
+            None | Some(Value::Null) => return Some(ToolSelection::default()),
+            Some(Value::String(all)) if matches!(all.trim(), "all" | "*" | "") => {
+                return Some(ToolSelection::default());
+            }
+            Some(list @ Value::Array(_)) => names(list).map(|allow| (Some(allow), Vec::new())),
+            Some(Value::Object(lists))
+                if lists.keys().all(|key| matches!(key.as_str(), "allow" | "deny")) =>
+            {
+                let list = |key: &str| lists.get(key).filter(|value| !value.is_null()).map(names);
+                match (list("allow"), list("deny")) {
+                    (Some(None), _) | (_, Some(None)) => None,
+                    (allow, deny) => Some((allow.flatten(), deny.flatten().unwrap_or_default())),
+                }
+            }
+            Some(_) => None,
+        };
+        let Some((allow, deny)) = selection else {
+            self.note("tools", form, true);
+            return None;
+        };
+        match ToolSelection::new(allow.as_deref(), &deny) {
+            Ok(selection) => Some(selection),
+            Err(error) => {
+                self.note("tools", format!("holds a name that {error}"), true);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn full() -> Value {
+        json!({
+            "mcp_url": "https://mcp.example.com/mcp",
+            "cognito_user_pool_id": "us-east-1_AbCdEf123",
+            "cognito_client_id": "client",
+            "cognito_username": "user",
+            "cognito_password": "canary",
+        })
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut entry = full();
+        entry[field] = value;
+        entry
+    }
+
+    fn notes(value: Value) -> (bool, Vec<String>) {
+        let entry = parse_entry(3, &value, None);
+        let notes: Vec<String> = entry.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(!format!("{notes:?} {entry:?}").contains("canary"), "{notes:?}");
+        (entry.server.is_some(), notes)
+    }
+
+    fn check(value: Value, works: bool, expected: &[&str]) {
+        let (worked, notes) = notes(value.clone());
+        assert_eq!(worked, works, "{value}: {notes:?}");
+        assert_eq!(notes.len(), expected.len(), "{value}: {notes:?}");
+        for (note, part) in notes.iter().zip(expected) {
+            assert!(note.starts_with("entry 3") && note.contains(part), "{value}: {note}");
+        }
+    }
+
+    #[test]
+    fn good_entries_pass_without_a_word() {
+        check(full(), true, &[]);
+        check(json!({"mcp_url": "https://mcp.example.com"}), true, &[]);
+        check(
+            json!({"mcp_url": "https://a.example", "cognito_password": "", "cognito_username": null}),
+            true,
+            &[],
+        );
+        check(with("transport", json!("http")), true, &[]);
+        check(with("transport", json!("streamable_http")), true, &[]);
+        check(with("transport", json!("sse")), true, &[]);
+        check(with("cognito_client_secret", json!("canary")), true, &[]);
+    }
+
+    #[test]
+    fn what_is_missing_or_garbled_is_named_by_field() {
+        check(json!(null), false, &["is not an object"]);
+        check(json!(["canary"]), false, &["is not an object"]);
+        check(json!({}), false, &["field mcp_url: is missing"]);
+        check(with("mcp_url", json!(7)), false, &["field mcp_url: is not a text"]);
+        check(with("mcp_url", json!("mcp.example.com/canary")), false, &["field mcp_url: is not a URL"]);
+        check(with("mcp_url", json!("ftp://mcp.example.com")), false, &["field mcp_url: does not begin"]);
+        check(with("mcp_url", json!("https://u:canary@mcp.example.com")), false, &["holds a user name"]);
+        check(with("cognito_user_pool_id", json!("evil.example/canary_x")), false, &["not a user pool id"]);
+        check(with("cognito_password", json!("")), false, &["field cognito_password: is missing"]);
+        check(with("cognito_password", json!(7)), false, &["field cognito_password: is not a text"]);
+        check(with("cognito_username", json!(null)), false, &["field cognito_username: is missing"]);
+        check(with("transport", json!("websocket")), false, &["websocket is not supported yet"]);
+        check(with("transport", json!("canary")), false, &["field transport: is unknown"]);
+    }
+
+    #[test]
+    fn warnings_leave_the_entry_working() {
+        check(with("cognito_pasword", json!("canary")), true, &["did you mean cognito_password?"]);
+        check(with("name", json!("canary")), true, &["did you mean agent_name?"]);
+        check(with("xyzzy", json!("canary")), true, &["is unknown and ignored"]);
+        check(with("agent_name", json!(7)), true, &["field agent_name: is not a text and is ignored"]);
+    }
+
+    fn of(auth_type: &str, fields: Value) -> Value {
+        let mut entry = json!({"mcp_url": "https://a.example/mcp", "auth_type": auth_type});
+        entry.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        entry
+    }
+
+    #[test]
+    fn every_kind_of_sign_in_can_be_said() {
+        check(of("none", json!({})), true, &[]);
+        check(of("cognito", full()), true, &[]);
+        check(of("api_key", json!({"credentials": "canary"})), true, &[]);
+        check(
+            of("token", json!({"credentials": "Token canary", "authorization_scheme": "Token"})),
+            true,
+            &[],
+        );
+        check(of("api_key", json!({"credentials": "canary", "api_key_header": "X-Api-Key"})), true, &[]);
+        check(of("oauth2", json!({})), true, &[]);
+        check(of("oauth2", json!({"client_id": "a", "client_secret": "canary", "scopes": "a b"})), true, &[]);
+        check(
+            of("oauth2", json!({"client_id": "a", "private_key": "canary", "scopes": ["a", "b"]})),
+            true,
+            &[],
+        );
+        check(
+            of("oauth2", json!({"resource": "omit", "audience": "x", "issuer": "https://i.example"})),
+            true,
+            &[],
+        );
+        check(json!({"mcp_url": "https://a.example", "credentials": "canary"}), true, &[]);
+        check(json!({"mcp_url": "https://a.example", "client_id": "a"}), true, &[]);
+        check(of("none", json!({"extra_headers": {"X-Client": "canary"}})), true, &[]);
+        check(of("none", json!({"cognito_username": "", "client_id": null})), true, &[]);
+    }
+
+    #[test]
+    fn a_named_sign_in_refuses_what_does_not_belong_to_it() {
+        check(
+            of("none", json!({"cognito_username": "x"})),
+            false,
+            &["field cognito_username: does not belong to auth_type none but to cognito"],
+        );
+        check(of("oauth2", json!({"client_secrett": "canary"})), false, &["did you mean client_secret?"]);
+        check(
+            of("api_key", json!({"credentials": "c", "xyzzy": "canary"})),
+            false,
+            &["xyzzy: is not a field of"],
+        );
+        check(of("magic", json!({})), false, &["field auth_type: is unknown"]);
+        check(
+            json!({"mcp_url": "https://a.example", "cognito_username": "u", "credentials": "canary"}),
+            false,
+            &[
+                "field credentials: is ignored: it belongs to auth_type api_key, and this is cognito",
+                "cognito_user_pool_id: is missing",
+                "cognito_client_id: is missing",
+                "cognito_password: is missing",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_a_sign_in_lacks_or_garbles_is_named() {
+        check(of("api_key", json!({})), false, &["field credentials: is missing"]);
+        check(of("api_key", json!({"credentials": "can\nary"})), false, &["credentials: has characters"]);
+        check(
+            of("api_key", json!({"credentials": "canary", "api_key_header": "Host"})),
+            false,
+            &["field api_key_header: is not a header"],
+        );
+        check(of("oauth2", json!({"client_secret": "canary"})), false, &["field client_id: is missing"]);
+        check(
+            of("oauth2", json!({"grant_type": "client_credentials", "client_id": "a"})),
+            false,
+            &["field client_secret: is missing"],
+        );
+        check(of("oauth2", json!({"grant_type": "implicit"})), false, &["field grant_type: is unknown"]);
+        check(
+            of("oauth2", json!({"token_url": "http://a.example/"})),
+            false,
+            &["token_url: is not an https URL"],
+        );
+        check(of("oauth2", json!({"resource": "canary"})), false, &["field resource: is neither"]);
+        check(of("oauth2", json!({"scopes": 7})), false, &["field scopes: is neither"]);
+        check(
+            of("none", json!({"extra_headers": {"Authorization": "canary", "Mcp-Name": "x"}})),
+            false,
+            &["field extra_headers.Authorization: is a header that", "field extra_headers.Mcp-Name"],
+        );
+        check(
+            of("none", json!({"extra_headers": ["canary"]})),
+            false,
+            &["field extra_headers: is not an object"],
+        );
+    }
+
+    #[test]
+    fn tools_are_chosen_by_lists_of_globs() {
+        let offers = |tools: Value, name: &str| {
+            let entry = parse_entry(1, &of("none", json!({"tools": tools})), None);
+            entry.server.map(|server| server.tools.offers(name))
+        };
+        assert_eq!(offers(json!("all"), "x"), Some(true));
+        assert_eq!(offers(json!(["read_*"]), "read_it"), Some(true));
+        assert_eq!(offers(json!(["read_*"]), "x"), Some(false));
+        assert_eq!(offers(json!({"deny": ["x"]}), "x"), Some(false));
+        assert_eq!(offers(json!({"allow": ["*"], "deny": ["x"]}), "y"), Some(true));
+        for garbled in
+            [json!(7), json!("x"), json!([7]), json!({"alow": []}), json!({"allow": "x"}), json!(["["])]
+        {
+            assert_eq!(offers(garbled.clone(), "x"), None, "{garbled}");
+        }
+    }
+
+    #[test]
+    fn agentcore_is_named_by_its_arn() {
+        let arn = "arn:aws:bedrock-agentcore:us-west-2:228145693324:runtime/r-1";
+        let by_arn = |fields: Value| {
+            let mut entry = json!({"agent_runtime_arn": arn, "auth_type": "oauth2"});
+            entry.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            entry
+        };
+        check(by_arn(json!({})), true, &[]);
+        check(by_arn(json!({"region": "us-west-2", "qualifier": "prod"})), true, &[]);
+        check(json!({"mcp_url": arn, "auth_type": "oauth2"}), true, &[]);
+        check(by_arn(json!({"region": "eu-west-1"})), false, &["field region: is another one"]);
+        check(by_arn(json!({"mcp_url": "https://a.example"})), false, &["is given beside mcp_url"]);
+        check(json!({"agent_runtime_arn": "arn:canary"}), false, &["is not a runtime's ARN"]);
+        check(
+            json!({"agent_runtime_arn": arn, "auth_type": "api_key", "credentials": "canary"}),
+            false,
+            &["field auth_type: api_key does not work with AgentCore"],
+        );
+    }
+}

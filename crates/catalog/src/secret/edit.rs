@@ -1,0 +1,295 @@
+//! Changing the secret: one entry more or less, everything else as it stands, comments too.
+//!
+//! A change is written on the condition that nobody has written since it was read; otherwise it is made
+//! again on what is there now. Called by the command line alone: functions never write the secret.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use futures::future::BoxFuture;
+use jsonc_parser::cst::{CstInputValue, CstNode, CstRootNode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::{OPTIONS, SecretError, SecretFile, SecretSource, SecretsManager, parse_secret};
+use crate::{entries::agent_positions, entry::parse_entries};
+
+/// How often a change is made anew before it is given up.
+const TRIES: usize = 3;
+/// Bears the new version until it becomes the current one.
+const STAGE: &str = "MCP_AGENTS_EDIT";
+
+/// A secret that can be written.
+pub trait SecretStore: SecretSource {
+    /// Reads the text, and a name of the version that it is.
+    fn read_version(&self) -> BoxFuture<'_, Result<(SecretString, String), SecretError>>;
+    /// Writes the text, if `expected` is still the current version.
+    fn replace<'a>(
+        &'a self,
+        text: &'a SecretString,
+        expected: &'a str,
+    ) -> BoxFuture<'a, Result<(), SecretError>>;
+}
+
+/// Changes the secret.
+///
+/// # Errors
+/// [`SecretError`]; [`SecretError::Changed`] if others write again and again.
+pub async fn edit_secret(
+    secret: &dyn SecretStore,
+    change: impl Fn(&SecretString) -> Result<SecretString, SecretError>,
+) -> Result<(), SecretError> {
+    let mut tried = 0;
+    loop {
+        let (text, version) = secret.read_version().await?;
+        tried += 1;
+        match secret.replace(&change(&text)?, &version).await {
+            Err(SecretError::Changed { .. }) if tried < TRIES => {}
+            written => return written,
+        }
+    }
+}
+
+/// The secret with one entry more, at its end.
+///
+/// # Errors
+/// As [`parse_secret`].
+pub fn with_entry(text: &SecretString, entry: &Value) -> Result<SecretString, SecretError> {
+    parse_secret(text)?;
+    change_array(text, |root| {
+        if let Some(array) = root.array_value() {
+            array.append(input(entry));
+        }
+    })
+}
+
+/// The secret without the entry that makes an agent.
+///
+/// # Errors
+/// As [`parse_secret`]; [`SecretError::NoAgent`].
+pub fn without_agent(
+    text: &SecretString,
+    agent: &str,
+    agentcore: Option<&Url>,
+) -> Result<SecretString, SecretError> {
+    let parsed = parse_entries(&parse_secret(text)?, agentcore);
+    let position =
+        agent_positions(&parsed).into_iter().find(|(id, _)| id == agent).map(|(_, position)| position);
+    let position = position.ok_or_else(|| SecretError::NoAgent { agent: agent.to_owned() })?;
+    change_array(text, |root| {
+        let elements = root.array_value().map(|array| array.elements()).unwrap_or_default();
+        if let Some(element) = elements.into_iter().nth(position - 1) {
+            remove(element);
+        }
+    })
+}
+
+fn change_array(text: &SecretString, change: impl FnOnce(&CstRootNode)) -> Result<SecretString, SecretError> {
+    let text = text.expose_secret();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // It was parsed before; what could go wrong has been told.
+    let root = CstRootNode::parse(text, &OPTIONS).map_err(|_| SecretError::NotAnArray {
+        found: "a bare value",
+        line: 1,
+        column: 1,
+        remedy: "store [] or an array of entries",
+    })?;
+    change(&root);
+    Ok(root.to_string().into())
+}
+
+fn remove(element: CstNode) {
+    match element {
+        CstNode::Container(container) => container.remove(),
+        CstNode::Leaf(leaf) => leaf.remove(),
+    }
+}
+
+fn input(value: &Value) -> CstInputValue {
+    match value {
+        Value::Null => CstInputValue::Null,
+        Value::Bool(bool) => CstInputValue::Bool(*bool),
+        Value::Number(number) => CstInputValue::Number(number.to_string()),
+        Value::String(text) => CstInputValue::String(text.clone()),
+        Value::Array(values) => CstInputValue::Array(values.iter().map(input).collect()),
+        Value::Object(fields) => {
+            CstInputValue::Object(fields.iter().map(|(name, value)| (name.clone(), input(value))).collect())
+        }
+    }
+}
+
+impl SecretsManager {
+    /// Writes a version beside the current one, then makes it the current one in the place of `expected`:
+    /// Secrets Manager refuses that if another one is current by then.
+    async fn put(&self, text: &SecretString, expected: &str) -> Result<(), SecretError> {
+        let id = self.id.clone();
+        let refused = |error: &dyn ProvideErrorMetadata, reason: String| match error.code() {
+            Some("ResourceNotFoundException") => SecretError::NotFound { id: id.clone() },
+            Some(code @ ("AccessDeniedException" | "UnrecognizedClientException")) => {
+                SecretError::NotWritten { id: id.clone(), code: code.to_owned() }
+            }
+            _ => SecretError::Unreachable { id: id.clone(), reason },
+        };
+        let put = self
+            .client
+            .put_secret_value()
+            .secret_id(&self.id)
+            .secret_string(text.expose_secret())
+            .version_stages(STAGE)
+            .send()
+            .await
+            .map_err(|error| refused(&error, aws_fault::reason(&error)))?;
+        let new = put.version_id.unwrap_or_default();
+        let moved = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(&self.id)
+            .version_stage("AWSCURRENT")
+            .move_to_version_id(&new)
+            .remove_from_version_id(expected)
+            .send()
+            .await;
+        // Either way the label has done its work; a version without one is thrown away in time.
+        let cleared = self.client.update_secret_version_stage().secret_id(&self.id).version_stage(STAGE);
+        if let Err(error) = cleared.remove_from_version_id(&new).send().await {
+            tracing::debug!(reason = aws_fault::reason(&error), "a label of the secret was left behind");
+        }
+        match moved {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.code() {
+                Some("InvalidParameterException" | "InvalidRequestException") => SecretError::Changed { id },
+                _ => refused(&error, aws_fault::reason(&error)),
+            }),
+        }
+    }
+}
+
+impl SecretStore for SecretsManager {
+    fn read_version(&self) -> BoxFuture<'_, Result<(SecretString, String), SecretError>> {
+        Box::pin(self.get_version())
+    }
+
+    fn replace<'a>(
+        &'a self,
+        text: &'a SecretString,
+        expected: &'a str,
+    ) -> BoxFuture<'a, Result<(), SecretError>> {
+        Box::pin(self.put(text, expected))
+    }
+}
+
+impl SecretStore for SecretFile {
+    fn read_version(&self) -> BoxFuture<'_, Result<(SecretString, String), SecretError>> {
+        Box::pin(async {
+            let text = self.read().await?;
+            let version = digest(text.expose_secret().as_bytes());
+            Ok((text, version))
+        })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        text: &'a SecretString,
+        expected: &'a str,
+    ) -> BoxFuture<'a, Result<(), SecretError>> {
+        let (path, text, expected) = (self.path.clone(), text.clone(), expected.to_owned());
+        Box::pin(async move {
+            let id = path.display().to_string();
+            let written = tokio::task::spawn_blocking(move || replace_file(&path, &text, &expected)).await;
+            match written.unwrap_or_else(|_| Err(io::Error::other("writing broke off"))) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(SecretError::Changed { id }),
+                Err(error) => Err(SecretError::NotWritten { id, code: error.kind().to_string() }),
+            }
+        })
+    }
+}
+
+/// Puts a new file in the place of the old one, readable by the same people, if that is still the
+/// expected one; tells whether it was.
+fn replace_file(path: &Path, text: &SecretString, expected: &str) -> io::Result<bool> {
+    let old = File::open(path)?;
+    old.lock()?;
+    if digest(&fs::read(path)?) != expected {
+        return Ok(false);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let mut new = File::create(&beside)?;
+    new.set_permissions(old.metadata()?.permissions())?;
+    new.write_all(text.expose_secret().as_bytes())?;
+    new.sync_all()?;
+    fs::rename(beside, path)?;
+    Ok(true)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TEXT: &str = r#"// our servers
+[
+  // the calculator
+  {"mcp_url": "https://a.example", "agent_name": "A"}, // keep
+  {"mcp_url": 7},
+  {"mcp_url": "https://b.example", "agent_name": "B"}
+]
+"#;
+
+    #[test]
+    fn an_entry_comes_at_the_end_and_everything_else_stays() {
+        let entry = json!({"mcp_url": "https://c.example", "scopes": ["a"], "x": null});
+        let changed = with_entry(&TEXT.into(), &entry).unwrap();
+        let values = parse_secret(&changed).unwrap();
+        assert_eq!((values.len(), &values[3]), (4, &entry));
+        for kept in ["// our servers", "// the calculator", "// keep"] {
+            assert!(changed.expose_secret().contains(kept), "{}", changed.expose_secret());
+        }
+        let first = with_entry(&"[]".into(), &entry).unwrap();
+        assert_eq!(parse_secret(&first).unwrap(), [entry]);
+        assert!(with_entry(&"{}".into(), &json!({})).is_err());
+    }
+
+    #[test]
+    fn an_agents_entry_goes_and_everything_else_stays() {
+        let changed = without_agent(&TEXT.into(), "b", None).unwrap();
+        let values = parse_secret(&changed).unwrap();
+        assert_eq!(
+            values,
+            [json!({"mcp_url": "https://a.example", "agent_name": "A"}), json!({"mcp_url": 7})]
+        );
+        assert!(changed.expose_secret().contains("// the calculator"));
+        let changed = without_agent(&TEXT.into(), "a", None).unwrap();
+        assert_eq!(parse_secret(&changed).unwrap().len(), 2);
+        let missing = without_agent(&TEXT.into(), "c", None).unwrap_err();
+        assert_eq!(missing.error_type(), "NoAgent");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_written_meanwhile_is_not_written_over() {
+        let path = std::env::temp_dir().join(format!("mcp-agents-secret-{}", std::process::id()));
+        fs::write(&path, "[]").unwrap();
+        let file = SecretFile::new(path.clone());
+        let (_, version) = file.read_version().await.unwrap();
+        fs::write(&path, "[1]").unwrap();
+        let error = file.replace(&"[2]".into(), &version).await.unwrap_err();
+        assert_eq!(error.error_type(), "SecretChanged");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[1]");
+        edit_secret(&file, |_| Ok("[3]".into())).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[3]");
+        fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,338 @@
+//! `mcp-agents add URL`: makes an entry for a server without anybody editing JSON.
+//!
+//! Asks the server how it wants to be signed in to, asks the user for what is missing, runs the doctor over
+//! the entry, and writes it only if that is content. Credentials come from files, standard input or a
+//! question, never from the command line, and are never printed.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{anyhow, bail};
+use auth::{AuthConfig, GrantType};
+use catalog::{ParsedEntry, edit_secret, parse_entries, with_entry};
+use clap::Args;
+use mcp::McpError;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    ask, doctor,
+    login::{BrowserOptions, sign_in},
+    report::{print_text, printable},
+    setup::{CommonOptions, Setup},
+};
+
+/// Adds an entry for a server: asks the server how it wants to be signed in to, and you for what is missing.
+///
+/// Exits with 1, and writes nothing, if the entry does not work (see --force).
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: CommonOptions,
+    /// The MCP endpoint, or the ARN of an AgentCore runtime.
+    url: String,
+    /// The agent's name.
+    #[arg(long)]
+    name: Option<String>,
+    /// What the agent is for.
+    #[arg(long)]
+    description: Option<String>,
+    /// none, cognito, api_key or oauth2, instead of asking the server.
+    #[arg(long, value_name = "TYPE")]
+    auth_type: Option<String>,
+    /// streamable_http or sse, instead of trying both.
+    #[arg(long, value_name = "KIND")]
+    transport: Option<String>,
+    #[command(flatten)]
+    fields: Fields,
+    #[command(flatten)]
+    browser: BrowserOptions,
+    /// Do not send a user to sign in now; `mcp-agents login` does it later.
+    #[arg(long)]
+    no_login: bool,
+    /// Write the entry even if it does not work.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Fields of the entry, as the README describes them. Secrets come from files; `-` is standard input.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Fields of the entry")]
+struct Fields {
+    #[arg(long, value_name = "FILE")]
+    credentials_file: Option<PathBuf>,
+    #[arg(long, value_name = "SCHEME")]
+    authorization_scheme: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    api_key_header: Option<String>,
+    #[arg(long, value_name = "TYPE")]
+    grant_type: Option<String>,
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    client_secret_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    private_key_file: Option<PathBuf>,
+    #[arg(long, value_name = "ID")]
+    private_key_id: Option<String>,
+    #[arg(long, value_name = "ALG")]
+    signing_algorithm: Option<String>,
+    #[arg(long, value_name = "WORDS")]
+    scopes: Option<String>,
+    #[arg(long)]
+    audience: Option<String>,
+    #[arg(long)]
+    resource: Option<String>,
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    #[arg(long, value_name = "URL")]
+    authorization_url: Option<String>,
+    #[arg(long, value_name = "URL")]
+    token_url: Option<String>,
+    #[arg(long, value_name = "ID")]
+    cognito_user_pool_id: Option<String>,
+    #[arg(long, value_name = "ID")]
+    cognito_client_id: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    cognito_client_secret_file: Option<PathBuf>,
+    #[arg(long, value_name = "NAME")]
+    cognito_username: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    cognito_password_file: Option<PathBuf>,
+    #[arg(long)]
+    region: Option<String>,
+    #[arg(long)]
+    qualifier: Option<String>,
+    /// A header of the server's own, as NAME=FILE; the value is in the file.
+    #[arg(long, value_name = "NAME=FILE")]
+    extra_header: Vec<String>,
+    /// Offer only the tools that match this glob; may be given again.
+    #[arg(long, value_name = "GLOB")]
+    allow_tool: Vec<String>,
+    /// Do not offer the tools that match this glob; may be given again.
+    #[arg(long, value_name = "GLOB")]
+    deny_tool: Vec<String>,
+}
+
+/// Adds an entry.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let setup = Setup::new(&options.common).await?;
+    let mut entry = given(&options)?;
+    if !entry.contains_key("auth_type") {
+        let kind = probe(&setup, &mut entry).await?;
+        entry.insert("auth_type".to_owned(), kind.into());
+    }
+    complete(&setup, &mut entry, &options).await?;
+    name(&mut entry)?;
+    let parsed = parse(&setup, &entry);
+    let mut report = doctor::examine(&setup, &parsed).await;
+    if let Some(server) = parsed.server.as_ref().filter(|_| report.needs_sign_in() && !options.no_login) {
+        let id = entry["agent_name"].as_str().unwrap_or_default();
+        sign_in(&setup, id, server, &options.browser).await?;
+        report = doctor::examine(&setup, &parsed).await;
+    }
+    print_text(&report);
+    let is_later = report.needs_sign_in() && options.no_login;
+    if parsed.server.is_none() || !(report.works() || is_later || options.force) {
+        println!("\nNothing was written.");
+        return Ok(ExitCode::FAILURE);
+    }
+    let entry = Value::Object(entry);
+    edit_secret(setup.secret.as_ref(), |text| with_entry(text, &entry)).await?;
+    let agents = setup.agents().await?;
+    let id = agents.last().map(|agent| agent.id.as_str()).unwrap_or_default();
+    println!("\nAdded. The agent is {}.", printable(id));
+    if is_later {
+        println!("A user must sign in: mcp-agents login {}", printable(id));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags say.
+fn given(options: &Options) -> anyhow::Result<Map<String, Value>> {
+    let Fields { extra_header, allow_tool, deny_tool, .. } = &options.fields;
+    let f = &options.fields;
+    let mut entry = Map::new();
+    let at = if options.url.starts_with("arn:") { "agent_runtime_arn" } else { "mcp_url" };
+    let texts = [
+        (at, Some(&options.url)),
+        ("agent_name", options.name.as_ref()),
+        ("agent_description", options.description.as_ref()),
+        ("auth_type", options.auth_type.as_ref()),
+        ("transport", options.transport.as_ref()),
+        ("authorization_scheme", f.authorization_scheme.as_ref()),
+        ("api_key_header", f.api_key_header.as_ref()),
+        ("grant_type", f.grant_type.as_ref()),
+        ("client_id", f.client_id.as_ref()),
+        ("private_key_id", f.private_key_id.as_ref()),
+        ("signing_algorithm", f.signing_algorithm.as_ref()),
+        ("scopes", f.scopes.as_ref()),
+        ("audience", f.audience.as_ref()),
+        ("resource", f.resource.as_ref()),
+        ("issuer", f.issuer.as_ref()),
+        ("authorization_url", f.authorization_url.as_ref()),
+        ("token_url", f.token_url.as_ref()),
+        ("cognito_user_pool_id", f.cognito_user_pool_id.as_ref()),
+        ("cognito_client_id", f.cognito_client_id.as_ref()),
+        ("cognito_username", f.cognito_username.as_ref()),
+        ("region", f.region.as_ref()),
+        ("qualifier", f.qualifier.as_ref()),
+    ];
+    for (field, text) in texts {
+        entry.extend(text.map(|text| (field.to_owned(), text.as_str().into())));
+    }
+    let files = [
+        ("credentials", &f.credentials_file),
+        ("client_secret", &f.client_secret_file),
+        ("private_key", &f.private_key_file),
+        ("cognito_client_secret", &f.cognito_client_secret_file),
+        ("cognito_password", &f.cognito_password_file),
+    ];
+    for (field, file) in files {
+        if let Some(file) = file {
+            let secret = ask::secret(Some(file), field, "")?;
+            entry.insert(field.to_owned(), secret.expose_secret().into());
+        }
+    }
+    if !extra_header.is_empty() {
+        let mut headers = Map::new();
+        for header in extra_header {
+            let (name, file) = header.split_once('=').ok_or(anyhow!("--extra-header is NAME=FILE"))?;
+            let value = ask::secret(Some(file.as_ref()), name, "")?;
+            headers.insert(name.to_owned(), value.expose_secret().into());
+        }
+        entry.insert("extra_headers".to_owned(), headers.into());
+    }
+    match (allow_tool.as_slice(), deny_tool.as_slice()) {
+        ([], []) => {}
+        (allow, []) => drop(entry.insert("tools".to_owned(), json!(allow))),
+        ([], deny) => drop(entry.insert("tools".to_owned(), json!({"deny": deny}))),
+        (allow, deny) => drop(entry.insert("tools".to_owned(), json!({"allow": allow, "deny": deny}))),
+    }
+    Ok(entry)
+}
+
+/// Asks the server how it is spoken to and signed in to; says so, and gives the `auth_type`.
+async fn probe(setup: &Setup, entry: &mut Map<String, Value>) -> anyhow::Result<&'static str> {
+    // What the flags say already says it all, if they name what belongs to one kind alone.
+    let told = ["cognito_user_pool_id", "credentials", "client_id", "issuer", "token_url"];
+    let kinds = ["cognito", "api_key", "oauth2", "oauth2", "oauth2"];
+    let told = told.into_iter().zip(kinds).find(|(field, _)| entry.contains_key(*field));
+    let outcome = match entry.contains_key("transport") {
+        true => knock(setup, entry).await?,
+        false => match knock(setup, entry).await? {
+            Err(McpError::NotMcp { .. } | McpError::Status { status: 400..=405 }) => {
+                entry.insert("transport".to_owned(), "sse".into());
+                knock(setup, entry).await?
+            }
+            outcome => outcome,
+        },
+    };
+    let transport = entry.get("transport").and_then(Value::as_str).unwrap_or("streamable_http");
+    if let Some((_, kind)) = told {
+        return Ok(kind);
+    }
+    match outcome {
+        Ok(()) => {
+            println!("The server speaks MCP over {transport} and asks for no sign-in.");
+            Ok("none")
+        }
+        Err(McpError::Unauthorized) => {
+            println!("The server speaks HTTP over {transport} and asks for a sign-in.");
+            Ok(how_to_sign_in(setup, entry).await)
+        }
+        Err(error) => bail!("{error}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy()),
+    }
+}
+
+/// Connects without signing in.
+async fn knock(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Result<Result<(), McpError>> {
+    let fields = ["mcp_url", "agent_runtime_arn", "region", "qualifier", "transport", "extra_headers"];
+    let mut bare: Map<String, Value> =
+        fields.iter().filter_map(|field| Some(((*field).to_owned(), entry.get(*field)?.clone()))).collect();
+    bare.insert("auth_type".to_owned(), "none".into());
+    let parsed = parse(setup, &bare);
+    let Some(server) = parsed.server else {
+        let problems: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        bail!("{}", problems.join("; "));
+    };
+    let connecting = setup.connector.connect(&server, runtime::now());
+    Ok(match tokio::time::timeout(setup.timeout, connecting).await {
+        Err(_) => Err(McpError::Timeout { after: setup.timeout }),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok((connection, _))) => {
+            connection.close().await;
+            Ok(())
+        }
+    })
+}
+
+async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static str {
+    let mut oauth = entry.clone();
+    oauth.insert("auth_type".to_owned(), "oauth2".into());
+    let parsed = parse(setup, &oauth);
+    let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return "api_key" };
+    match setup.connector.sign_in().oauth().discover(&config).await {
+        Ok(server) => {
+            println!("Its authorization server is {}.", printable(&server.issuer));
+            "oauth2"
+        }
+        Err(error) => {
+            println!("No authorization server is found ({error}): it will want a key.");
+            "api_key"
+        }
+    }
+}
+
+/// Asks for what this kind of sign-in cannot do without.
+async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
+    let is = |entry: &Map<String, Value>, kind: &str| entry["auth_type"].as_str() == Some(kind);
+    if is(entry, "api_key") || is(entry, "token") {
+        if !entry.contains_key("credentials") {
+            let key = ask::secret(None, "The key", "--credentials-file")?;
+            entry.insert("credentials".to_owned(), key.expose_secret().into());
+        }
+    } else if is(entry, "cognito") && !entry.contains_key("cognito_password") {
+        let password = ask::secret(None, "The password", "--cognito-password-file")?;
+        entry.insert("cognito_password".to_owned(), password.expose_secret().into());
+    } else if is(entry, "oauth2") && !entry.contains_key("client_id") {
+        let parsed = parse(setup, entry);
+        let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return Ok(()) };
+        let Ok(server) = setup.connector.sign_in().oauth().discover(&config).await else { return Ok(()) };
+        let has_document = server.takes_client_metadata_documents && options.browser.has_metadata_document();
+        let registers = server.registration_endpoint.is_some() || has_document;
+        if server.grant == GrantType::AuthorizationCode && registers {
+            return Ok(());
+        }
+        println!("It lets no client register itself: register one there, then give its id.");
+        let Some(id) = ask::line("Client id")? else {
+            bail!("a client id is needed: give --client-id, and --client-secret-file if it has a secret")
+        };
+        entry.insert("client_id".to_owned(), id.into());
+        if !entry.contains_key("client_secret") && !entry.contains_key("private_key") {
+            let secret = ask::secret(None, "Its secret", "--client-secret-file")?;
+            entry.insert("client_secret".to_owned(), secret.expose_secret().into());
+        }
+    }
+    Ok(())
+}
+
+/// A name that people read; the host's, if nobody is there to give one.
+fn name(entry: &mut Map<String, Value>) -> anyhow::Result<()> {
+    if entry.contains_key("agent_name") {
+        return Ok(());
+    }
+    let url = entry.get("mcp_url").and_then(Value::as_str).and_then(|url| url::Url::parse(url).ok());
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("AgentCore").to_owned();
+    let name = ask::line(&format!("The agent's name [{host}]"))?.unwrap_or(host);
+    entry.insert("agent_name".to_owned(), name.into());
+    Ok(())
+}
+
+fn parse(setup: &Setup, entry: &Map<String, Value>) -> ParsedEntry {
+    let values = [Value::Object(entry.clone())];
+    let mut parsed = parse_entries(&values, setup.agentcore.as_ref()).remove(0);
+    if let (Some(server), Some(user)) = (&mut parsed.server, &setup.user) {
+        *server = server.on_behalf_of(user);
+    }
+    parsed
+}

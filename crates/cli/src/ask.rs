@@ -1,0 +1,42 @@
+//! Asking at the terminal, and reading what is not to stand on a command line.
+
+use std::{
+    io::{IsTerminal, Read, Write, stdin, stdout},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+
+/// A secret: from a file (`-` for standard input), else asked for without showing it. `flag` is named
+/// where nobody is there to answer.
+pub(crate) fn secret(file: Option<&Path>, what: &str, flag: &str) -> anyhow::Result<SecretString> {
+    let text = match file {
+        Some(path) if path == Path::new("-") => {
+            let mut text = String::new();
+            stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+            text
+        }
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?
+        }
+        None if stdin().is_terminal() => rpassword::prompt_password(format!("{what} (not shown): "))?,
+        None => bail!("{what} is needed: give {flag} FILE, or - to read it from standard input"),
+    };
+    match text.trim() {
+        "" => bail!("{what} is empty"),
+        text => Ok(text.into()),
+    }
+}
+
+/// A line; `None` if it is left empty or nobody is there to answer.
+pub(crate) fn line(question: &str) -> anyhow::Result<Option<String>> {
+    if !stdin().is_terminal() {
+        return Ok(None);
+    }
+    print!("{question}: ");
+    stdout().flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty()))
+}

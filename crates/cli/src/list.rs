@@ -1,0 +1,63 @@
+//! `mcp-agents list`: what agents the entries make. Contacts no server.
+
+use std::process::ExitCode;
+
+use auth::AuthConfig;
+use catalog::{parse_entries, parse_secret};
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    report::printable,
+    setup::{CommonOptions, Setup},
+};
+
+/// Lists the agents that the entries make, without contacting their servers.
+///
+/// Exits with 0 if every entry can be read, with 1 if one falls out.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: CommonOptions,
+    /// Answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists them.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let setup = Setup::new(&options.common).await?;
+    let values = parse_secret(&setup.secret.read().await?)?;
+    let parsed = parse_entries(&values, setup.agentcore.as_ref());
+    let agents = setup.agents().await?;
+    if options.json {
+        let agents = agents.iter().map(|agent| {
+            json!({
+                "agent_id": agent.id, "agent_name": agent.name, "url": agent.server.shown_url(),
+                "auth_type": auth_type(&agent.server.auth),
+            })
+        });
+        println!("{}", serde_json::to_string_pretty(&agents.collect::<Vec<_>>())?);
+    } else if agents.is_empty() {
+        println!("There are no agents: `mcp-agents add URL` makes one.");
+    } else {
+        for agent in &agents {
+            let (id, kind) = (printable(&agent.id), auth_type(&agent.server.auth));
+            println!("{id:<28} {kind:<8} {}", agent.server.shown_url());
+        }
+    }
+    for diagnostic in parsed.iter().flat_map(|entry| &entry.diagnostics) {
+        eprintln!("{}", printable(&diagnostic.to_string()));
+    }
+    let all_work = parsed.iter().all(|entry| entry.server.is_some());
+    Ok(if all_work { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) fn auth_type(auth: &AuthConfig) -> &'static str {
+    match auth {
+        AuthConfig::None => "none",
+        AuthConfig::Cognito(_) => "cognito",
+        AuthConfig::ApiKey(_) => "api_key",
+        AuthConfig::OAuth(_) => "oauth2",
+    }
+}

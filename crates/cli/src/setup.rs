@@ -1,0 +1,115 @@
+//! What every command works with: where the entries are, where tokens are kept, how servers are reached.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use auth::{FileStore, TokenStore};
+use aws_config::SdkConfig;
+use catalog::{Agent, Entries, SecretFile, SecretSource, SecretStore, SecretsManager};
+use clap::Args;
+use egress::EgressPolicy;
+use mcp::Connector;
+use runtime::{ConnectionsConfig, McpConfig, SecretConfig, Vars};
+use url::Url;
+
+/// Where entries and tokens are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CommonOptions {
+    /// Work with this file instead of the secret in AWS.
+    #[arg(long, value_name = "FILE")]
+    secret: Option<PathBuf>,
+    /// Private addresses that servers may have: `true`, or CIDRs; as ALLOW_PRIVATE_MCP_SERVERS.
+    #[arg(long, value_name = "POLICY")]
+    allow_private: Option<EgressPolicy>,
+    /// Keep tokens in this file instead of the user's own one; not used where CONNECTIONS_TABLE is set.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Act for this user of the backend instead of for everybody.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// How many seconds each step may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    timeout: u64,
+}
+
+/// All that a command needs.
+pub(crate) struct Setup {
+    pub(crate) secret: Arc<dyn SecretStore>,
+    pub(crate) connector: Connector,
+    pub(crate) agentcore: Option<Url>,
+    pub(crate) user: Option<String>,
+    pub(crate) timeout: Duration,
+    /// Where tokens are kept, in words.
+    pub(crate) tokens: String,
+}
+
+impl Setup {
+    pub(crate) async fn new(options: &CommonOptions) -> anyhow::Result<Self> {
+        let aws = runtime::aws_config().await;
+        let mut vars = Vars::new(&runtime::environment);
+        let secret = SecretConfig::from_vars(&vars);
+        let mcp = McpConfig::from_vars(&mut vars);
+        let connections = ConnectionsConfig::from_vars(&mut vars);
+        let home = vars.optional("XDG_CONFIG_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(vars.optional("HOME")?).join(".config")));
+        let (mcp, connections) = vars.finish((mcp, connections))?;
+        let (store, tokens) = token_store(&aws, options.tokens.clone(), connections, home)?;
+        let timeout = Duration::from_secs(options.timeout);
+        let policy = options.allow_private.clone().unwrap_or(mcp.policy);
+        Ok(Self {
+            secret: match &options.secret {
+                Some(path) => Arc::new(SecretFile::new(path.clone())),
+                None => {
+                    let client = aws_sdk_secretsmanager::Client::new(&aws);
+                    Arc::new(SecretsManager::new(client, secret.secret_id))
+                }
+            },
+            connector: runtime::connector(&aws, policy, store, timeout),
+            agentcore: mcp.agentcore,
+            user: options.user.clone(),
+            timeout,
+            tokens,
+        })
+    }
+
+    /// The agents of the entries, as they are for the user.
+    pub(crate) async fn agents(&self) -> anyhow::Result<Vec<Agent>> {
+        let source: Arc<dyn SecretSource> = self.secret.clone();
+        let entries = Entries::new(source, self.agentcore.clone());
+        let agents = entries.agents(runtime::now()).await.context("the entries cannot be read")?;
+        Ok(match &self.user {
+            Some(user) => agents.iter().map(|agent| agent.on_behalf_of(user)).collect(),
+            None => agents.to_vec(),
+        })
+    }
+
+    /// The agent with this id.
+    pub(crate) async fn agent(&self, id: &str) -> anyhow::Result<Agent> {
+        let agents = self.agents().await?;
+        let known: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
+        let missing = match known.as_slice() {
+            [] => anyhow!("there is no agent {id}, and no other: `mcp-agents add URL` makes one"),
+            known => anyhow!("there is no agent {id}: known are {}", known.join(", ")),
+        };
+        agents.iter().find(|agent| agent.id == id).cloned().ok_or(missing)
+    }
+}
+
+fn token_store(
+    aws: &SdkConfig,
+    file: Option<PathBuf>,
+    connections: Option<ConnectionsConfig>,
+    home: Option<PathBuf>,
+) -> anyhow::Result<(Arc<dyn TokenStore>, String)> {
+    if let Some(connections) = connections {
+        let words = format!("the table {}", connections.table);
+        return Ok((connections.store(aws), words));
+    }
+    let path = match (file, home) {
+        (Some(path), _) => path,
+        (None, Some(home)) => home.join("mcp-agents").join("tokens.json"),
+        (None, None) => return Err(anyhow!("neither HOME nor XDG_CONFIG_HOME is set: give --tokens FILE")),
+    };
+    let words = path.display().to_string();
+    Ok((Arc::new(FileStore::new(path)), words))
+}

@@ -1,0 +1,61 @@
+//! `mcp-agents tools`: what tools a server has now, and which of them the entry offers.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use mcp::{McpError, ToolList};
+use serde_json::json;
+
+use crate::{
+    report::printable,
+    setup::{CommonOptions, Setup},
+};
+
+/// Shows the tools that an agent's server has now.
+///
+/// Tools that the entry does not offer are shown in brackets.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: CommonOptions,
+    /// The agent's id, as `mcp-agents list` shows it.
+    agent: String,
+    /// Answer as JSON: the tools as the server describes them, and whether each is offered.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows them.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let setup = Setup::new(&options.common).await?;
+    let agent = setup.agent(&options.agent).await?;
+    let asking = ask(&setup, &agent.server);
+    let asked = tokio::time::timeout(setup.timeout, asking).await;
+    setup.connector.sign_in().oauth().settled().await;
+    let list = asked.map_err(|_| anyhow!("no answer within {} s", setup.timeout.as_secs()))?;
+    let list = list.map_err(|error| anyhow!("{error}; what to do: {}", error.remedy())).context(agent.id)?;
+    let offers = |name: &str| agent.server.tools.offers(name);
+    if options.json {
+        let tools = list.tools.iter().map(|tool| json!({"tool": tool, "offered": offers(&tool.name)}));
+        println!("{}", serde_json::to_string_pretty(&tools.collect::<Vec<_>>())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for tool in &list.tools {
+        let name = if offers(&tool.name) { tool.name.to_string() } else { format!("[{}]", tool.name) };
+        let description = tool.description.as_deref().unwrap_or_default();
+        let first_line = description.lines().next().unwrap_or_default();
+        println!("{:<32} {}", printable(&name), printable(first_line));
+    }
+    for note in &list.left_out {
+        eprintln!("left out: {note}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(setup: &Setup, server: &mcp::McpServer) -> Result<ToolList, McpError> {
+    let (connection, _) = setup.connector.connect(server, runtime::now()).await?;
+    let list = connection.list_tools().await;
+    connection.close().await;
+    list
+}

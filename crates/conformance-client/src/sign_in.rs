@@ -1,0 +1,66 @@
+//! The user's part: going where the authorization URL leads, and coming back.
+
+use anyhow::{Context, anyhow};
+use auth::{
+    AuthConfig, ClientIdentity, ClientProof, ClientRegistration, ExtraHeaders, GrantType, OAuthConfig, Owner,
+    PrivateKey, Purpose, Redirect, Registration, ResourceIndicator,
+};
+use mcp::{Connector, McpServer};
+use serde_json::Value;
+use url::Url;
+
+/// Nobody listens there: the redirect is read, not followed.
+const REDIRECT_URI: &str = "http://localhost:3000/callback";
+/// The client that the suite means; nobody fetches it.
+const CLIENT_METADATA: &str = "https://conformance-test.local/client-metadata.json";
+const USER: &str = "conformance";
+
+/// How the scenario's server is signed in to, with the client that its context names.
+pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
+    let text = |name: &str| context[name].as_str().map(str::to_owned);
+    let proof = match (text("client_secret"), text("private_key_pem")) {
+        (Some(secret), _) => ClientProof::Secret(secret.into()),
+        (None, Some(pem)) => ClientProof::PrivateKey(PrivateKey {
+            pem: pem.into(),
+            algorithm: text("signing_algorithm"),
+            key_id: None,
+        }),
+        (None, None) => ClientProof::Public,
+    };
+    let is_clients_own = scenario.starts_with("auth/client-credentials");
+    AuthConfig::OAuth(Box::new(OAuthConfig {
+        server_url: url.clone(),
+        grant: Some(if is_clients_own { GrantType::ClientCredentials } else { GrantType::AuthorizationCode }),
+        client: text("client_id").map(|client_id| ClientRegistration { client_id, proof }),
+        scopes: Vec::new(),
+        audience: None,
+        resource: ResourceIndicator::Discovered,
+        issuer: None,
+        authorization_url: None,
+        token_url: None,
+        extra_headers: ExtraHeaders::default(),
+        user: Some(USER.to_owned()),
+    }))
+}
+
+/// Signs the user in to a server, from start to completion.
+pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow::Result<()> {
+    let AuthConfig::OAuth(config) = &server.auth else { return Err(anyhow!("nothing says how to sign in")) };
+    let oauth = connector.sign_in().oauth();
+    let owner = Owner::User(USER.to_owned());
+    let purpose = Purpose { agent_id: "conformance", starter: USER, owner: &owner };
+    let identity = ClientIdentity {
+        redirect_uri: REDIRECT_URI.to_owned(),
+        metadata_url: Some(CLIENT_METADATA.to_owned()),
+    };
+    let started = oauth.start(config, purpose, &identity, Registration::Kept, runtime::now()).await?;
+    let page = http::Request::get(started.authorization_url.as_str()).body(Vec::new())?;
+    let answer = connector.http().send(page).await?;
+    let location = answer.headers().get(http::header::LOCATION).context("the page does not send back")?;
+    let back = Url::parse(location.to_str()?)?;
+    let redirect = Redirect::from_pairs(back.query_pairs().map(|(name, value)| (name, value.into_owned())));
+    oauth.callback(&redirect, runtime::now()).await?;
+    let state = redirect.state.context("no state")?;
+    oauth.complete(config, &state, USER, runtime::now()).await?;
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What can be done with connections.
+
+use auth::{
+    Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
+    Registration,
+};
+use catalog::Agent;
+use runtime::Backend;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{config::Config, error::ApiError};
+
+/// All that a cold start makes.
+pub(crate) struct Api {
+    backend: Backend,
+    identity: ClientIdentity,
+}
+
+impl Api {
+    pub(crate) async fn new(config: Config) -> Self {
+        let aws = runtime::aws_config().await;
+        let backend = Backend::new(&aws, &config.backend, config.backend.cache.discovery);
+        Self { backend, identity: config.identity }
+    }
+
+    pub(crate) fn identity(&self) -> &ClientIdentity {
+        &self.identity
+    }
+
+    pub(crate) async fn settled(&self, until: Instant) {
+        self.backend.settled(until).await;
+    }
+
+    fn oauth(&self) -> &OAuth {
+        self.backend.connector.sign_in().oauth()
+    }
+
+    /// Starts a sign-in: `{authorization_url, state, expires_at}`.
+    pub(crate) async fn start(
+        &self,
+        agent_id: &str,
+        starter: &str,
+        owner: &Owner,
+        registration: Registration,
+    ) -> Result<Value, ApiError> {
+        let config = self.config(agent_id).await?;
+        let purpose = Purpose { agent_id, starter, owner };
+        let started =
+            self.oauth().start(&config, purpose, &self.identity, registration, runtime::now()).await?;
+        Ok(json!({
+            "agent_id": agent_id,
+            "authorization_url": started.authorization_url.as_str(),
+            "state": started.state.expose_secret(),
+            "expires_at": started.expires,
+        }))
+    }
+
+    /// Takes in a browser's return.
+    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<Arrived, OAuthError> {
+        self.oauth().callback(redirect, runtime::now()).await
+    }
+
+    /// Completes a sign-in that `user` has started: `{agent_id, status}`.
+    pub(crate) async fn complete(&self, state: &str, user: &str) -> Result<Value, ApiError> {
+        let agent_id = self.oauth().arrived(state, user, runtime::now()).await?.agent_id;
+        let config = self.config(&agent_id).await?;
+        self.oauth().complete(&config, state, user, runtime::now()).await?;
+        Ok(json!({"agent_id": agent_id, "status": "connected"}))
+    }
+
+    /// Has a user sign in anew, as a client that is registered anew; where the client signs in for itself,
+    /// that is done here and now.
+    pub(crate) async fn regenerate(
+        &self,
+        agent_id: &str,
+        starter: &str,
+        owner: &Owner,
+    ) -> Result<Value, ApiError> {
+        let config = self.config(agent_id).await?;
+        if config.grant != Some(GrantType::ClientCredentials) {
+            return self.start(agent_id, starter, owner, Registration::Anew).await;
+        }
+        self.oauth().forget(&config, &Owner::Everybody, runtime::now()).await?;
+        let auth = AuthConfig::OAuth(Box::new(config));
+        self.backend.connector.sign_in().credential(&auth, runtime::now()).await?;
+        Ok(json!({"agent_id": agent_id, "status": "connected"}))
+    }
+
+    /// Takes a sign-in back.
+    pub(crate) async fn forget(&self, agent_id: &str, owner: &Owner) -> Result<(), ApiError> {
+        let config = self.config(agent_id).await?;
+        match self.oauth().forget(&config, owner, runtime::now()).await? {
+            true => Ok(()),
+            false => Err(ApiError::NoConnection),
+        }
+    }
+
+    /// How `user` stands with every server that is signed in to with OAuth.
+    pub(crate) async fn connections(&self, user: &str) -> Result<Value, ApiError> {
+        let mut connections = Vec::new();
+        for agent in self.backend.entries.agents(runtime::now()).await?.iter() {
+            let AuthConfig::OAuth(config) = &agent.server.auth else { continue };
+            connections.push(self.connection(agent, config, user).await?);
+        }
+        Ok(json!({"connections": connections}))
+    }
+
+    async fn connection(&self, agent: &Agent, config: &OAuthConfig, user: &str) -> Result<Value, ApiError> {
+        let owners = [(Owner::User(user.to_owned()), "me"), (Owner::Everybody, "everybody")];
+        for (owner, name) in owners {
+            if let Some((issuer, scopes, ended)) = self.oauth().standing(config, &owner).await? {
+                let status = if ended.is_some() { "needs_sign_in" } else { "connected" };
+                let reason = ended.map(|ended| ended.to_string());
+                return Ok(json!({
+                    "agent_id": agent.id, "status": status, "reason": reason, "owner": name, "issuer": issuer,
+                    "scopes": scopes,
+                }));
+            }
+        }
+        Ok(json!({"agent_id": agent.id, "status": "needs_sign_in", "reason": "nobody has signed in yet"}))
+    }
+
+    /// How an agent's server is signed in to. Looks into the secret again before it says that there is
+    /// none of an id: it may have been added within the last minute.
+    async fn config(&self, agent_id: &str) -> Result<OAuthConfig, ApiError> {
+        let entries = &self.backend.entries;
+        let find = |agents: &[Agent]| agents.iter().find(|agent| agent.id == agent_id).cloned();
+        let agent = match find(&entries.agents(runtime::now()).await?) {
+            Some(agent) => agent,
+            None => find(&entries.reread_agents(runtime::now()).await?).ok_or(ApiError::NoAgent)?,
+        };
+        match agent.server.auth {
+            AuthConfig::OAuth(config) => Ok(*config),
+            _ => Err(ApiError::NotOAuth),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What the function reads from its environment, once, at cold start.
+
+use auth::ClientIdentity;
+use runtime::{BackendConfig, ConfigError, Vars};
+
+/// The function's configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) backend: BackendConfig,
+    /// `OAUTH_CALLBACK_URL`: where browsers come back to. `OAUTH_CLIENT_METADATA_URL`: where this function's
+    /// client metadata document is to be had; only an `https` one is taken by anybody.
+    pub(crate) identity: ClientIdentity,
+}
+
+impl Config {
+    pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut vars = Vars::new(lookup);
+        // Without a table a sign-in would be forgotten before its user is back.
+        vars.required("CONNECTIONS_TABLE", "the name of the table of connections");
+        let config = Self {
+            backend: BackendConfig::from_vars(&mut vars),
+            identity: ClientIdentity {
+                redirect_uri: vars.required("OAUTH_CALLBACK_URL", "the public URL of GET /oauth/callback"),
+                metadata_url: vars
+                    .optional("OAUTH_CLIENT_METADATA_URL")
+                    .filter(|url| url.starts_with("https://")),
+            },
+        };
+        vars.finish(config)
+    }
+}

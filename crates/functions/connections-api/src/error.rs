@@ -1,0 +1,98 @@
+//! What is answered when something is not: what is wrong, by a word, in words, and what to do.
+
+use auth::{AuthError, OAuthError, StoreError};
+use catalog::SecretError;
+use runtime::BadRequest;
+use serde_json::{Value, json};
+
+/// Why a request is not answered. Each says its HTTP status.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// 400: the request is wrong.
+    #[error(transparent)]
+    BadRequest(#[from] BadRequest),
+    /// 401: nobody is signed in.
+    #[error("sign in first")]
+    Unauthenticated,
+    /// 403: the user is in none of the groups.
+    #[error("this needs membership in the group {0}")]
+    Unauthorized(&'static str),
+    /// 404: no such route.
+    #[error("there is no such route")]
+    NoRoute,
+    /// 404: no such agent.
+    #[error("there is no agent with this id")]
+    NoAgent,
+    /// 404: nothing to take back.
+    #[error("nobody has signed in to this agent, or the sign-in is not yours")]
+    NoConnection,
+    /// 409: the agent is signed in to otherwise.
+    #[error("this agent is not signed in to with OAuth")]
+    NotOAuth,
+    /// 400, 403, 409 or 502: OAuth's own.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
+    /// 502: signing in a client.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl ApiError {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Unauthenticated => 401,
+            Self::Unauthorized(_) => 403,
+            Self::NoRoute | Self::NoAgent | Self::NoConnection => 404,
+            Self::NotOAuth => 409,
+            Self::OAuth(OAuthError::OtherUser) => 403,
+            Self::OAuth(
+                OAuthError::NotYet | OAuthError::ClientNeeded { .. } | OAuthError::IssuerChanged { .. },
+            ) => 409,
+            Self::OAuth(
+                OAuthError::State
+                | OAuthError::NoCode
+                | OAuthError::IssMissing { .. }
+                | OAuthError::IssMismatch { .. },
+            ) => 400,
+            Self::OAuth(OAuthError::Store(StoreError::Changed)) => 409,
+            Self::OAuth(OAuthError::Store(_)) => 503,
+            Self::OAuth(_) | Self::Auth(_) | Self::Secret(_) => 502,
+        }
+    }
+
+    /// The error's name, for programs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "BadRequest",
+            Self::Unauthenticated | Self::Unauthorized(_) => "Unauthorized",
+            Self::NoRoute | Self::NoAgent | Self::NoConnection => "NotFound",
+            Self::NotOAuth => "NotOAuth",
+            Self::OAuth(error) => error.kind(),
+            Self::Auth(error) => error.kind(),
+            Self::Secret(error) => error.error_type(),
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "mend the request",
+            Self::Unauthenticated | Self::Unauthorized(_) => "sign in as a user of the right group",
+            Self::NoRoute => "see the README for the routes",
+            Self::NoAgent => "GET /agents lists the agents",
+            Self::NoConnection => "nothing is left to do",
+            Self::NotOAuth => "set auth_type to oauth2 in its entry if that is wrong",
+            Self::OAuth(error) => error.remedy(),
+            Self::Auth(error) => error.remedy(),
+            Self::Secret(_) => "mend the secret",
+        }
+    }
+
+    pub(crate) fn body(&self) -> Value {
+        json!({"error": self.name(), "message": self.to_string(), "remedy": self.remedy()})
+    }
+}

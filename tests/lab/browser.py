@@ -1,0 +1,58 @@
+"""A browser without a face: redirects, cookies, one form. It runs no script."""
+
+import http.cookiejar
+import urllib.error
+import urllib.request
+from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+
+
+class _Form(HTMLParser):
+    """The first form of a page: where it goes, and what its fields hold already."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.action = None
+        self.fields = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "form" and self.action is None:
+            self.action = attributes.get("action", "")
+        if tag == "input" and attributes.get("name"):
+            self.fields[attributes["name"]] = attributes.get("value", "")
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def follow(url: str, redirect_uri: str | None = None, form: dict[str, str] | None = None) -> dict[str, str]:
+    """Opens an authorization URL as a browser would; gives the query with which it would come back.
+
+    Follows redirects with a cookie jar until one leads to the redirect URI (the one in the URL, unless given),
+    which is never asked for. A page with a form is filled in with `form` and sent, once.
+    """
+    redirect_uri = redirect_uri or dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
+    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies, _Stay)
+    data = None
+    for _ in range(20):
+        try:
+            answer = browser.open(urllib.request.Request(url, data), timeout=10)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            page, status, location = answer.read().decode(errors="replace"), answer.status, answer.headers["location"]
+        if 300 <= status < 400 and location:
+            url, data = urljoin(url, location), None
+            if url.split("?")[0] == redirect_uri.split("?")[0]:
+                return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+        elif form and (found := _Form(page)).action is not None:
+            url, data = urljoin(url, found.action), urlencode(found.fields | form).encode()
+            form = None
+        else:
+            raise AssertionError(f"{url} answered {status} and not with a redirect:\n{page[:2000]}")
+    raise AssertionError(f"no end of redirects at {url}")

@@ -1,0 +1,157 @@
+"""HTTP servers in threads of the test's process, on free loopback ports. They know nothing of OAuth."""
+
+import http.client
+import http.server
+import json
+import socket
+import threading
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+
+class Request:
+    """A request as it came; `endpoint` is what the server took it for."""
+
+    def __init__(self, method: str, path: str, headers: http.client.HTTPMessage, body: bytes):
+        self.method = method
+        self.path = path  # raw, with its query
+        self.headers = headers  # by name in any case
+        self.body = body
+        self.endpoint: str | None = None
+        parts = urlsplit(path)
+        self.route = parts.path
+        self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
+
+    def __repr__(self):
+        return f"{self.method} {self.path}"
+
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def bearer(self) -> str | None:
+        kind, _, token = self.headers.get("authorization", "").partition(" ")
+        return token if kind.lower() == "bearer" else None
+
+
+@dataclass
+class Answer:
+    status: int
+    body: dict | list | str | None = None  # text goes out as HTML
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class LoopbackServer:
+    """An HTTP server in threads of this process; `seen` has every request, the oldest first."""
+
+    def __init__(self):
+        self.seen: list[Request] = []
+        self.lock = threading.RLock()
+        self._connections = set()
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self.base = f"http://127.0.0.1:{self._server.server_port}"
+
+    def _start(self, steered: dict):
+        """Steers, then serves: nothing comes before the server is as it was asked for."""
+        for name, value in steered.items():
+            if name not in vars(self):
+                self._server.server_close()
+                raise TypeError(f"{type(self).__name__} has no {name} to steer")
+            setattr(self, name, value)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Nobody gets an answer any more, on connections kept open neither."""
+        self._server.shutdown()
+        self._server.server_close()
+        with self.lock:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def requests(self, endpoint: str, **form: str) -> list[Request]:
+        """The requests to an endpoint, those whose form has these values."""
+        with self.lock:
+            found = [request for request in self.seen if request.endpoint == endpoint]
+        return [request for request in found if form.items() <= request.form.items()] if form else found
+
+    def answer(self, request: Request) -> Answer | None:
+        """What to answer; None hangs up."""
+        raise NotImplementedError
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # many may come at the same moment
+
+
+def _hang_up(connection):
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def _handler(owner: LoopbackServer):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are written apart; the second must not wait
+
+        def setup(self):
+            super().setup()
+            with owner.lock:
+                owner._connections.add(self.connection)
+
+        def finish(self):
+            with owner.lock:
+                owner._connections.discard(self.connection)
+            super().finish()
+
+        def work(self):
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            request = Request(self.command, self.path, self.headers, body)
+            with owner.lock:
+                owner.seen.append(request)
+            answer = owner.answer(request)
+            if answer is None:
+                self.close_connection = True
+                return _hang_up(self.connection)
+            self.send(answer)
+
+        do_GET = do_POST = do_PUT = do_DELETE = work
+
+        def send(self, answer: Answer):
+            html = isinstance(answer.body, str)
+            content = b"" if answer.body is None else (answer.body if html else json.dumps(answer.body)).encode()
+            headers = {"content-type": "text/html; charset=utf-8" if html else "application/json"} | answer.headers
+            self.send_response(answer.status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def handle(self):
+            try:
+                super().handle()
+            except OSError:
+                pass  # who asked has gone
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+def over(right: dict, wrong: dict) -> dict:
+    """`right` with the values of `wrong` in their place; None leaves a field out."""
+    return {name: value for name, value in (right | wrong).items() if value is not None}
