@@ -6,6 +6,9 @@ tests run beside each other. Copies made anew are cold environments.
 
 import http.server
 import json
+import os
+import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -14,10 +17,13 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from local.aws import LocalAws, UserPool
-from local.processes import StandIn
+from local.processes import TARGET, StandIn
 from local.stack import ARCHITECTURE, deploy, place_bootstraps
+
+from tests.lab import follow
 
 CANARY = "Canary-Pass-1!x"
 SHAPES = {"agent_id", "agent_name", "agent_description", "sample_queries", "status", "status_reason", "tools"}
@@ -54,6 +60,17 @@ class World:
 
     def configuration(self, output: str) -> dict:
         return self.lambdas.get_function_configuration(FunctionName=self.outputs[output])
+
+    def table(self) -> str:
+        """A new table for connections and the catalog: what a port was used for before is not in it."""
+        name = f"t-{uuid.uuid4().hex[:12]}"
+        self.dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "PK", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],
+        )
+        return name
 
     def code(self, output: str) -> dict:
         """Where a deployed function's code lies for copies to be made of."""
@@ -227,6 +244,26 @@ class Backend:
     def process(self, event, timeout: int | None = None) -> dict:
         return self.invoke("AgentProcessorFunctionArn", event, timeout)
 
+    def http(self, method: str, path: str, body=None, user: str | None = "ada", group: str = "Author", query=None):
+        """Asks the connections API as API Gateway does behind its authorizer; nobody without a `user`."""
+        context = {"stage": "$default", "http": {"method": method, "path": path}}
+        if user:
+            context["authorizer"] = {"jwt": {"claims": {"username": user, "cognito:groups": f"[{group}]"}}}
+        event = {
+            "version": "2.0",
+            "rawPath": path,
+            "rawQueryString": urlencode(query or {}),
+            "queryStringParameters": query or {},
+            "headers": {"content-type": "application/json"},
+            "requestContext": context,
+            "isBase64Encoded": False,
+        }
+        if body is not None:
+            event["body"] = body if isinstance(body, str) else json.dumps(body)
+        answer = self.invoke("ConnectionsApiFunctionArn", event)
+        is_json = "json" in answer.get("headers", {}).get("content-type", "")
+        return answer["statusCode"], json.loads(answer["body"]) if is_json else answer.get("body")
+
     # Jobs
 
     @property
@@ -312,6 +349,136 @@ def sign_up(world: World, name: str, group: str | None) -> Api:
     api = Api(world, signed_in["AuthenticationResult"]["AccessToken"])
     api.user = name
     return api
+
+
+class CommandLine:
+    """`mcp-agents` for somebody with a home folder of their own; the entries are in a file there.
+
+    With the environment of a local AWS and the name of a secret they are in that. Without one there is no
+    AWS. `printed` is all that it ever said.
+    """
+
+    NO_AWS = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    }
+
+    def __init__(self, home: Path, aws: dict[str, str] | None = None, secret: str | None = None):
+        home.mkdir(parents=True, exist_ok=True)
+        self.environment = (aws or os.environ | self.NO_AWS) | {
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": "",
+            "ALLOW_PRIVATE_MCP_SERVERS": "true",
+            "EXTERNAL_MCP_AGENTS_SECRET": secret or "",
+        }
+        self.file = home / "secret.json"
+        self.where = [] if secret else ["--secret", self.file]
+        self.tokens = home / ".config" / "mcp-agents" / "tokens.json"
+        self.printed = ""
+        self.sittings = []
+
+    def put(self, *entries: dict | str):
+        """Writes the entries; a text as it is."""
+        is_text = len(entries) == 1 and isinstance(entries[0], str)
+        self.file.write_text(entries[0] if is_text else json.dumps(entries))
+
+    @property
+    def entries(self) -> list[dict]:
+        return json.loads(self.file.read_text())
+
+    def run(self, command: str, *arguments, stdin: str = "", **environment: str) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [TARGET / "debug" / "mcp-agents", command, *self.where, *arguments],
+            env=self.environment | environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.printed += done.stdout + done.stderr
+        return done
+
+    def start(self, command: str, *arguments, **environment: str) -> "Sitting":
+        """A command that sends somebody to a browser."""
+        self.sittings.append(Sitting(self, [command, *self.where, *arguments, "--no-browser"], environment))
+        return self.sittings[-1]
+
+    def doctor(self, *arguments, **environment: str) -> list[dict]:
+        """What the doctor says of each entry."""
+        return json.loads(self.run("doctor", "--json", *arguments, **environment).stdout)
+
+    def stop(self):
+        for sitting in self.sittings:
+            sitting.stop()
+
+
+class Sitting:
+    """A command that has printed where to sign in, and waits for the browser to come back."""
+
+    def __init__(self, line: CommandLine, arguments: list, environment: dict[str, str]):
+        self.line = line
+        self.errors = tempfile.TemporaryFile("w+")
+        self.child = subprocess.Popen(
+            [TARGET / "debug" / "mcp-agents", *arguments],
+            env=line.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self.patience = threading.Timer(60, self.child.kill)
+        self.patience.start()
+        self.said = ""
+        self.url = None
+        while self.url is None and (said := self.child.stdout.readline()):
+            self.said += said
+            self.url = said.strip() if said.startswith("  http") else None
+        assert self.url, f"it names no address: {self.said}{self.done().stderr}"
+        self.asked = dict(parse_qsl(urlsplit(self.url).query))
+
+    def come_back(self, query: dict[str, str | None], to: str | None = None) -> str:
+        """Opens the redirect URI as the browser would; gives the page. None leaves a parameter out."""
+        query = {name: value for name, value in query.items() if value is not None}
+        with urllib.request.urlopen(f"{to or self.asked['redirect_uri']}?{urlencode(query)}", timeout=10) as answer:
+            page = answer.read().decode()
+        self.line.printed += page
+        return page
+
+    def done(self) -> subprocess.CompletedProcess:
+        """Waits for its end."""
+        stdout = self.said + self.child.stdout.read()
+        code = self.child.wait()
+        self.stop()
+        self.errors.seek(0)
+        done = subprocess.CompletedProcess([], code, stdout, self.errors.read())
+        self.line.printed += done.stdout + done.stderr
+        return done
+
+    def stop(self):
+        self.patience.cancel()
+        self.child.kill()
+        self.child.wait()
+
+
+def as_user(name: str, group: str = "Author", **arguments) -> dict:
+    """The event with which a resolver lists the agents for a user."""
+    identity = {"username": name, "sub": f"sub-{name}", "claims": {"cognito:groups": [group]}}
+    return {"info": {"fieldName": "listAvailableAgents"}, "arguments": arguments, "identity": identity}
+
+
+def connect(backend: Backend, agent_id: str, user: str = "ada", browser=follow, group: str = "Author", **start) -> str:
+    """Signs a user in to an agent's server, as a page and a browser do; gives the authorization URL."""
+    status, started = backend.http("POST", "/oauth/start", {"agent_id": agent_id} | start, user, group)
+    assert status == 200, started
+    # The lab's servers let in whom the hint names.
+    back = browser(f"{started['authorization_url']}&login_hint={user}")
+    status, page = backend.http("GET", "/oauth/callback", user=None, query=back)
+    assert status == 200, page
+    status, done = backend.http("POST", "/oauth/complete", {"state": started["state"]}, user, group)
+    assert (status, done) == (200, {"agent_id": agent_id, "status": "connected"})
+    return started["authorization_url"]
 
 
 def script(*steps: dict) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from local.processes import TARGET
-from tests.support import CANARY
+from tests.support import CANARY, tool
 
 
 @pytest.fixture
@@ -56,6 +56,8 @@ def test_a_good_entry_passes_every_step(doctor, server, world):
     [
         ({"mcp_url": None}, "parsed", "bad_entry"),
         ({"cognito_user_pool_id": "nonsense"}, "parsed", "bad_entry"),
+        ({"auth_type": "cognito", "credentials": CANARY}, "parsed", "bad_entry"),
+        ({"transport": "websocket"}, "parsed", "bad_entry"),
         ({"mcp_url": "https://no-such-host.invalid/mcp"}, "resolved", "name_not_resolved"),
         ({"mcp_url": "http://169.254.169.254/"}, "resolved", "address_refused"),
         ({"mcp_url": "http://127.0.0.1:1/mcp"}, "tls", "unreachable"),
@@ -71,6 +73,32 @@ def test_the_first_failure_is_named_with_reason_and_remedy(doctor, server, world
     assert (last["step"], last["ok"], last["reason"]) == (step, False, reason)
     assert last["remedy"] and last["detail"]
     assert all(earlier["ok"] for earlier in entry["steps"][:-1])
+
+
+def test_a_field_that_does_not_belong_is_named_with_the_nearest(doctor, server):
+    entries = [
+        {"mcp_url": server().url, "auth_type": "api_key", "credential": CANARY},
+        {"mcp_url": server().url, "auth_type": "none"},
+    ]
+    first, second = json.loads(doctor(entries, "--json").stdout)
+    assert "field credential: is not a field of auth_type api_key: did you mean credentials?" in first["steps"][0]["detail"]
+    assert all(step["ok"] for step in second["steps"]), "only that entry falls out"
+
+
+def test_a_key_is_sent_and_not_shown(doctor, server):
+    guarded = server(require_auth=True)
+    entry = {"mcp_url": guarded.url, "auth_type": "api_key", "credentials": f"Bearer {CANARY}"}
+    done = doctor([entry], "--json")
+    assert steps(done) == [GOOD], "it is given no second scheme"
+    assert guarded.seen["tokens"] == 1
+
+
+def test_tools_that_are_not_offered_are_counted_and_not_named(doctor, server):
+    pages = [[tool("read_notes"), tool("write_notes")]]
+    done = doctor([{"mcp_url": server(pages=pages).url, "tools": {"deny": ["write_*"]}}], "--json")
+    [report] = json.loads(done.stdout)
+    assert report["tools"] == ["read_notes"]
+    assert "2 tools, 1 of them not offered" in report["steps"][-1]["detail"]
 
 
 def test_an_https_url_at_a_plain_server_fails_at_tls(doctor, server):

@@ -14,6 +14,7 @@ from .authorization_server import AuthorizationServer
 from .browser import follow
 from .cognito import CognitoOAuth
 from .loopback import Answer, Request
+from .plain_server import PlainServer
 from .protected_server import AgentCoreServer, ProtectedServer
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "AuthorizationServer",
     "CognitoOAuth",
     "OidcProvider",
+    "PlainServer",
     "ProtectedServer",
     "Request",
     "SseServer",

@@ -61,6 +61,7 @@ class OidcProvider(Peer):
         access_token_seconds: int = 3600,
         access_token_format: str = "opaque",
         refresh_tokens: str = "always",
+        token_delay_ms: int = 0,
         clients=(),
         client_documents: dict[str, str] | None = None,
     ):
@@ -68,6 +69,7 @@ class OidcProvider(Peer):
             "ACCESS_TOKEN_SECONDS": str(access_token_seconds),
             "ACCESS_TOKEN_FORMAT": access_token_format,
             "REFRESH_TOKENS": refresh_tokens,
+            "TOKEN_DELAY_MS": str(token_delay_ms),
             "CLIENTS": json.dumps(list(clients)),
             "CLIENT_DOCUMENTS": json.dumps(client_documents or {}),
         }

@@ -10,6 +10,7 @@
 //   ACCESS_TOKEN_FORMAT   opaque (default) or jwt
 //   REFRESH_TOKENS        always (default), or offline_access: the library's own rule, which gives a refresh
 //                         token only to who asks for offline_access with prompt=consent
+//   TOKEN_DELAY_MS        holds every answer of the token endpoint back (default 0)
 //   CLIENTS               JSON list of the metadata of clients that are registered already
 //   CLIENT_DOCUMENTS      JSON object: a client id that is an https URL -> where its document really lies
 //
@@ -28,6 +29,7 @@ const {
   ACCESS_TOKEN_SECONDS = '3600',
   ACCESS_TOKEN_FORMAT = 'opaque',
   REFRESH_TOKENS = 'always',
+  TOKEN_DELAY_MS = '0',
   CLIENTS = '[]',
   CLIENT_DOCUMENTS = '{}',
 } = process.env;
@@ -121,6 +123,7 @@ provider.use(async (ctx, next) => {
     const { grant_type, resource, scope } = body;
     seen.token_by_grant[grant_type] = (seen.token_by_grant[grant_type] ?? 0) + 1;
     seen.token_requests.push({ grant_type, resource, scope, status: ctx.status, error: ctx.body?.error });
+    await new Promise((resolve) => setTimeout(resolve, Number(TOKEN_DELAY_MS)));
   }
 });
 const answerOAuth = provider.callback();

@@ -8,7 +8,10 @@ use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::{credential::is_reserved, oauth::OAuthConfig};
+use crate::{
+    credential::{is_reserved, scrub, scrub_header},
+    oauth::{ClientProof, OAuthConfig},
+};
 
 /// How one MCP server is signed in to.
 #[derive(Debug, Clone)]
@@ -91,6 +94,21 @@ impl AuthConfig {
             Self::ApiKey(key) => key.fingerprint(),
             Self::OAuth(config) => config.fingerprint(),
         }
+    }
+
+    /// `text` without the secrets that are configured here: authorization servers quote what they know.
+    pub fn scrub(&self, text: String) -> String {
+        let secrets: Vec<&SecretString> = match self {
+            Self::None => Vec::new(),
+            Self::Cognito(config) => config.client_secret.iter().chain([&config.password]).collect(),
+            Self::ApiKey(key) => return scrub_header(text, &key.value),
+            Self::OAuth(config) => match config.client.as_ref().map(|client| &client.proof) {
+                Some(ClientProof::Secret(secret)) => vec![secret],
+                Some(ClientProof::PrivateKey(key)) => vec![&key.pem],
+                Some(ClientProof::Public) | None => Vec::new(),
+            },
+        };
+        secrets.into_iter().fold(text, scrub)
     }
 
     /// The same, signing in on behalf of `user` where it matters whose tokens are used.

@@ -1,8 +1,10 @@
 //! What a request to a server carries to say who it is from.
 
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use url::form_urlencoded;
 
 /// What is shorter is not taken out of texts: it would stand in ordinary words.
 const SHORTEST_SECRET: usize = 6;
@@ -69,11 +71,11 @@ impl Credential {
     /// `text` without the secrets: servers quote what they were sent.
     pub fn scrub(&self, text: String) -> String {
         let values = self.extra.0.iter().chain(&self.own).map(|(_, value)| value);
-        values.fold(text, scrub)
+        values.fold(text, scrub_header)
     }
 
     /// Whether both carry the same secret.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         let secret = |credential: &Self| {
             credential.own.as_ref().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
         };
@@ -81,14 +83,49 @@ impl Credential {
     }
 }
 
-/// `text` without `secret`, and without what stands after its scheme (`Bearer …`).
+/// `text` without `secret`, in whatever form it was sent: as it is, or escaped for a form or a URL.
 pub(crate) fn scrub(text: String, secret: &SecretString) -> String {
-    let secret = secret.expose_secret().trim();
-    let bare = secret.rsplit(' ').next().unwrap_or_default();
-    [bare, secret]
-        .into_iter()
-        .filter(|part| part.len() >= SHORTEST_SECRET)
-        .fold(text, |text, part| if text.contains(part) { text.replace(part, "[credential]") } else { text })
+    without(text, secret.expose_secret().trim())
+}
+
+/// `text` without a header's value, and without what stands in it after its scheme (`Bearer …`).
+pub(crate) fn scrub_header(text: String, value: &SecretString) -> String {
+    let value = value.expose_secret().trim();
+    let bare = value.rsplit(' ').next().unwrap_or_default();
+    without(without(text, bare), value)
+}
+
+fn without(text: String, secret: &str) -> String {
+    if secret.len() < SHORTEST_SECRET {
+        return text;
+    }
+    forms(secret).into_iter().fold(text, |text, form| {
+        if text.contains(&form) { text.replace(&form, "[credential]") } else { text }
+    })
+}
+
+fn forms(secret: &str) -> Vec<String> {
+    let in_form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let in_url = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let in_header = utf8_percent_encode(secret, KEPT).to_string();
+    let with_spaces = in_form.replace('+', "%20");
+    let mut forms = vec![secret.to_owned(), in_form, with_spaces, in_url, in_header];
+    let lower: Vec<String> = forms.iter().map(|form| lower_escapes(form)).collect();
+    forms.extend(lower);
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+/// `%2f` for `%2F`.
+fn lower_escapes(text: &str) -> String {
+    let mut since_percent = 3;
+    let lower = |c: char| {
+        since_percent = if c == '%' { 0 } else { since_percent + 1 };
+        if since_percent <= 2 { c.to_ascii_lowercase() } else { c }
+    };
+    text.chars().map(lower).collect()
 }
 
 impl ExtraHeaders {
@@ -155,6 +192,16 @@ mod tests {
         let scrubbed = credential.scrub("you sent Bearer canary-token and extra-secret, no?".to_owned());
         assert_eq!(scrubbed, "you sent Bearer [credential] and [credential], no?");
         assert!(!format!("{credential:?}").contains("canary"));
+    }
+
+    #[test]
+    fn secrets_are_taken_out_however_they_are_escaped() {
+        let secret = "Canary 1!x+/=".into();
+        for sent in
+            ["Canary+1%21x%2B%2F%3D", "Canary%201%21x%2b%2f%3d", "Canary 1!x+/=", "Canary%201%21x%2B%2F%3D"]
+        {
+            assert_eq!(scrub(format!("a={sent}&b"), &secret), "a=[credential]&b", "{sent}");
+        }
     }
 
     #[test]

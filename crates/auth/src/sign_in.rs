@@ -54,6 +54,17 @@ impl SignIn {
         self.credential_but(auth, None, now).await
     }
 
+    /// Whether anybody is signed in, where that takes a user: asks the store alone, and no server.
+    ///
+    /// # Errors
+    /// [`AuthError::NeedsSignIn`].
+    pub async fn check(&self, auth: &AuthConfig) -> Result<(), AuthError> {
+        match auth {
+            AuthConfig::OAuth(config) => self.oauth.check(config).await,
+            _ => Ok(()),
+        }
+    }
+
     /// A credential other than `rejected`, which a server refused although it should be good.
     ///
     /// # Errors

@@ -113,6 +113,11 @@ impl Catalog {
         let mut listed: Vec<_> =
             agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect();
         fit(&mut listed, MAX_NAMES_BYTES);
+        for reason in listed.iter_mut().filter_map(|agent| agent.status_reason.as_mut()) {
+            // An authorization server's own words stand in some of them.
+            let scrubbed = std::mem::take(reason);
+            *reason = agents.iter().fold(scrubbed, |text, agent| agent.server.auth.scrub(text));
+        }
         listed
     }
 

@@ -10,7 +10,7 @@ use auth::AuthConfig;
 use catalog::{ParsedEntry, parse_entries, parse_secret};
 use clap::Args;
 use egress::EgressError;
-use mcp::{Connection, Connector, McpError, McpServer};
+use mcp::{Connector, McpError, McpServer, Session};
 
 use crate::{
     report::{EntryReport, Step, StepReport, print_json, print_text},
@@ -102,7 +102,7 @@ impl Doctor {
             note(steps, Step::Discovered, found, |server| format!("authorization server {}", server.issuer))?;
         }
         let credential = self.within(self.connector.credential(server, runtime::now())).await;
-        let credential = note(steps, Step::SignedIn, credential, |_| {
+        note(steps, Step::SignedIn, credential, |_| {
             let got = match &server.auth {
                 AuthConfig::None => "no sign-in configured",
                 AuthConfig::ApiKey(_) => "the entry's key is sent",
@@ -110,12 +110,20 @@ impl Doctor {
             };
             got.to_owned()
         })?;
-        let opened = self.within(self.connector.open(server, credential)).await;
-        let connection: Connection = note(steps, Step::Initialized, opened, |connection| {
-            format!("MCP {}", connection.protocol_version())
-        })?;
-        let list = self.within(connection.list_tools()).await;
-        let listed = note(steps, Step::ToolsListed, list, |list| {
+        // As the functions do: a kept token that the server takes no more is renewed once.
+        let opened = Session::connect(self.connector.clone(), server.clone(), runtime::now());
+        let opened = self.within(opened).await;
+        let session = match opened {
+            Ok(session) => session,
+            failed => {
+                return note(steps, blamed(&failed, Step::Initialized), failed, |_| String::new()).map(drop);
+            }
+        };
+        let revision = session.protocol_version().await;
+        steps.push(StepReport::passed(Step::Initialized, format!("MCP {revision}")));
+        let list = self.within(session.list_all_tools(runtime::now())).await;
+        let step = blamed(&list, Step::ToolsListed);
+        let listed = note(steps, step, list, |list| {
             let kept_back = list.tools.iter().filter(|tool| !server.tools.offers(&tool.name)).count();
             let offered = match kept_back {
                 0 => format!("{} tools", list.tools.len()),
@@ -126,7 +134,7 @@ impl Doctor {
                 left_out => format!("{offered}; left out: {}", left_out.join("; ")),
             }
         });
-        connection.close().await;
+        session.close().await;
         let offered = listed?.tools.into_iter().filter(|tool| server.tools.offers(&tool.name));
         tools.extend(offered.map(|tool| tool.name.to_string()));
         Ok(())
@@ -148,6 +156,11 @@ impl Doctor {
     }
 }
 
+/// Which step failed: signing in again is signing in, whenever it happens.
+fn blamed<T>(outcome: &Result<T, McpError>, step: Step) -> Step {
+    if matches!(outcome, Err(McpError::Auth(_))) { Step::SignedIn } else { step }
+}
+
 /// Notes how a step went; `Err` ends the examination.
 fn note<T>(
     steps: &mut Vec<StepReport>,
@@ -161,6 +174,10 @@ fn note<T>(
             Ok(value)
         }
         Err(error) => {
+            // What was said of that step before did not hold.
+            if let Some(before) = steps.iter().position(|earlier| earlier.is(step)) {
+                steps.truncate(before);
+            }
             steps.push(StepReport::failed(step, &error));
             Err(())
         }

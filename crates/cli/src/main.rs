@@ -48,7 +48,8 @@ async fn main() -> ExitCode {
         Command::Tools(options) => Box::pin(tools::run(options)).await,
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("mcp-agents: {}", report::printable(&format!("{error:#}")));
+        let lines: Vec<String> = format!("{error:#}").lines().map(report::printable).collect();
+        eprintln!("mcp-agents: {}", lines.join("\n"));
         ExitCode::from(2)
     })
 }

@@ -62,6 +62,10 @@ impl StepReport {
         Self { step, ok: true, detail, reason: None, remedy: None }
     }
 
+    pub(crate) fn is(&self, step: Step) -> bool {
+        self.step == step
+    }
+
     pub(crate) fn failed(step: Step, error: &McpError) -> Self {
         let (reason, remedy) = (Some(error.kind()), Some(error.remedy()));
         Self { step, ok: false, detail: error.to_string(), reason, remedy }
@@ -129,7 +133,7 @@ pub(crate) fn print_text(report: &EntryReport) {
 
 /// Without control characters: what a server or an entry says must not steer the terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if auth::is_printable(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// Prints all reports for programs.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use mcp::{McpError, ToolList};
+use mcp::{McpError, McpServer, Session, ToolList};
 use serde_json::json;
 
 use crate::{
@@ -53,9 +53,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(setup: &Setup, server: &mcp::McpServer) -> Result<ToolList, McpError> {
-    let (connection, _) = setup.connector.connect(server, runtime::now()).await?;
-    let list = connection.list_tools().await;
-    connection.close().await;
+async fn ask(setup: &Setup, server: &McpServer) -> Result<ToolList, McpError> {
+    let session = Session::connect(setup.connector.clone(), server.clone(), runtime::now()).await?;
+    let list = session.list_all_tools(runtime::now()).await;
+    session.close().await;
     list
 }

@@ -11,6 +11,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use auth::AuthError;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use moka::{future::Cache, ops::compute::Op};
@@ -177,7 +178,21 @@ impl ToolCache {
         };
         let settled = self.slots.entry(slot_key(server)).and_compute_with(settle).await;
         let listing = settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing();
-        listing.of(server)
+        self.still_signed_in(listing, server, until).await.of(server)
+    }
+
+    /// A fresh list is no reason to say that all is well where a user has taken the sign-in back.
+    async fn still_signed_in(&self, listing: Listing, server: &McpServer, until: Instant) -> Listing {
+        if !matches!(listing.status, ListingStatus::Fresh) {
+            return listing;
+        }
+        match timeout_at(until, self.connector.sign_in().check(&server.auth)).await {
+            Ok(Err(needed @ AuthError::NeedsSignIn(_))) => {
+                Listing { status: ListingStatus::Stale(needed.into()), ..listing }
+            }
+            // What cannot be told now is told when the server is asked.
+            _ => listing,
+        }
     }
 
     async fn discover(
@@ -192,7 +207,7 @@ impl ToolCache {
         let late = |_| McpError::Timeout { after: deadline };
         let connect = Session::connect(self.connector.clone(), server.clone(), now);
         let session = timeout_at(end, connect).await.map_err(late)??;
-        let listed = timeout_at(end, session.list_tools(now)).await.map_err(late);
+        let listed = timeout_at(end, session.list_all_tools(now)).await.map_err(late);
         // Whatever came of it, and before the answer: a frozen process closes nothing.
         session.close().await;
         let list = listed??;

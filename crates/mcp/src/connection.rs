@@ -3,12 +3,15 @@
 //! Sets no deadline of its own but for closing: the caller bounds each call, and dropping one ends it.
 //! Retries nothing ([`crate::Session`] signs in again); caches nothing ([`crate::ToolCache`] does).
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use auth::{Challenge, Credential, SignIn};
 use egress::{EgressError, HttpClient};
 use jiff::Timestamp;
-use moka::future::Cache;
 use rmcp::{
     ClientLifecycleMode, ClientServiceExt, RoleClient,
     model::{
@@ -25,7 +28,7 @@ use crate::{
     error::McpError,
     server::{McpServer, ServerKey, TransportKind},
     sse::SseTransport,
-    transport::{Wire, WireError},
+    transport::{AnyTransport, Wire, WireError},
 };
 
 /// A list goes on for at most this many pages.
@@ -40,7 +43,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 const STREAM_RETRIES: usize = 3;
 
 /// How many servers are remembered not to take the first try.
-const MAX_REMEMBERED: u64 = 1_000;
+const MAX_REMEMBERED: usize = 1_000;
 
 /// Opens connections: the HTTP client and the sign-ins that they share. Cheap to clone.
 #[derive(Clone)]
@@ -49,7 +52,7 @@ pub struct Connector {
     sign_in: SignIn,
     first_try: Lifecycle,
     /// How servers are spoken to that did not take the first try: the next connection begins with it.
-    known: Cache<ServerKey, Lifecycle>,
+    known: Arc<Mutex<HashMap<ServerKey, Lifecycle>>>,
 }
 
 /// How a connection begins, and so which revisions it can settle on.
@@ -79,8 +82,7 @@ pub struct ToolList {
 impl Connector {
     /// Connections over `http`, signed in to by `sign_in`.
     pub fn new(http: HttpClient, sign_in: SignIn) -> Self {
-        let known = Cache::new(MAX_REMEMBERED);
-        Self { http, sign_in, first_try: Lifecycle::Stateful, known }
+        Self { http, sign_in, first_try: Lifecycle::Stateful, known: Arc::default() }
     }
 
     /// The same, beginning otherwise with servers that nothing is known of. Most servers there are take
@@ -147,6 +149,9 @@ impl Connector {
             return Err(McpError::Unauthorized);
         }
         let credential = self.sign_in.renewed(&server.auth, rejected, now).await?;
+        if credential.is_same(rejected) {
+            return Err(McpError::Unauthorized);
+        }
         let credential = credential.with(&server.extra_headers);
         Ok((self.open(server, credential.clone()).await?, credential))
     }
@@ -175,7 +180,8 @@ impl Connector {
     /// [`McpError`] but for `Auth` and those of lists.
     pub async fn open(&self, server: &McpServer, credential: Credential) -> Result<Connection, McpError> {
         let key = server.key();
-        if let Some(known) = self.known.get(&key).await {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if let Some(known) = known {
             return self.open_as(server, credential, known).await;
         }
         let other = match self.first_try {
@@ -189,7 +195,7 @@ impl Connector {
             Err(refused) if wants_another_lifecycle(&refused) => {
                 let opened = self.open_as(server, credential, other).await;
                 if opened.is_ok() {
-                    self.known.insert(key, other).await;
+                    self.remember(key, other);
                 }
                 // What it said at first tells more, unless it is about the sign-in.
                 opened.map_err(|error| match error {
@@ -201,6 +207,14 @@ impl Connector {
             }
             opened => opened,
         }
+    }
+
+    fn remember(&self, key: ServerKey, lifecycle: Lifecycle) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, lifecycle);
     }
 
     async fn open_as(
@@ -216,11 +230,10 @@ impl Connector {
             }
         };
         let wire = Wire::new(self.http.clone(), credential);
-        let service = match server.transport {
+        let transport = match server.transport {
             TransportKind::Sse => {
-                let transport = SseTransport::open(wire.clone(), &server.url).await;
-                let transport = transport.map_err(|error| explain_wire(&error))?;
-                Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await
+                let opened = SseTransport::open(wire.clone(), &server.url).await;
+                AnyTransport::Sse(opened.map_err(|error| explain_wire(&error))?)
             }
             TransportKind::StreamableHttp => {
                 let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str());
@@ -228,11 +241,22 @@ impl Connector {
                 retries.max_times = Some(STREAM_RETRIES);
                 config.retry_config = Arc::new(retries);
                 let transport = StreamableHttpClientTransport::with_client(wire.clone(), config);
-                // Boxed: rmcp's start-up is large, and what awaits this lies deep.
-                Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await
+                AnyTransport::StreamableHttp(transport)
             }
         };
-        Ok(Connection { service: service.map_err(explain_initialize)?, wire })
+        // Boxed: rmcp's start-up is large, and what awaits this lies deep.
+        let service = Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await;
+        let connection = Connection { service: service.map_err(explain_initialize)?, wire };
+        match ProtocolVersion::KNOWN_VERSIONS
+            .iter()
+            .any(|known| known.as_str() == connection.protocol_version())
+        {
+            true => Ok(connection),
+            false => {
+                connection.close().await;
+                Err(McpError::not_mcp("it shares no protocol revision with this client"))
+            }
+        }
     }
 }
 
@@ -293,7 +317,7 @@ impl Connection {
     }
 
     /// The revision of the protocol that both sides speak.
-    pub fn protocol_version(&self) -> String {
+    pub(crate) fn protocol_version(&self) -> String {
         self.service.peer_info().map_or_else(String::new, |info| info.protocol_version.to_string())
     }
 

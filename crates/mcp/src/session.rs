@@ -39,22 +39,29 @@ impl Session {
         Ok(Self { connector, server, open })
     }
 
-    /// The tools that the entry offers, as the server lists them now; where it refuses the sign-in, signs
-    /// in again and lists once more.
+    /// The tools that the entry offers, as the server lists them now.
+    ///
+    /// # Errors
+    /// As [`Self::list_all_tools`].
+    pub async fn list_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
+        Ok(self.server.tools.of(self.list_all_tools(now).await?))
+    }
+
+    /// All tools, as the server lists them now, offered or not; where it refuses the sign-in, signs in again
+    /// and lists once more.
     ///
     /// # Errors
     /// As [`Connection::list_tools`].
-    pub async fn list_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
+    pub async fn list_all_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
         self.revive(now).await?;
         let (generation, outcome) = {
             let open = self.open.read().await;
             (open.generation, open.connection.list_tools().await)
         };
-        let list = match self.mended(outcome, generation, now).await? {
-            Some(list) => list,
-            None => self.open.read().await.connection.list_tools().await?,
-        };
-        Ok(self.server.tools.of(list))
+        match self.mended(outcome, generation, now).await? {
+            Some(list) => Ok(list),
+            None => self.open.read().await.connection.list_tools().await,
+        }
     }
 
     /// Calls a tool; where the server refuses the sign-in, signs in again and calls once more.
@@ -79,6 +86,11 @@ impl Session {
             Some(result) => Ok(result),
             None => self.open.read().await.connection.call_tool(name, arguments).await,
         }
+    }
+
+    /// The revision of the protocol that both sides speak.
+    pub async fn protocol_version(&self) -> String {
+        self.open.read().await.connection.protocol_version()
     }
 
     /// Ends the session.

@@ -109,7 +109,7 @@ pub(crate) fn depart(
 }
 
 /// Whether a browser may be sent there: over `https`, or to this very machine.
-fn may_be_opened(url: &Url) -> bool {
+pub(super) fn may_be_opened(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.host().is_some(),
         "http" => is_loopback(url),
@@ -133,18 +133,16 @@ pub fn is_loopback(url: &Url) -> bool {
 /// # Errors
 /// [`OAuthError::IssMissing`], [`OAuthError::IssMismatch`], [`OAuthError::Refused`],
 /// [`OAuthError::NoCode`].
-pub(crate) fn arrive(
-    redirect: &Redirect,
-    issuer: &str,
-    announces_iss: bool,
-) -> Result<SecretString, OAuthError> {
+pub(crate) fn arrive(redirect: &Redirect, server: &AuthorizationServer) -> Result<SecretString, OAuthError> {
+    let issuer = server.issuer.as_str();
     // RFC 9207 §2.4: compared as it stands, and never let through where it differs.
     match &redirect.iss {
-        Some(iss) if iss != issuer => {
+        // Where nobody has told the issuer there is nothing to compare.
+        Some(iss) if iss != issuer && server.issuer_is_told => {
             let (expected, found) = (Shown::new(issuer), Shown::new(iss));
             return Err(OAuthError::IssMismatch { expected, found });
         }
-        None if announces_iss => return Err(OAuthError::IssMissing { expected: Shown::new(issuer) }),
+        None if server.announces_iss => return Err(OAuthError::IssMissing { expected: Shown::new(issuer) }),
         _ => {}
     }
     if let Some(error) = &redirect.error {
@@ -183,8 +181,22 @@ mod tests {
             pairs.extend(error.map(|error| ("error", error)));
             Redirect::from_pairs(pairs)
         };
-        let check = |redirect: Redirect, announces, expected: &str| {
-            let outcome = arrive(&redirect, "https://a.example", announces);
+        let check = |redirect: Redirect, announces_iss, expected: &str| {
+            let server = AuthorizationServer {
+                issuer: "https://a.example".into(),
+                issuer_is_told: true,
+                authorization_endpoint: None,
+                token_endpoint: "https://a.example/token".parse().unwrap(),
+                registration_endpoint: None,
+                revocation_endpoint: None,
+                token_endpoint_auth_methods: Vec::new(),
+                takes_client_metadata_documents: false,
+                announces_iss,
+                resource: None,
+                scopes: Vec::new(),
+                grant: crate::GrantType::AuthorizationCode,
+            };
+            let outcome = arrive(&redirect, &server);
             assert_eq!(outcome.err().map_or("ok", |error| error.kind()), expected);
         };
         check(redirect(Some("https://a.example"), None), true, "ok");

@@ -4,7 +4,7 @@
 //! bound to the user who started; the redirect parks its code there once; completing takes the item away
 //! before anything is exchanged, so that nothing happens twice.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -107,18 +107,13 @@ impl OAuth {
             return Err(OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks });
         }
         self.check_pin(config, &server.issuer).await?;
-        // What would refuse the code later is told before a user is sent there.
-        self.http
-            .resolve(&server.token_endpoint)
-            .await
-            .map_err(|error| OAuthError::Unreachable { place: Place::Token, source: error.into() })?;
         let client = self.client(config, &server, identity, registration, now).await?;
         let earlier = self.store.load(&grant_key(config, purpose.owner)).await?;
         let earlier = earlier.and_then(|item| Grant::read(&item.content).ok());
         let earlier = earlier.filter(|grant| is_same_issuer(&grant.issuer, &server.issuer));
         let scopes = earlier.map_or_else(|| server.scopes.clone(), |grant| grant.scopes_to_ask_for(&server));
         let departure = depart(config, &server, &client.id, &identity.redirect_uri, &scopes)?;
-        let expires = now + STATE_LIFE;
+        let expires = (now + STATE_LIFE).round(Unit::Second).unwrap_or(now + STATE_LIFE);
         let pending = Pending {
             agent_id: purpose.agent_id.to_owned(),
             starter: purpose.starter.to_owned(),
@@ -147,7 +142,7 @@ impl OAuth {
         if pending.code.is_some() {
             return Err(OAuthError::State);
         }
-        match arrive(redirect, &pending.server.issuer, pending.server.announces_iss) {
+        match arrive(redirect, &pending.server) {
             Ok(code) => pending.code = Some(code),
             Err(error) => {
                 self.use_up(&key, &item).await?;
@@ -254,6 +249,7 @@ impl OAuth {
             issuer: server.issuer.clone(),
             resource: identity.redirect_uri.clone(),
             text: serde_json::to_string(&stored).unwrap_or_default().into(),
+            usable: true,
             expires: expires.unwrap_or(now + CLIENT_KEPT),
         };
         self.replace(&key, &content).await?;
@@ -319,6 +315,7 @@ impl Pending {
             issuer: self.server.issuer.clone(),
             resource: resource.to_owned(),
             text: serde_json::to_string(self).unwrap_or_default().into(),
+            usable: true,
             expires,
         }
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
+    authorization_code::may_be_opened,
     challenge::{Challenge, scopes},
     config::{GrantType, OAuthConfig, ResourceIndicator},
     error::{OAuthError, Place, Shown},
@@ -26,6 +27,8 @@ use crate::{Credential, UserPoolId};
 pub struct AuthorizationServer {
     /// Its identifier.
     pub issuer: String,
+    /// Whether that is told, and not just made up of where its endpoints are.
+    pub issuer_is_told: bool,
     /// Where a browser is sent.
     pub authorization_endpoint: Option<Url>,
     /// Where tokens come from.
@@ -96,6 +99,7 @@ pub(crate) async fn discover(
     pinned: Option<&str>,
 ) -> Result<AuthorizationServer, OAuthError> {
     if let Some(explicit) = explicit(config) {
+        check_endpoints(http, &explicit).await?;
         return Ok(explicit);
     }
     let asked = ask_server(http, config).await?;
@@ -113,16 +117,18 @@ pub(crate) async fn discover(
         check_pkce(&issuer, metadata.code_challenge_methods_supported.as_deref())?;
     }
     let mut scopes = if config.scopes.is_empty() { asked.scopes } else { config.scopes.clone() };
-    // What lets us refresh is asked for where it is on offer, unless an entry says what to ask for.
+    // What lets us refresh is asked for where it is on offer, unless an entry says what to ask for; never
+    // alone, which would give up what a server grants by itself.
     let offline = "offline_access".to_owned();
     if grant == GrantType::AuthorizationCode
         && config.scopes.is_empty()
+        && !scopes.is_empty()
         && metadata.scopes_supported.contains(&offline)
         && !scopes.contains(&offline)
     {
         scopes.push(offline);
     }
-    Ok(AuthorizationServer {
+    let found = AuthorizationServer {
         authorization_endpoint: config.authorization_url.clone().or(metadata.authorization_endpoint),
         token_endpoint: config
             .token_url
@@ -138,10 +144,28 @@ pub(crate) async fn discover(
         takes_client_metadata_documents: metadata.client_id_metadata_document_supported,
         announces_iss: metadata.authorization_response_iss_parameter_supported,
         resource: asked.resource,
+        issuer_is_told: true,
         issuer,
         scopes,
         grant,
-    })
+    };
+    check_endpoints(http, &found).await?;
+    Ok(found)
+}
+
+/// Refuses endpoints before anybody or any secret is sent there: pages that no browser may open, addresses
+/// that may not be connected to.
+async fn check_endpoints(http: &HttpClient, server: &AuthorizationServer) -> Result<(), OAuthError> {
+    if server.grant == GrantType::AuthorizationCode
+        && server.authorization_endpoint.as_ref().is_some_and(|page| !may_be_opened(page))
+    {
+        return Err(OAuthError::NotHttps { place: Place::Authorization });
+    }
+    let registration = server.registration_endpoint.as_ref().map(|url| (url, Place::Registration));
+    for (url, place) in [(&server.token_endpoint, Place::Token)].into_iter().chain(registration) {
+        http.resolve(url).await.map_err(|error| OAuthError::Unreachable { place, source: error.into() })?;
+    }
+    Ok(())
 }
 
 /// What the entry says itself needs no finding out: with both endpoints, or the one that is needed.
@@ -159,6 +183,7 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
     };
     let origin = token_endpoint.origin().ascii_serialization();
     Some(AuthorizationServer {
+        issuer_is_told: config.issuer.is_some(),
         issuer: config.issuer.clone().unwrap_or(origin),
         authorization_endpoint: config.authorization_url.clone(),
         token_endpoint,

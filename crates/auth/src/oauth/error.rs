@@ -39,6 +39,22 @@ pub enum OAuthError {
         /// Whether it looks like a web page.
         html: bool,
     },
+    /// A document that is always somewhere else.
+    #[error("{place} is redirected more than {times} times")]
+    Moved {
+        /// Which.
+        place: Place,
+        /// How often a redirect is followed.
+        times: usize,
+    },
+    /// An answer that goes on and on.
+    #[error("{place} answered with something larger than {limit} bytes")]
+    TooLarge {
+        /// Which.
+        place: Place,
+        /// How much is read.
+        limit: usize,
+    },
     /// JSON without what it must hold.
     #[error("{place} answered without a usable {field}")]
     Incomplete {
@@ -100,7 +116,9 @@ pub enum OAuthError {
         lacks: &'static str,
     },
     /// No client is known at the authorization server, and none can be made there.
-    #[error("the authorization server {issuer} knows no client of ours and lets none register")]
+    #[error(
+        "the authorization server {issuer} knows no client of ours and lets none register; the redirect URI to register one with is {redirect_uri}"
+    )]
     ClientNeeded {
         /// Which.
         issuer: Shown,
@@ -203,7 +221,15 @@ impl OAuthError {
                 EgressError::Refused { .. } | EgressError::Url => "address_refused",
                 _ => "authorization_server_unreachable",
             },
-            Self::Status { .. } | Self::NotJson { .. } | Self::Incomplete { .. } => "metadata_unusable",
+            Self::Status { status: 429 | 500..=599, .. } => "authorization_server_failed",
+            Self::Status { place, .. }
+            | Self::NotJson { place, .. }
+            | Self::TooLarge { place, .. }
+            | Self::Moved { place, .. }
+            | Self::Incomplete { place, .. } => match place {
+                Place::ResourceMetadata | Place::ServerMetadata => "metadata_unusable",
+                _ => "authorization_server_failed",
+            },
             Self::ResourceMismatch { .. } => "resource_mismatch",
             Self::IssuerMismatch { .. } => "issuer_mismatch",
             Self::IssuerChanged { .. } => "issuer_changed",
@@ -238,9 +264,16 @@ impl OAuthError {
             },
             Self::Status { status: 429, .. } => "wait: the authorization server limits requests",
             Self::Status { status: 500..=599, .. } => "look at the authorization server's own logs",
-            Self::Status { .. } | Self::NotJson { .. } | Self::Incomplete { .. } => {
-                "have the metadata mended, or give issuer, or authorization_url and token_url, in the entry"
-            }
+            Self::Status { place, .. }
+            | Self::NotJson { place, .. }
+            | Self::TooLarge { place, .. }
+            | Self::Moved { place, .. }
+            | Self::Incomplete { place, .. } => match place {
+                Place::ResourceMetadata | Place::ServerMetadata => {
+                    "have the metadata mended, or give issuer, or authorization_url and token_url, in the entry"
+                }
+                _ => "check that the endpoints are the authorization server's own, and look at its logs",
+            },
             Self::ResourceMismatch { .. } => {
                 "give mcp_url exactly as the server's metadata names it, or that name as resource if you trust it"
             }
@@ -259,7 +292,7 @@ impl OAuthError {
             Self::NotHttps { .. } => "have the authorization server's metadata mended: it must be https",
             Self::NotOffered { .. } => "check grant_type in the entry, and what the client may do there",
             Self::ClientNeeded { .. } => {
-                "register a client there with the redirect URI of this stack, and give client_id (and client_secret) in the entry"
+                "register a client there with that redirect URI, and give client_id (and client_secret) in the entry"
             }
             Self::Refused { error, .. } => refusal_remedy(error.as_str()),
             Self::TokenType { .. } => "use an authorization server that gives bearer tokens",
@@ -316,7 +349,7 @@ impl fmt::Display for Place {
 impl Shown {
     /// `text`, made fit to be shown.
     pub fn new(text: &str) -> Self {
-        let fit = |c: char| if c.is_control() || is_bidi(c) { ' ' } else { c };
+        let fit = |c: char| if is_printable(c) { c } else { ' ' };
         let mut shown: String = text.chars().take(SHOWN).map(fit).collect();
         if text.chars().count() > SHOWN {
             shown.push('…');
@@ -330,9 +363,15 @@ impl Shown {
     }
 }
 
-/// What turns the direction of the text after it, so that it reads as something else.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a character is seen and does nothing else: it steers no terminal, breaks no line, turns no
+/// direction, hides nothing (Unicode's categories Cc, Cf, Zl and Zp).
+pub fn is_printable(c: char) -> bool {
+    let hidden = matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'..='\u{e007f}');
+    !c.is_control() && !hidden
 }
 
 impl fmt::Display for Shown {

@@ -91,6 +91,7 @@ impl Grant {
             issuer: self.issuer.clone(),
             resource: self.resource.clone().unwrap_or_else(|| config.server_url.to_string()),
             text: serde_json::to_string(self).unwrap_or_default().into(),
+            usable: self.ended.is_none(),
             expires: now + KEPT,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! [`discovery`] finds out who signs people in, [`registration`] which client we are there,
 //! [`authorization_code`] sends a user and looks at what comes back, [`token`] exchanges what was got for
-//! tokens. [`grant`] is what is kept, [`tokens`] gives it out and keeps it fresh, [`consent`] is the way of
-//! a user from start to completion. Knows MCP servers by their URL alone.
+//! tokens. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh, [`pin`] holds a
+//! server to its first authorization server; [`consent`] is the way of a user from start to completion. Knows MCP servers by their URL alone.
 
 pub(crate) mod authorization_code;
 mod challenge;
@@ -12,7 +12,9 @@ mod consent;
 mod discovery;
 mod error;
 mod grant;
+mod pin;
 mod registration;
+mod renewal;
 mod token;
 mod tokens;
 mod wire;
@@ -27,7 +29,7 @@ pub use config::{
 };
 pub use consent::{Arrived, Purpose, Registration, Started};
 pub use discovery::AuthorizationServer;
-pub use error::{OAuthError, Place, Shown};
+pub use error::{OAuthError, Place, Shown, is_printable};
 pub use grant::{Ended, SignInNeeded};
 pub use registration::{ClientIdentity, client_metadata};
 pub use tokens::OAuth;

@@ -68,7 +68,7 @@ pub(crate) struct Prepared {
     secrets: Vec<SecretString>,
 }
 
-/// Exchanges something for tokens. Sends it once.
+/// Exchanges something for tokens. Sends it again only where the server says that it did nothing.
 ///
 /// # Errors
 /// [`OAuthError`]; whatever secret the server repeats is taken out of it.
@@ -84,11 +84,26 @@ pub(crate) async fn exchange(
         form.push(("resource", resource.clone().into()));
     }
     let prepared = prepare(server, client, form, now)?;
-    let answer = prepared.post(http, &server.token_endpoint, Place::Token).await?;
+    let mut tried = 0;
+    let answer = loop {
+        let answer = prepared.post(http, &server.token_endpoint, Place::Token).await?;
+        tried += 1;
+        if tried == wire::TRIES || !exchange.may_be_repeated(&answer) {
+            break answer;
+        }
+        tokio::time::sleep(answer.pause(tried - 1)).await;
+    };
     read(&answer, &prepared.secrets, now)
 }
 
 impl Exchange<'_> {
+    /// Whether the same may be sent again after such an answer. What is good for one use may be used up by
+    /// a server that failed; 429 and 503 say that it was not looked at.
+    fn may_be_repeated(&self, answer: &Answer) -> bool {
+        let is_untouched = matches!(answer.status.as_u16(), 429 | 503);
+        is_untouched || answer.is_busy() && matches!(self, Self::ClientCredentials { .. })
+    }
+
     fn form(&self) -> Vec<(&'static str, SecretString)> {
         let plain = |text: &str| SecretString::from(text);
         match self {
@@ -145,7 +160,7 @@ pub(crate) fn prepare(
             form.extend([
                 ("client_id", id.into()),
                 ("client_assertion_type", ASSERTION_TYPE.into()),
-                ("client_assertion", assertion(key, id, &server.issuer, now)?),
+                ("client_assertion", assertion(key, id, audience(server), now)?),
             ]);
         }
     }
@@ -171,12 +186,17 @@ fn uses_post(server: &AuthorizationServer, auth_method: Option<&str>) -> bool {
     }
 }
 
-/// A statement, signed with the client's key, that it is this client (RFC 7523 §3). Its audience is the
-/// issuer: for the token endpoint alone, another server could have it made out to itself.
+/// Whom an assertion is for: the issuer, since for the token endpoint alone another server could have it made
+/// out to itself; where no issuer is told, the endpoint that the entry names.
+fn audience(server: &AuthorizationServer) -> &str {
+    if server.issuer_is_told { &server.issuer } else { server.token_endpoint.as_str() }
+}
+
+/// A statement, signed with the client's key, that it is this client (RFC 7523 §3).
 fn assertion(
     key: &PrivateKey,
     client_id: &str,
-    issuer: &str,
+    audience: &str,
     now: Timestamp,
 ) -> Result<SecretString, OAuthError> {
     let failed = |reason| OAuthError::PrivateKey { reason };
@@ -198,7 +218,7 @@ fn assertion(
     let claims = json!({
         "iss": client_id,
         "sub": client_id,
-        "aud": issuer,
+        "aud": audience,
         "iat": now.as_second(),
         "exp": (now + ASSERTION_LIFE).as_second(),
         "jti": super::random_token()?.expose_secret(),

@@ -82,7 +82,7 @@ pub(crate) async fn get(http: &HttpClient, url: &Url, place: Place) -> Result<An
             None => return Ok(answer),
         }
     }
-    Err(OAuthError::Status { place, status: StatusCode::LOOP_DETECTED.as_u16() })
+    Err(OAuthError::Moved { place, times: MAX_MOVES })
 }
 
 /// Posts a body, once.
@@ -170,7 +170,7 @@ async fn send(
     {
         body.extend_from_slice(&chunk.map_err(failed)?);
         if body.len() > MAX_BYTES {
-            return Err(OAuthError::NotJson { place, html: false });
+            return Err(OAuthError::TooLarge { place, limit: MAX_BYTES });
         }
     }
     Ok(Answer { status: parts.status, headers: parts.headers, body })

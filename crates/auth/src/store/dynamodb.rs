@@ -1,7 +1,7 @@
 //! The store in DynamoDB, for every process to share.
 //!
 //! One item a key: `PK`, `version` (counts writes and leases), `leasedUntil` (milliseconds), `owner`,
-//! `issuer`, `resource` (what it is sealed for), `dataKey` and `sealed`, `writer` (a random name of the
+//! `issuer`, `resource` (what it is sealed for), `dataKey` and `sealed`, `usable` (whether that is of any use), `writer` (a random name of the
 //! last write), `ExpiresAfter` (seconds). Every write names the version it read. Reads are consistent: a
 //! lease is only as good as what is read of it.
 
@@ -84,7 +84,7 @@ impl TokenStore for DynamoDbStore {
 
     fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
         Box::pin(async move {
-            let item = self.read(key, Some("version, leasedUntil")).await?;
+            let item = self.read(key, Some("version, leasedUntil, usable")).await?;
             item.map(|item| read_standing(&item).ok_or(StoreError::Unreadable)).transpose()
         })
     }
@@ -111,6 +111,7 @@ impl TokenStore for DynamoDbStore {
                 .item("resource", text(&content.resource))
                 .item("dataKey", AttributeValue::B(Blob::new(sealed.data_key)))
                 .item("sealed", AttributeValue::B(Blob::new(sealed.text)))
+                .item("usable", AttributeValue::Bool(content.usable))
                 .item("ExpiresAfter", number(content.expires.as_second()));
             request = match expected {
                 None => request.condition_expression("attribute_not_exists(PK)"),
@@ -176,6 +177,7 @@ fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(Content, Standin
         issuer: words("issuer")?,
         resource: words("resource")?,
         text: String::new().into(),
+        usable: read_standing(item)?.usable,
         expires: Timestamp::from_second(expires).ok()?,
     };
     Some((content, read_standing(item)?, Sealed { data_key: bytes("dataKey")?, text: bytes("sealed")? }))
@@ -187,7 +189,8 @@ fn read_standing(item: &HashMap<String, AttributeValue>) -> Option<Standing> {
         None => None,
         Some(until) => Some(Timestamp::from_millisecond(until.as_n().ok()?.parse().ok()?).ok()?),
     };
-    Some(Standing { version, leased_until })
+    let usable = *item.get("usable")?.as_bool().ok()?;
+    Some(Standing { version, leased_until, usable })
 }
 
 fn explain<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {

@@ -32,6 +32,7 @@ struct Stored {
     issuer: String,
     resource: String,
     text: String,
+    usable: bool,
     expires: Timestamp,
 }
 
@@ -123,12 +124,14 @@ fn read(path: &Path) -> Result<HashMap<Key, Item>, StoreError> {
     let stored: HashMap<String, Stored> =
         serde_json::from_slice(&text).map_err(|_| StoreError::Unreadable)?;
     let item = |(key, stored): (String, Stored)| {
-        let standing = Standing { version: stored.version, leased_until: stored.leased_until };
+        let (version, leased_until, usable) = (stored.version, stored.leased_until, stored.usable);
+        let standing = Standing { version, leased_until, usable };
         let content = Content {
             owner: stored.owner,
             issuer: stored.issuer,
             resource: stored.resource,
             text: stored.text.into(),
+            usable,
             expires: stored.expires,
         };
         (Key(key), Item { content, standing })
@@ -147,6 +150,7 @@ fn write(path: &Path, items: &HashMap<Key, Item>) -> io::Result<()> {
                 issuer: content.issuer.clone(),
                 resource: content.resource.clone(),
                 text: content.text.expose_secret().to_owned(),
+                usable: content.usable,
                 expires: content.expires,
             };
             (key.as_str(), stored)
@@ -181,6 +185,7 @@ mod tests {
             issuer: "https://a.example".into(),
             resource: "https://b.example/mcp".into(),
             text: text.into(),
+            usable: true,
             expires: Timestamp::UNIX_EPOCH,
         }
     }

@@ -62,6 +62,8 @@ pub struct Content {
     pub resource: String,
     /// What is sealed.
     pub text: SecretString,
+    /// Whether it is of any use: told without unsealing it.
+    pub usable: bool,
     /// From when on it may be thrown away.
     pub expires: Timestamp,
 }
@@ -82,6 +84,8 @@ pub struct Standing {
     pub version: u64,
     /// Until when somebody holds it.
     pub leased_until: Option<Timestamp>,
+    /// Whether what it holds is of any use.
+    pub usable: bool,
 }
 
 /// Why nothing was read or written.

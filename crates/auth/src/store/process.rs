@@ -65,7 +65,7 @@ pub(super) fn put(
         return Err(StoreError::Changed);
     }
     let version = expected.unwrap_or_default() + 1;
-    let standing = Standing { version, leased_until: None };
+    let standing = Standing { version, leased_until: None, usable: content.usable };
     items.insert(key.clone(), Item { content: content.clone(), standing });
     Ok(version)
 }
@@ -78,7 +78,7 @@ pub(super) fn lease(
 ) -> Result<u64, StoreError> {
     let item = items.get_mut(key).filter(|item| item.standing.version == expected);
     let standing = &mut item.ok_or(StoreError::Changed)?.standing;
-    *standing = Standing { version: expected + 1, leased_until: Some(until) };
+    *standing = Standing { version: expected + 1, leased_until: Some(until), ..*standing };
     Ok(standing.version)
 }
 

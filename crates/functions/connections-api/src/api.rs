@@ -33,6 +33,14 @@ impl Api {
         self.backend.settled(until).await;
     }
 
+    /// `text` without any secret of the entries: an authorization server's own words may stand in it.
+    pub(crate) async fn scrub(&self, text: String) -> String {
+        match self.backend.entries.agents(runtime::now()).await {
+            Ok(agents) => agents.iter().fold(text, |text, agent| agent.server.auth.scrub(text)),
+            Err(_) => "what went wrong cannot be told: the secret cannot be read".to_owned(),
+        }
+    }
+
     fn oauth(&self) -> &OAuth {
         self.backend.connector.sign_in().oauth()
     }
@@ -79,7 +87,11 @@ impl Api {
         owner: &Owner,
     ) -> Result<Value, ApiError> {
         let config = self.config(agent_id).await?;
-        if config.grant != Some(GrantType::ClientCredentials) {
+        let grant = match config.grant {
+            Some(grant) => grant,
+            None => self.oauth().discover(&config).await?.grant,
+        };
+        if grant != GrantType::ClientCredentials {
             return self.start(agent_id, starter, owner, Registration::Anew).await;
         }
         self.oauth().forget(&config, &Owner::Everybody, runtime::now()).await?;

@@ -1,9 +1,8 @@
 //! What is answered when something is not: what is wrong, by a word, in words, and what to do.
 
-use auth::{AuthError, OAuthError, StoreError};
+use auth::{AuthError, OAuthError, Place, StoreError};
 use catalog::SecretError;
 use runtime::BadRequest;
-use serde_json::{Value, json};
 
 /// Why a request is not answered. Each says its HTTP status.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +53,7 @@ impl ApiError {
             ) => 409,
             Self::OAuth(
                 OAuthError::State
+                | OAuthError::Refused { place: Place::Authorization, .. }
                 | OAuthError::NoCode
                 | OAuthError::IssMissing { .. }
                 | OAuthError::IssMismatch { .. },
@@ -90,9 +90,5 @@ impl ApiError {
             Self::Auth(error) => error.remedy(),
             Self::Secret(_) => "mend the secret",
         }
-    }
-
-    pub(crate) fn body(&self) -> Value {
-        json!({"error": self.name(), "message": self.to_string(), "remedy": self.remedy()})
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use auth::{Owner, Redirect, Registration, client_metadata};
 use lambda_runtime::Diagnostic;
 use runtime::{BadRequest, Caller, HttpRequest, json_response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{api::Api, error::ApiError, page};
@@ -44,8 +44,14 @@ async fn answer(api: &Api, event: &Value) -> Value {
     match routed {
         Ok((status, body)) => json_response(status, &body),
         Err(error) => {
-            tracing::warn!(%error, error.kind = error.name(), "External MCP: a connection was not changed");
-            json_response(error.status(), &error.body())
+            let message = told(api, &error).await;
+            tracing::warn!(
+                error = message,
+                error.kind = error.name(),
+                "External MCP: a connection was not changed"
+            );
+            let body = json!({"error": error.name(), "message": message, "remedy": error.remedy()});
+            json_response(error.status(), &body)
         }
     }
 }
@@ -64,7 +70,11 @@ async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), Api
             let body = request.object()?;
             let agent_id =
                 text(&body, "agent_id", "agent_id is missing: the id of an agent as GET /agents lists it")?;
-            let owner = owner(body["owner"].as_str(), &caller)?;
+            let asked = match &body["owner"] {
+                Value::Null => None,
+                owner => Some(owner.as_str().unwrap_or_default()),
+            };
+            let owner = owner(asked, &caller)?;
             match *step {
                 "start" => Ok((200, api.start(&agent_id, user, &owner, Registration::Kept).await?)),
                 _ => Ok((200, api.regenerate(&agent_id, user, &owner).await?)),
@@ -101,9 +111,22 @@ async fn callback(api: &Api, request: &HttpRequest<'_>) -> Value {
         Ok(arrived) => page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default()),
         Err(error) => {
             let error = ApiError::from(error);
-            tracing::warn!(%error, error.kind = error.name(), "External MCP: a sign-in was not taken in");
-            page::refused(&error)
+            let message = told(api, &error).await;
+            tracing::warn!(
+                error = message,
+                error.kind = error.name(),
+                "External MCP: a sign-in was not taken in"
+            );
+            page::refused(error.status(), &message, error.remedy())
         }
+    }
+}
+
+/// An error in words; those of an authorization server without any secret that stands in the entries.
+async fn told(api: &Api, error: &ApiError) -> String {
+    match error {
+        ApiError::OAuth(_) | ApiError::Auth(_) => api.scrub(error.to_string()).await,
+        _ => error.to_string(),
     }
 }
 

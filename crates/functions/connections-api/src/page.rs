@@ -8,8 +8,6 @@
 use auth::Arrived;
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
-
 const SCRIPT: &str = r#"
 history.replaceState(null, "", location.pathname);
 const state = document.body.dataset.state;
@@ -43,10 +41,10 @@ pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
 }
 
 /// A sign-in is refused.
-pub(crate) fn refused(error: &ApiError) -> Value {
-    let (message, remedy) = (escaped(&error.to_string()), escaped(error.remedy()));
+pub(crate) fn refused(status: u16, message: &str, remedy: &str) -> Value {
+    let (message, remedy) = (escaped(message), escaped(remedy));
     let text = format!("<h1>This did not work</h1><p>{message}.</p><p>What to do: {remedy}.</p>");
-    page(error.status(), &text, None)
+    page(status, &text, None)
 }
 
 fn page(status: u16, text: &str, state: Option<&str>) -> Value {

@@ -1,0 +1,56 @@
+//! The issuer of a first sign-in, for entries that have a secret to lose.
+//!
+//! A server that names another authorization server later would have us send it the client's secret. What it
+//! named first is kept under what the entry says; an entry that names its issuer itself needs none of this.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    config::{ClientProof, OAuthConfig, Owner},
+    discovery::{AuthorizationServer, is_same_issuer},
+    error::{OAuthError, Shown},
+    tokens::OAuth,
+};
+use crate::store::{Content, Key, StoreError};
+
+/// As long as anything is kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+impl OAuth {
+    /// Refuses an issuer that is not the one of the first sign-in, where the entry has a secret to lose.
+    pub(super) async fn check_pin(&self, config: &OAuthConfig, issuer: &str) -> Result<(), OAuthError> {
+        let Some(key) = pin_key(config) else { return Ok(()) };
+        match self.store.load(&key).await? {
+            Some(item) if !is_same_issuer(&item.content.issuer, issuer) => Err(OAuthError::IssuerChanged {
+                pinned: Shown::new(&item.content.issuer),
+                found: Shown::new(issuer),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the issuer of a first sign-in.
+    pub(super) async fn pin(&self, config: &OAuthConfig, server: &AuthorizationServer, now: Timestamp) {
+        let Some(key) = pin_key(config) else { return };
+        let content = Content {
+            owner: Owner::Everybody.as_text(),
+            issuer: server.issuer.clone(),
+            resource: config.server_url.to_string(),
+            text: "{}".into(),
+            usable: true,
+            expires: now + KEPT,
+        };
+        match self.store.put(&key, &content, None).await {
+            Ok(_) | Err(StoreError::Changed) => {}
+            Err(error) => tracing::warn!(%error, "External MCP: the issuer of a first sign-in was not kept"),
+        }
+    }
+}
+
+fn pin_key(config: &OAuthConfig) -> Option<Key> {
+    let has_secret = config.client.as_ref().is_some_and(|c| !matches!(c.proof, ClientProof::Public));
+    let parts = config.subject();
+    // An entry that names the issuer says itself whom it trusts.
+    (has_secret && config.issuer.is_none())
+        .then(|| Key::new("pin", &parts.iter().map(String::as_str).collect::<Vec<_>>()))
+}

@@ -1,0 +1,289 @@
+//! Renewing a grant: one process at a time, across all of them.
+//!
+//! A refresh token is often good for one use, and a second use revokes the whole grant. So one process
+//! refreshes, under a lease in the store; the others wait for what it writes. Who holds the lease sees the
+//! exchange through, whoever stops waiting for it. Where a holder vanishes between its request and its
+//! write nobody knows whether the token is used up: the grant then ends, and a user signs in again. Never
+//! is an old token tried a second time to find out.
+
+use std::{sync::Arc, time::Duration};
+
+use egress::EgressError;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    config::OAuthConfig,
+    discovery::{AuthorizationServer, discover, is_same_issuer},
+    error::{OAuthError, Place, Shown},
+    grant::{Ended, Grant, SignInNeeded, union},
+    token::{Exchange, Tokens, exchange},
+    tokens::{Kept, OAuth},
+};
+use crate::{AuthError, store::StoreError};
+
+/// How long one holder may take: the exchange, and writing what came of it.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// How far clocks of processes may be apart.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
+/// How long an exchange may take; well within the lease.
+const EXCHANGE_WITHIN: Duration = Duration::from_secs(15);
+/// How often it is looked whether another process has finished: at first, and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(60);
+const LATER_LOOK: Duration = Duration::from_millis(500);
+/// How often it is tried to write what came of an exchange.
+const WRITES: u32 = 4;
+
+/// Whether a grant will do.
+pub(super) type IsGood<'a> = &'a (dyn Fn(&Grant) -> bool + Send + Sync);
+
+/// One wait for a grant to be good.
+pub(super) struct Renewal<'a> {
+    oauth: &'a OAuth,
+    config: &'a OAuthConfig,
+    is_good: IsGood<'a>,
+    now: Timestamp,
+    begun: Instant,
+    look: Duration,
+    /// Found out before the lease is taken: whoever holds it has nothing left to find out.
+    server: Option<AuthorizationServer>,
+}
+
+/// What is to be done next.
+enum Turn {
+    /// Nothing: it is good.
+    Done,
+    /// End it.
+    End(Ended),
+    /// Wait: another process is at it.
+    Wait,
+    /// Take the lease.
+    Take,
+}
+
+impl<'a> Renewal<'a> {
+    pub(super) fn new(
+        oauth: &'a OAuth,
+        config: &'a OAuthConfig,
+        is_good: IsGood<'a>,
+        now: Timestamp,
+    ) -> Self {
+        Self { oauth, config, is_good, now, begun: Instant::now(), look: FIRST_LOOK, server: None }
+    }
+
+    /// The same where it has just been found out who signs people in.
+    pub(super) fn knowing(self, server: AuthorizationServer) -> Self {
+        Self { server: Some(server), ..self }
+    }
+
+    /// Renews a grant: this process does, or waits for the one that is at it.
+    pub(super) async fn run(mut self, mut kept: Kept) -> Result<Kept, AuthError> {
+        loop {
+            match self.turn(&kept)? {
+                Turn::Done => return Ok(kept),
+                Turn::End(ended) => return Err(self.end(kept, ended).await),
+                Turn::Wait => {
+                    sleep(self.look.mul_f64(0.5 + fastrand::f64())).await;
+                    self.look = (self.look * 2).min(LATER_LOOK);
+                }
+                Turn::Take => match self.server.take() {
+                    None => {
+                        let server =
+                            discover(&self.oauth.http, self.config, Some(&kept.grant.issuer)).await?;
+                        if let Some(ended) = issuer_changed(&kept.grant, &server) {
+                            return Err(self.end(kept, ended).await);
+                        }
+                        self.server = Some(server);
+                    }
+                    Some(server) => {
+                        let until = self.clock() + LEASE;
+                        match self.oauth.store.lease(&kept.key, kept.standing.version, until).await {
+                            Ok(version) => {
+                                kept.standing.version = version;
+                                return self.see_through(kept, server).await;
+                            }
+                            Err(StoreError::Changed) => self.server = Some(server),
+                            Err(error) => return Err(OAuthError::Store(error).into()),
+                        }
+                    }
+                },
+            }
+            // Whatever it was, it took its time: somebody may have been faster.
+            kept = self.oauth.again(kept).await?;
+        }
+    }
+
+    fn turn(&self, kept: &Kept) -> Result<Turn, AuthError> {
+        let Kept { grant, standing, .. } = kept;
+        if let Some(ended) = &grant.ended {
+            return Err(SignInNeeded::Ended(ended.clone()).into());
+        }
+        if (self.is_good)(grant) {
+            return Ok(Turn::Done);
+        }
+        if !grant.is_clients_own && grant.refresh.is_none() {
+            let is_over = grant.stale_from <= self.clock();
+            return Ok(Turn::End(if is_over { Ended::Expired } else { Ended::Refused }));
+        }
+        Ok(match standing.leased_until {
+            Some(until) if self.clock() < until + CLOCK_SKEW => Turn::Wait,
+            Some(_) if grant.rotates && !grant.is_clients_own => Turn::End(Ended::Lost),
+            _ => Turn::Take,
+        })
+    }
+
+    fn clock(&self) -> Timestamp {
+        self.now + SignedDuration::try_from(self.begun.elapsed()).unwrap_or_default()
+    }
+
+    /// Ends a grant; if somebody else has changed it meanwhile, that stays.
+    async fn end(&self, mut kept: Kept, ended: Ended) -> AuthError {
+        kept.grant.end(ended.clone());
+        tracing::warn!(reason = %ended, "External MCP: the sign-in is over, a user must sign in again");
+        match self.oauth.write(self.config, &kept, kept.standing.version, self.clock()).await {
+            Ok(_) | Err(OAuthError::Store(StoreError::Changed)) => SignInNeeded::Ended(ended).into(),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Exchanges in a task of its own, which goes on when whoever waits here is cut off.
+    async fn see_through(&self, kept: Kept, server: AuthorizationServer) -> Result<Kept, AuthError> {
+        let holder = Holder { oauth: self.oauth.clone(), config: self.config.clone(), at: self.clock() };
+        let running = self.oauth.running.clone().read_owned().await;
+        let task = tokio::spawn(async move {
+            let outcome = holder.exchange(kept, &server).await;
+            drop(running);
+            outcome
+        });
+        task.await.unwrap_or(Err(SignInNeeded::Ended(Ended::Lost).into()))
+    }
+}
+
+/// Whoever holds the lease.
+struct Holder {
+    oauth: OAuth,
+    config: OAuthConfig,
+    at: Timestamp,
+}
+
+impl Holder {
+    /// Exchanges, and writes what came of it.
+    #[tracing::instrument(name = "auth.oauth.renew", skip_all)]
+    async fn exchange(&self, mut kept: Kept, server: &AuthorizationServer) -> Result<Kept, AuthError> {
+        let scopes = union(&union(&server.scopes, &self.config.scopes), &kept.grant.scopes);
+        match self.send(&kept.grant, server, &scopes).await {
+            Ok(tokens) => {
+                let granted = tokens.scopes.clone().unwrap_or_default();
+                kept.grant.take(tokens);
+                if kept.grant.is_clients_own {
+                    // Such a token may come with a refresh token, which is not to be used (RFC 6749 §4.4.3).
+                    kept.grant.refresh = None;
+                    kept.grant.scopes = union(&scopes, &granted);
+                }
+                self.taken(kept, server).await
+            }
+            Err(error) => Err(self.refused(kept, error).await),
+        }
+    }
+
+    async fn send(
+        &self,
+        grant: &Grant,
+        server: &AuthorizationServer,
+        scopes: &[String],
+    ) -> Result<Tokens, OAuthError> {
+        let registration = grant.client.registration(&self.config);
+        let client = grant.client.as_client(&registration);
+        let what = match &grant.refresh {
+            Some(refresh) if !grant.is_clients_own => Exchange::Refresh(refresh),
+            _ => Exchange::ClientCredentials { scopes, audience: self.config.audience.as_deref() },
+        };
+        let sent = exchange(&self.oauth.http, server, client, what, self.at);
+        timeout(EXCHANGE_WITHIN, sent).await.unwrap_or_else(|_| {
+            let host = server.token_endpoint.host_str().unwrap_or_default().to_owned();
+            let source = Arc::new(EgressError::Timeout { host });
+            Err(OAuthError::Unreachable { place: Place::Token, source })
+        })
+    }
+
+    async fn taken(&self, kept: Kept, server: &AuthorizationServer) -> Result<Kept, AuthError> {
+        match self.keep(&kept).await {
+            Ok(()) => {
+                if kept.grant.is_clients_own {
+                    self.oauth.pin(&self.config, server, self.at).await;
+                }
+                tracing::info!("External MCP: access token renewed");
+                Ok(kept)
+            }
+            // Taken back while it was renewed.
+            Err(StoreError::Changed) => Err(SignInNeeded::Never.into()),
+            Err(error) => {
+                tracing::error!(%error, "External MCP: a renewed token was not kept, others will not find it");
+                Ok(kept)
+            }
+        }
+    }
+
+    /// What a failed exchange leaves: an ended grant, or one that is as it was and free again.
+    async fn refused(&self, mut kept: Kept, error: OAuthError) -> AuthError {
+        let is_clients_own = kept.grant.is_clients_own;
+        let ended = what_it_means(&error, kept.grant.rotates).filter(|_| !is_clients_own);
+        if is_clients_own && kept.grant.access.is_none() {
+            // The first try: nothing is to be remembered of it, the issuer least of all.
+            let removed = self.oauth.store.remove(&kept.key, kept.standing.version).await;
+            return removed.map_or_else(|failed| OAuthError::Store(failed).into(), |()| error.into());
+        }
+        if let Some(ended) = &ended {
+            kept.grant.end(ended.clone());
+            tracing::warn!(%error, "External MCP: the sign-in is over, a user must sign in again");
+        }
+        if let Err(failed) = self.keep(&kept).await {
+            return OAuthError::Store(failed).into();
+        }
+        ended.map_or_else(|| error.into(), |ended| SignInNeeded::Ended(ended).into())
+    }
+
+    /// Writes what an exchange brought, and does not give up at once: it cannot be had again.
+    async fn keep(&self, kept: &Kept) -> Result<(), StoreError> {
+        let content = kept.grant.content(&self.config, &kept.owner, self.at);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.oauth.store.put(&kept.key, &content, Some(kept.standing.version)).await {
+                Err(StoreError::Unavailable { .. }) if tried < WRITES => {
+                    sleep(FIRST_LOOK * 2_u32.pow(tried)).await;
+                }
+                written => return written.map(drop),
+            }
+        }
+    }
+}
+
+fn issuer_changed(grant: &Grant, server: &AuthorizationServer) -> Option<Ended> {
+    let shown = |issuer: &str| Shown::new(issuer).as_str().to_owned();
+    (!is_same_issuer(&server.issuer, &grant.issuer))
+        .then(|| Ended::IssuerChanged { pinned: shown(&grant.issuer), found: shown(&server.issuer) })
+}
+
+/// Whether a failed refresh ends the grant. An answer, whatever its status, says that nothing was given
+/// out; no answer to what was sent leaves that open, and matters where a token is good for one use.
+fn what_it_means(error: &OAuthError, rotates: bool) -> Option<Ended> {
+    match error {
+        OAuthError::Refused { error, description, .. } if error.as_str() == "invalid_grant" => {
+            let description = description.as_ref().map(|text| text.as_str().to_owned());
+            Some(Ended::Revoked { description })
+        }
+        OAuthError::Unreachable { source, .. } => match source.as_ref() {
+            EgressError::Timeout { .. } | EgressError::Broken { .. } | EgressError::TooLarge { .. } => {
+                rotates.then_some(Ended::Lost)
+            }
+            _ => None,
+        },
+        // It gave something that cannot be read: the old one is used up, the new one lost.
+        OAuthError::NotJson { .. }
+        | OAuthError::TooLarge { .. }
+        | OAuthError::Incomplete { .. }
+        | OAuthError::TokenType { .. } => rotates.then_some(Ended::Lost),
+        _ => None,
+    }
+}

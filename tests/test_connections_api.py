@@ -1,0 +1,550 @@
+"""The connections API: a user's way to a sign-in and back, over the deployed gateway and by its events."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from datetime import datetime
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
+from tests.support import Api, as_user, at_once, connect, samples, sign_up
+
+SECRET = "mcp-agents/external-mcp-agents/credentials"
+EVIL = "https://evil.example.com"
+
+
+def unpublished(path: str, **steered):
+    """An authorization server and a server behind it, below a path that never was before on any port."""
+    a = AuthorizationServer(f"/{uuid.uuid4().hex}", **steered)
+    return a, ProtectedServer(a, f"/{uuid.uuid4().hex}{path}")
+
+
+# Over the gateway, on the stack's own secret and table
+
+
+@pytest.fixture(scope="module")
+def notes(world):
+    """The stack's own secret with `notes`, which users sign in to, and `keyed`, which takes a key."""
+    a, server = unpublished("/mcp")
+    entries = [
+        {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"},
+        {"mcp_url": world.server().url, "auth_type": "api_key", "credentials": "abc", "agent_name": "keyed"},
+    ]
+    world.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps(entries))
+    yield a
+    server.stop()
+    a.stop()
+
+
+@pytest.fixture(scope="module")
+def alice(world, notes):
+    return sign_up(world, "alice", "Author")
+
+
+@pytest.fixture(scope="module")
+def mallory(world, notes):
+    return sign_up(world, "mallory", "Viewer")
+
+
+def browse(world, path: str):
+    """What a browser gets that has no token: the status, the page, its headers."""
+    api = Api(world, None)
+    request = urllib.request.Request(f"{api.base}{path}", headers={"host": api.host})
+    try:
+        answer = urllib.request.urlopen(request)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        return answer.status, answer.read().decode(), answer.headers
+
+
+def started(api, agent_id="notes", **fields) -> dict:
+    status, answer = api.send("POST", "/oauth/start", {"agent_id": agent_id} | fields)
+    assert status == 200, answer
+    return answer
+
+
+def test_a_sign_in_from_start_to_its_end(world, alice, notes):
+    before = time.time()
+    start = started(alice)
+    assert set(start) == {"agent_id", "authorization_url", "state", "expires_at"}
+    expires = datetime.fromisoformat(start["expires_at"]).timestamp()
+    assert before + 599 <= expires <= time.time() + 601
+    back = follow(start["authorization_url"])
+    status, page, headers = browse(world, f"/oauth/callback?{urlencode(back)}")
+    assert status == 200 and headers["content-type"].startswith("text/html")
+    assert alice.user in page and back["code"] not in page
+    assert "default-src 'none'" in headers["content-security-policy"] and headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+    assert not notes.requests("token"), "nothing is exchanged for whoever brings a browser"
+    assert alice.send("POST", "/oauth/complete", {"state": start["state"]}) == (
+        200, {"agent_id": "notes", "status": "connected"},
+    )
+    [connection] = alice.send("GET", "/oauth/connections")[1]["connections"]
+    assert connection == {
+        "agent_id": "notes", "status": "connected", "reason": None, "owner": "me",
+        "issuer": notes.issuer, "scopes": ["mcp:read"],
+    }
+    agents = alice.send("GET", "/agents?refresh=true")[1]
+    assert [agent["status"] for agent in agents if agent["agent_id"] == "notes"] == ["available"]
+    [token] = [request.form for request in notes.requests("token")]
+    assert alice.send("DELETE", "/oauth/notes") == (204, None)
+    [revoked] = notes.requests("revoke")
+    assert revoked.form["client_id"] == token["client_id"] and revoked.form["token"].startswith("refresh-")
+    assert alice.send("DELETE", "/oauth/notes")[0] == 404
+    [connection] = alice.send("GET", "/oauth/connections")[1]["connections"]
+    assert (connection["status"], connection["reason"]) == ("needs_sign_in", "nobody has signed in yet")
+
+
+ROUTES = [
+    ("POST", "/oauth/start", {"agent_id": "notes"}),
+    ("POST", "/oauth/complete", {"state": "x"}),
+    ("POST", "/oauth/regenerate", {"agent_id": "notes"}),
+    ("GET", "/oauth/connections", None),
+    ("DELETE", "/oauth/notes", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ROUTES)
+def test_every_route_wants_a_token_and_a_group(world, alice, method, path, body):
+    for token in (None, "garbage", alice.token[:-4] + "AAAA"):
+        assert Api(world, token).send(method, path, body)[0] == 401, token
+    status, error = sign_up(world, "guest", None).send(method, path, body)
+    assert (status, error["error"]) == (403, "Unauthorized")
+
+
+def test_the_callback_and_the_clients_document_want_no_token(world, notes):
+    assert browse(world, "/oauth/callback?state=x&code=y")[0] == 400
+    status, document, headers = browse(world, "/oauth/client-metadata.json")
+    assert (status, headers["content-type"]) == (200, "application/json")
+    document = json.loads(document)
+    callback = world.outputs["OAuthCallbackUrl"]
+    assert document["client_id"] == callback.replace("/callback", "/client-metadata.json")
+    assert document["redirect_uris"] == [callback]
+    assert document["token_endpoint_auth_method"] == "none" and "client_secret" not in document
+    assert set(document["grant_types"]) == {"authorization_code", "refresh_token"}
+
+
+def test_a_second_user_who_finishes_the_link_is_refused_and_so_is_the_first_then(world, alice, mallory, notes):
+    start = started(alice)
+    browse(world, f"/oauth/callback?{urlencode(follow(start['authorization_url']))}")
+    before = len(notes.requests("token"))
+    status, error = mallory.send("POST", "/oauth/complete", {"state": start["state"]})
+    assert (status, error["error"]) == (403, "other_user")
+    status, error = alice.send("POST", "/oauth/complete", {"state": start["state"]})
+    assert (status, error["error"]) == (400, "state_mismatch")
+    assert len(notes.requests("token")) == before
+
+
+def test_only_an_administrator_signs_in_for_everybody(world, alice):
+    for method, path, body in (
+        ("POST", "/oauth/start", {"agent_id": "notes", "owner": "everybody"}),
+        ("POST", "/oauth/regenerate", {"agent_id": "notes", "owner": "everybody"}),
+        ("DELETE", "/oauth/notes?owner=everybody", None),
+    ):
+        status, error = alice.send(method, path, body)
+        assert (status, error["error"]) == (403, "Unauthorized") and "Admin" in error["message"]
+    assert started(sign_up(world, "root", "Admin"), owner="everybody")["state"]
+
+
+# By its events, on a secret and a table of the test's own
+
+
+@pytest.fixture
+def signing(backend, world):
+    """A backend with `notes`; has its authorization server, its server and its table: `signing(**steered)`."""
+    stopped = []
+
+    def make(*entries, **steered):
+        a = AuthorizationServer(**steered)
+        server = ProtectedServer(a)
+        stopped.extend([server, a])
+        table = world.table()
+        entry = {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"}
+        made = backend([entry, *entries], CONNECTIONS_TABLE=table, CATALOG_TABLE=table, TOOL_CACHE_TTL_SECONDS="0.001")
+        made.authorization_server, made.server = a, server
+        return made
+
+    yield make
+    for each in stopped:
+        each.stop()
+
+
+def start(signing, user="ada", **fields) -> dict:
+    status, answer = signing.http("POST", "/oauth/start", {"agent_id": "notes"} | fields, user)
+    assert status == 200, answer
+    return answer
+
+
+def complete(signing, state, user="ada"):
+    return signing.http("POST", "/oauth/complete", {"state": state}, user)
+
+
+def come_back(signing, query):
+    return signing.http("GET", "/oauth/callback", user=None, query=query)
+
+
+def refusal(answered) -> tuple[int, str]:
+    status, body = answered
+    assert set(body) == {"error", "message", "remedy"} and body["message"] and body["remedy"]
+    return status, body["error"]
+
+
+def kinds(signing) -> list[str]:
+    """Why sign-ins were not taken in, as the log has it: the pages are for people."""
+    return [event["error.kind"] for event in signing.log_events("External MCP: a sign-in was not taken in")]
+
+
+def items(signing) -> list[dict]:
+    return signing.world.dynamodb.scan(TableName=signing.environment["CONNECTIONS_TABLE"])["Items"]
+
+
+def states(signing) -> list[dict]:
+    return [item for item in items(signing) if item["PK"]["S"].startswith("state#")]
+
+
+def test_a_state_cannot_be_guessed_and_stands_nowhere(signing):
+    signing = signing()
+    first, second = start(signing), start(signing)
+    assert first["state"] != second["state"] and min(len(first["state"]), len(second["state"])) >= 43
+    assert first["authorization_url"] != second["authorization_url"]
+    assert len(states(signing)) == 2
+    kept = repr(items(signing)) + "\n".join(signing.log_lines())
+    assert first["state"] not in kept and second["state"] not in kept
+
+
+def test_a_state_is_good_for_one_callback_and_one_completion(signing):
+    signing = signing()
+    state = start(signing)
+    assert refusal(complete(signing, state["state"])) == (409, "not_yet")
+    back = follow(state["authorization_url"])
+    assert come_back(signing, back)[0] == 200
+    status, page = come_back(signing, back)
+    assert status == 400 and "nobody waits for this sign-in" in page
+    assert kinds(signing) == ["state_mismatch"]
+    assert complete(signing, state["state"]) == (200, {"agent_id": "notes", "status": "connected"})
+    assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
+    assert len(signing.authorization_server.requests("token")) == 1
+    assert states(signing) == []
+
+
+def test_of_completions_at_once_one_exchanges_the_code(signing):
+    signing = signing()
+    state = start(signing)
+    come_back(signing, follow(state["authorization_url"]))
+    outcomes = at_once(4, lambda: complete(signing, state["state"]))
+    assert sorted(status for status, _ in outcomes) == [200, 400, 400, 400]
+    assert {body.get("error") for status, body in outcomes if status == 400} == {"state_mismatch"}
+    assert len(signing.authorization_server.requests("token")) == 1
+
+
+def test_a_sign_in_is_bound_to_who_started_it(signing):
+    signing = signing()
+    state = start(signing, "ada")
+    come_back(signing, follow(state["authorization_url"]))
+    assert refusal(complete(signing, state["state"], "mallory")) == (403, "other_user")
+    assert refusal(complete(signing, state["state"], "ada")) == (400, "state_mismatch"), "it is used up"
+    assert not signing.authorization_server.requests("token")
+    assert [agent["status"] for user in ("ada", "mallory") for agent in signing.agents(as_user(user))] == ["needs_sign_in"] * 2
+
+
+@pytest.mark.parametrize("came_back", [False, True])
+def test_a_state_is_over_after_ten_minutes(signing, came_back):
+    signing = signing()
+    before = time.time()
+    state = start(signing)
+    back = follow(state["authorization_url"])
+    if came_back:
+        come_back(signing, back)
+    [item] = states(signing)
+    assert before + 599 <= int(item["ExpiresAfter"]["N"]) <= time.time() + 601
+    signing.world.dynamodb.update_item(
+        TableName=signing.environment["CONNECTIONS_TABLE"],
+        Key={"PK": item["PK"]},
+        UpdateExpression="SET ExpiresAfter = :past",
+        ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 1)}},
+    )
+    if came_back:
+        assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
+    else:
+        assert come_back(signing, back)[0] == 400 and kinds(signing) == ["state_mismatch"]
+    assert not signing.authorization_server.requests("token")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        ({"iss": EVIL}, "iss_mismatch", f"comes from the issuer {EVIL}, not from "),
+        ({"iss": "{iss}/"}, "iss_mismatch", "comes from the issuer "),
+        ({"iss": None}, "iss_missing", "names no issuer although "),
+        ({"iss": None, "error": "access_denied"}, "iss_missing", "names no issuer although "),
+        ({"iss": EVIL, "error": "access_denied"}, "iss_mismatch", "comes from the issuer "),
+        ({"code": None}, "no_code", "holds no code"),
+        ({"code": ""}, "no_code", "holds no code"),
+        ({"error": "access_denied", "error_description": "no"}, "refused", "refused with access_denied: no"),
+        ({"error": "<script>alert(1)</script>"}, "refused", "refused with &lt;script&gt;alert(1)&lt;/script&gt;"),
+        (
+            {"error": "access_denied", "error_description": "\"'><img src=x onerror=alert(1)>"},
+            "refused",
+            "access_denied: &quot;&#39;&gt;&lt;img src=x onerror=alert(1)&gt;",
+        ),
+    ],
+)
+def test_a_redirect_that_is_wrong_is_refused_and_uses_its_state_up(signing, change, kind, said):
+    signing = signing()
+    state = start(signing)
+    back = follow(state["authorization_url"])
+    changed = back | {name: value and value.replace("{iss}", back["iss"]) for name, value in change.items()}
+    status, page = come_back(signing, {name: value for name, value in changed.items() if value is not None})
+    assert (status, kinds(signing)) == (400, [kind])
+    assert said in page and "<script" not in page and "<img" not in page
+    assert come_back(signing, back)[0] == 400, "the right one comes too late"
+    assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
+    assert not signing.authorization_server.requests("token")
+
+
+@pytest.mark.parametrize("query", [{}, {"code": "x"}, {"state": "", "code": "x"}, {"state": "x" * 43, "code": "x"}])
+def test_a_redirect_that_nobody_waits_for_is_refused(signing, query):
+    signing = signing()
+    assert come_back(signing, query)[0] == 400 and kinds(signing) == ["state_mismatch"]
+    assert refusal(complete(signing, "x" * 43)) == (400, "state_mismatch")
+
+
+def test_an_issuer_that_is_not_announced_need_not_be_named_but_must_be_right(signing):
+    signing = signing(sends_iss=False)
+    connect(signing, "notes")
+    back = follow(start(signing)["authorization_url"])
+    assert "iss" not in back
+    assert come_back(signing, back | {"iss": EVIL})[0] == 400 and kinds(signing) == ["iss_mismatch"]
+
+
+def test_what_is_sent_with_the_user(signing):
+    signing = signing()
+    start(signing)
+    [request] = [signing.authorization_server.seen[-1]]
+    assert request.endpoint == "register"
+    follow(start(signing)["authorization_url"])
+    [asked] = signing.authorization_server.requests("authorize")
+    assert asked.query["response_type"] == "code" and asked.query["code_challenge_method"] == "S256"
+    assert asked.query["redirect_uri"] == signing.world.outputs["OAuthCallbackUrl"] == request.json["redirect_uris"][0]
+    assert asked.query["resource"] == signing.server.url
+    assert "code_verifier" not in asked.query and "scope" not in asked.query
+
+
+METADATA = {
+    "no PKCE": ({"code_challenge_methods_supported": None}, "pkce_not_supported"),
+    "plain PKCE": ({"code_challenge_methods_supported": ["plain"]}, "pkce_not_supported"),
+    "a script": ({"authorization_endpoint": "javascript:alert(1)"}, "not_https"),
+    "a page of data": ({"authorization_endpoint": "data:text/html,x"}, "not_https"),
+    "http elsewhere": ({"authorization_endpoint": "http://sign-in.example.com/authorize"}, "not_https"),
+    "http on what is not loopback": ({"authorization_endpoint": "http://127.0.0.1.evil.example/authorize"}, "not_https"),
+    "no page": ({"authorization_endpoint": None}, "not_offered"),
+    "another issuer": ({"issuer": EVIL}, "issuer_mismatch"),
+    "no token endpoint": ({"token_endpoint": None}, "metadata_unusable"),
+    "a metadata address": ({"token_endpoint": "http://169.254.169.254/token"}, "address_refused"),
+    "a mapped address": ({"token_endpoint": "https://[::ffff:169.254.169.254]/token"}, "address_refused"),
+    "registration at a metadata address": ({"registration_endpoint": "http://169.254.169.254/"}, "address_refused"),
+}
+
+
+@pytest.mark.parametrize(("metadata", "error"), METADATA.values(), ids=METADATA.keys())
+def test_nobody_is_sent_to_an_authorization_server_that_is_wrong(signing, metadata, error):
+    signing = signing(metadata=metadata)
+    answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
+    assert refusal(answered) == (502, error)
+    assert states(signing) == []
+
+
+@pytest.mark.parametrize(
+    ("steered", "error"),
+    [
+        ({"metadata_answer": Answer(200, "<html>hello</html>")}, "metadata_unusable"),
+        ({"metadata_answer": Answer(200, {"hello": "world"})}, "metadata_unusable"),
+        ({"metadata_answer": Answer(503, "<h1>Busy</h1>", {"retry-after": "0"})}, "metadata_unusable"),
+        ({"metadata_answer": Answer(302, None, {"location": "http://169.254.169.254/latest/meta-data"})}, "address_refused"),
+        ({"locations": []}, "no_metadata"),
+        ({"registration_error": {"error": "invalid_client_metadata", "error_description": "no"}}, "refused"),
+    ],
+)
+def test_an_authorization_server_that_answers_wrongly_is_told_apart(signing, steered, error):
+    signing = signing(**steered)
+    assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, error)
+
+
+def test_a_server_whose_metadata_is_for_another_resource_is_refused(signing):
+    signing = signing()
+    signing.server.metadata = {"resource": f"{EVIL}/mcp"}
+    assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, "resource_mismatch")
+    assert signing.authorization_server.seen == []
+
+
+def test_an_authorization_server_that_is_down_is_told(signing):
+    signing = signing()
+    signing.authorization_server.stop()
+    answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
+    assert refusal(answered) == (502, "authorization_server_unreachable")
+
+
+def test_a_client_that_must_be_registered_is_asked_for_with_the_redirect_uri(signing):
+    signing = signing(registers=False)
+    answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
+    assert refusal(answered) == (409, "client_needed")
+    assert signing.world.outputs["OAuthCallbackUrl"] in json.dumps(answered[1])
+
+
+@pytest.mark.parametrize(
+    ("steered", "error", "said"),
+    [
+        ({"code_seconds": -1.0}, "refused", "the token endpoint refused with invalid_grant: the code is unknown or over"),
+        ({"token_with": {"token_type": "mac"}}, "token_type", "a token of the type mac"),
+        ({"token_with": {"access_token": None}}, "metadata_unusable", "without a usable access_token"),
+        ({"token_error": {"error": "server_error", "status": 500}}, "refused", "refused with server_error"),
+        ({"lost": {"token": 1}}, "authorization_server_unreachable", "was not reached"),
+    ],
+)
+def test_a_code_that_brings_no_token_is_told_and_not_tried_again(signing, steered, error, said):
+    signing = signing(**steered)
+    state = start(signing)
+    come_back(signing, follow(state["authorization_url"]))
+    answered = complete(signing, state["state"])
+    assert refusal(answered) == (502, error) and said in answered[1]["message"]
+    assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
+    assert len(signing.authorization_server.requests("token")) == 1
+    assert [agent["status"] for agent in signing.agents(as_user("ada"))] == ["needs_sign_in"]
+
+
+@pytest.mark.parametrize("step", ["start", "regenerate"])
+def test_agents_that_cannot_be_signed_in_to_are_told_apart(signing, world, step):
+    keyed = {"mcp_url": world.server().url, "auth_type": "api_key", "credentials": "abc", "agent_name": "keyed"}
+    signing = signing(keyed)
+
+    def ask(body, **who):
+        return refusal(signing.http("POST", f"/oauth/{step}", body, **who))
+
+    assert ask({"agent_id": "nobody"}) == (404, "NotFound")
+    assert ask({"agent_id": "keyed"}) == (409, "NotOAuth")
+    assert ask({}) == (400, "BadRequest")
+    assert ask({"agent_id": 7}) == (400, "BadRequest")
+    assert ask([]) == (400, "BadRequest")
+    assert ask("not JSON") == (400, "BadRequest")
+    assert ask({"agent_id": "notes", "owner": "grace"}) == (400, "BadRequest")
+    assert ask({"agent_id": "notes", "owner": "everybody"}) == (403, "Unauthorized")
+    assert ask({"agent_id": "notes"}, user=None) == (401, "Unauthorized")
+    assert ask({"agent_id": "notes"}, group="Guest") == (403, "Unauthorized")
+    assert signing.authorization_server.seen == []
+
+
+def test_other_routes_are_not_there(signing):
+    signing = signing()
+    for method, path in (("GET", "/oauth/start"), ("POST", "/oauth/callback"), ("GET", "/oauth"), ("PUT", "/oauth/notes")):
+        assert refusal(signing.http(method, path, {})) == (404, "NotFound"), path
+    assert refusal(signing.http("DELETE", "/oauth/notes")) == (404, "NotFound")
+    assert refusal(signing.http("POST", "/oauth/complete", {})) == (400, "BadRequest")
+
+
+def test_an_agent_added_within_the_minute_is_found(signing):
+    signing = signing()
+    start(signing)
+    signing.put_secret([{"mcp_url": signing.server.url, "auth_type": "oauth2", "agent_name": "newcomer"}])
+    assert start(signing, agent_id="newcomer")["agent_id"] == "newcomer"
+
+
+def test_taking_a_sign_in_back_revokes_it_and_nobody_elses(signing):
+    signing = signing()
+    connect(signing, "notes", "ada")
+    connect(signing, "notes", "grace")
+    tokens = {user: agent_token(signing, user) for user in ("ada", "grace")}
+    a = signing.authorization_server
+    assert signing.http("DELETE", "/oauth/notes", user="ada") == (204, None)
+    [revoked] = a.requests("revoke")
+    assert revoked.form["token"].startswith("refresh-")
+    assert [a.introspect(tokens[user])["active"] for user in ("ada", "grace")] == [False, True]
+    signing.go_cold()
+    assert [signing.agents(as_user(user))[0]["status"] for user in ("ada", "grace")] == ["needs_sign_in", "available"]
+    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada")) == (404, "NotFound")
+
+
+def agent_token(signing, user) -> str:
+    """The access token that a user's list was made with."""
+    assert signing.agents(as_user(user))[0]["status"] == "available"
+    return signing.server.requests("tools/list")[-1].bearer
+
+
+def test_a_server_that_cannot_revoke_keeps_nobody_from_leaving(signing):
+    for steered in ({"metadata": {"revocation_endpoint": None}}, {}):
+        leaving = signing(**steered)
+        connect(leaving, "notes")
+        if not steered:
+            leaving.authorization_server.stop()
+        assert leaving.http("DELETE", "/oauth/notes") == (204, None)
+        assert [agent["status"] for agent in leaving.agents(as_user("ada"))] == ["needs_sign_in"]
+
+
+def test_everybodys_sign_in_is_taken_back_by_an_administrator_alone(signing):
+    signing = signing()
+    connect(signing, "notes", "root", group="Admin", owner="everybody")
+    everybody = {"owner": "everybody"}
+    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada", query=everybody)) == (403, "Unauthorized")
+    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada")) == (404, "NotFound")
+    [connection] = signing.http("GET", "/oauth/connections", user="ada")[1]["connections"]
+    assert (connection["status"], connection["owner"]) == ("connected", "everybody")
+    assert signing.http("DELETE", "/oauth/notes", user="root", group="Admin", query=everybody) == (204, None)
+    assert [agent["status"] for agent in signing.agents(as_user("ada"))] == ["needs_sign_in"]
+
+
+def test_regenerating_registers_anew_and_replaces_what_is_kept(signing):
+    signing = signing()
+    connect(signing, "notes")
+    first = agent_token(signing, "ada")
+    a = signing.authorization_server
+    connect(signing, "notes")
+    assert len(a.requests("register")) == 1, "a client that is known is used again"
+    status, again = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"})
+    assert status == 200 and set(again) == {"agent_id", "authorization_url", "state", "expires_at"}
+    assert len(a.requests("register")) == 2
+    come_back(signing, follow(again["authorization_url"]))
+    assert complete(signing, again["state"])[0] == 200
+    assert len({request.query["client_id"] for request in a.requests("authorize")}) == 2
+    signing.go_cold()
+    assert agent_token(signing, "ada") != first
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_regenerating_a_clients_own_token_is_done_at_once(signing, named):
+    only_clients = {"grant_types_supported": ["client_credentials"], "authorization_endpoint": None}
+    signing = signing(metadata={} if named else only_clients)
+    a = signing.authorization_server
+    a.add_client("machine", "machine-secret")
+    grant = {"grant_type": "client_credentials"} if named else {}
+    client = {"client_id": "machine", "client_secret": "machine-secret"}
+    signing.put_secret([{"mcp_url": signing.server.url, "auth_type": "oauth2", "agent_name": "notes"} | client | grant])
+    [agent] = signing.agents()
+    assert agent["status"] == "available"
+    answered = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"})
+    assert answered == (200, {"agent_id": "notes", "status": "connected"})
+    assert len(a.requests("token")) == 2
+
+
+def test_connections_say_how_one_stands_and_nothing_of_others(signing, world):
+    signing = signing({"mcp_url": world.server().url, "agent_name": "open"})
+    connect(signing, "notes", "ada")
+    ada, grace = (signing.http("GET", "/oauth/connections", user=user)[1]["connections"] for user in ("ada", "grace"))
+    assert [(each["agent_id"], each["status"]) for each in ada] == [("notes", "connected")]
+    assert grace == [{"agent_id": "notes", "status": "needs_sign_in", "reason": "nobody has signed in yet"}]
+    assert signing.agents(as_user("ada"))[0]["status"] == "available"
+    signing.authorization_server.revoke_all()
+    assert signing.agents(as_user("ada"))[0]["status"] == "needs_sign_in"
+    [connection] = signing.http("GET", "/oauth/connections", user="ada")[1]["connections"]
+    assert connection["status"] == "needs_sign_in" and "the grant was revoked" in connection["reason"]
+
+
+def test_sample_events_are_answered_as_their_names_say(signing):
+    signing = signing()
+    answers = {case: signing.invoke("ConnectionsApiFunctionArn", event) for case, event in samples("connections-api").items()}
+    assert {case: answer["statusCode"] for case, answer in answers.items()} == {
+        "start": 404, "callback": 400, "complete": 400, "regenerate": 404, "delete": 404,
+    }
