@@ -18,7 +18,7 @@ pub use error::AuthError;
 pub use oauth::{
     Arrived, AuthorizationServer, Challenge, ClientIdentity, ClientProof, ClientRegistration, Ended,
     GrantType, OAuth, OAuthConfig, OAuthError, Owner, Place, PrivateKey, Purpose, Redirect, Registration,
-    ResourceIndicator, Shown, SignInNeeded, Started, client_metadata, is_loopback, is_printable,
+    ResourceIndicator, Revocation, Shown, SignInNeeded, Started, client_metadata, is_loopback, is_printable,
 };
 pub use sign_in::SignIn;
 pub use store::{DynamoDbStore, FileStore, ProcessStore, Sealer, StoreError, TokenStore};

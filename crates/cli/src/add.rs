@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{anyhow, bail};
 use auth::{AuthConfig, GrantType};
-use catalog::{ParsedEntry, edit_secret, parse_entries, with_entry};
+use catalog::{ParsedEntry, edit_secret, parse_entries, parse_secret, with_entry};
 use clap::Args;
 use mcp::McpError;
 use secrecy::ExposeSecret;
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     ask, doctor,
     login::{BrowserOptions, sign_in},
-    report::{print_text, printable},
+    report::{EntryReport, print_text, printable},
     setup::{CommonOptions, Setup},
 };
 
@@ -116,19 +116,26 @@ struct Fields {
 /// Adds an entry.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
+    // Before anybody is asked anything: whether there is a secret to write.
+    parse_secret(&setup.secret.read().await?)?;
     let mut entry = given(&options)?;
     if !entry.contains_key("auth_type") {
-        let kind = probe(&setup, &mut entry).await?;
-        entry.insert("auth_type".to_owned(), kind.into());
+        match probe(&setup, &mut entry).await {
+            Ok(kind) => drop(entry.insert("auth_type".to_owned(), kind.into())),
+            Err(problem) if !options.force => {
+                println!("{problem}\n\nNothing was written.");
+                return Ok(ExitCode::FAILURE);
+            }
+            Err(problem) => println!("{problem}\n"),
+        }
     }
     complete(&setup, &mut entry, &options).await?;
     name(&mut entry)?;
-    let parsed = parse(&setup, &entry);
-    let mut report = doctor::examine(&setup, &parsed).await;
+    let (mut parsed, mut report) = examine(&setup, &mut entry).await;
     if let Some(server) = parsed.server.as_ref().filter(|_| report.needs_sign_in() && !options.no_login) {
         let id = entry["agent_name"].as_str().unwrap_or_default();
         sign_in(&setup, id, server, &options.browser).await?;
-        report = doctor::examine(&setup, &parsed).await;
+        (parsed, report) = examine(&setup, &mut entry).await;
     }
     print_text(&report);
     let is_later = report.needs_sign_in() && options.no_login;
@@ -211,41 +218,60 @@ fn given(options: &Options) -> anyhow::Result<Map<String, Value>> {
     Ok(entry)
 }
 
-/// Asks the server how it is spoken to and signed in to; says so, and gives the `auth_type`.
-async fn probe(setup: &Setup, entry: &mut Map<String, Value>) -> anyhow::Result<&'static str> {
+/// Examines the entry; once more over HTTP+SSE where the server may speak that, which a server that wants a
+/// sign-in does not say before it has one.
+async fn examine(setup: &Setup, entry: &mut Map<String, Value>) -> (ParsedEntry, EntryReport) {
+    let parsed = parse(setup, entry);
+    let report = doctor::examine(setup, &parsed).await;
+    if entry.contains_key("transport") || !report.may_speak_otherwise() {
+        return (parsed, report);
+    }
+    entry.insert("transport".to_owned(), "sse".into());
+    let other = parse(setup, entry);
+    let other_report = doctor::examine(setup, &other).await;
+    if other_report.works() || other_report.needs_sign_in() {
+        return (other, other_report);
+    }
+    entry.remove("transport");
+    (parsed, report)
+}
+
+/// Asks the server how it is spoken to and signed in to; says so, and gives the `auth_type`. An error is in
+/// words for whoever adds it.
+async fn probe(setup: &Setup, entry: &mut Map<String, Value>) -> Result<&'static str, String> {
     // What the flags say already says it all, if they name what belongs to one kind alone.
     let told = ["cognito_user_pool_id", "credentials", "client_id", "issuer", "token_url"];
     let kinds = ["cognito", "api_key", "oauth2", "oauth2", "oauth2"];
     let told = told.into_iter().zip(kinds).find(|(field, _)| entry.contains_key(*field));
-    let outcome = match entry.contains_key("transport") {
-        true => knock(setup, entry).await?,
-        false => match knock(setup, entry).await? {
-            Err(McpError::NotMcp { .. } | McpError::Status { status: 400..=405 }) => {
-                entry.insert("transport".to_owned(), "sse".into());
-                knock(setup, entry).await?
-            }
-            outcome => outcome,
-        },
-    };
-    let transport = entry.get("transport").and_then(Value::as_str).unwrap_or("streamable_http");
-    if let Some((_, kind)) = told {
-        return Ok(kind);
+    let mut outcome = knock(setup, entry).await?;
+    let may_be_sse = matches!(outcome, Err(McpError::NotMcp { .. } | McpError::Status { status: 400..=405 }));
+    if may_be_sse && !entry.contains_key("transport") {
+        entry.insert("transport".to_owned(), "sse".into());
+        let over_sse = knock(setup, entry).await?;
+        match over_sse {
+            Ok(()) | Err(McpError::Unauthorized) => outcome = over_sse,
+            Err(_) => drop(entry.remove("transport")),
+        }
     }
-    match outcome {
-        Ok(()) => {
+    let transport = entry.get("transport").and_then(Value::as_str).unwrap_or("streamable_http");
+    match (told, outcome) {
+        (Some((_, kind)), _) => Ok(kind),
+        (None, Ok(())) => {
             println!("The server speaks MCP over {transport} and asks for no sign-in.");
             Ok("none")
         }
-        Err(McpError::Unauthorized) => {
-            println!("The server speaks HTTP over {transport} and asks for a sign-in.");
+        (None, Err(McpError::Unauthorized)) => {
+            println!("The server asks for a sign-in.");
             Ok(how_to_sign_in(setup, entry).await)
         }
-        Err(error) => bail!("{error}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy()),
+        (None, Err(error)) => {
+            Err(format!("{error}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy()))
+        }
     }
 }
 
 /// Connects without signing in.
-async fn knock(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Result<Result<(), McpError>> {
+async fn knock(setup: &Setup, entry: &Map<String, Value>) -> Result<Result<(), McpError>, String> {
     let fields = ["mcp_url", "agent_runtime_arn", "region", "qualifier", "transport", "extra_headers"];
     let mut bare: Map<String, Value> =
         fields.iter().filter_map(|field| Some(((*field).to_owned(), entry.get(*field)?.clone()))).collect();
@@ -253,7 +279,7 @@ async fn knock(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Result<Resu
     let parsed = parse(setup, &bare);
     let Some(server) = parsed.server else {
         let problems: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
-        bail!("{}", problems.join("; "));
+        return Err(problems.join("\n"));
     };
     let connecting = setup.connector.connect(&server, runtime::now());
     Ok(match tokio::time::timeout(setup.timeout, connecting).await {
@@ -285,7 +311,8 @@ async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static s
 
 /// Asks for what this kind of sign-in cannot do without.
 async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
-    let is = |entry: &Map<String, Value>, kind: &str| entry["auth_type"].as_str() == Some(kind);
+    let is =
+        |entry: &Map<String, Value>, kind: &str| entry.get("auth_type").and_then(Value::as_str) == Some(kind);
     if is(entry, "api_key") || is(entry, "token") {
         if !entry.contains_key("credentials") {
             let key = ask::secret(None, "The key", "--credentials-file")?;
@@ -309,8 +336,8 @@ async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Optio
         };
         entry.insert("client_id".to_owned(), id.into());
         if !entry.contains_key("client_secret") && !entry.contains_key("private_key") {
-            let secret = ask::secret(None, "Its secret", "--client-secret-file")?;
-            entry.insert("client_secret".to_owned(), secret.expose_secret().into());
+            let secret = ask::optional_secret("Its secret, empty if it has none")?;
+            entry.extend(secret.map(|s| ("client_secret".to_owned(), s.expose_secret().into())));
         }
     }
     Ok(())

@@ -29,6 +29,16 @@ pub(crate) fn secret(file: Option<&Path>, what: &str, flag: &str) -> anyhow::Res
     }
 }
 
+/// A secret that there may not be: asked for without showing it; `None` if it is left empty or nobody is there
+/// to answer.
+pub(crate) fn optional_secret(what: &str) -> anyhow::Result<Option<SecretString>> {
+    if !stdin().is_terminal() {
+        return Ok(None);
+    }
+    let answer = rpassword::prompt_password(format!("{what} (not shown): "))?;
+    Ok(Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty()).map(Into::into))
+}
+
 /// A line; `None` if it is left empty or nobody is there to answer.
 pub(crate) fn line(question: &str) -> anyhow::Result<Option<String>> {
     if !stdin().is_terminal() {

@@ -1,6 +1,9 @@
 //! Where a browser comes back to: a listener on this machine alone, for one request.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context, bail};
 use auth::{Redirect, is_loopback};
@@ -10,12 +13,13 @@ use axum::{
     response::Html,
     routing::get,
 };
+use futures::future::select_all;
 use tokio::{net::TcpListener, sync::mpsc};
-use url::Url;
+use url::{Host, Url};
 
 /// Waits for one browser.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     /// What the authorization server is told, exactly.
     pub(crate) redirect_uri: String,
     path: String,
@@ -24,39 +28,58 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens where `redirect_uri` says, else on `port` (0 for any that is free) of 127.0.0.1.
     pub(crate) async fn new(redirect_uri: Option<&str>, port: u16) -> anyhow::Result<Self> {
-        let given = redirect_uri.map(Url::parse).transpose().context("--redirect-uri is not a URL")?;
-        let port = match &given {
-            None => port,
-            Some(url) if url.scheme() == "http" && is_loopback(url) => {
-                url.port_or_known_default().unwrap_or(80)
-            }
-            Some(_) => {
+        let Some(uri) = redirect_uri else {
+            let listener = listen(Ipv4Addr::LOCALHOST.into(), port).await?;
+            let (port, path) = (listener.local_addr()?.port(), "/oauth/callback".to_owned());
+            let redirect_uri = format!("http://127.0.0.1:{port}{path}");
+            return Ok(Self { listeners: vec![listener], redirect_uri, path });
+        };
+        let url = Url::parse(uri).context("--redirect-uri is not a URL")?;
+        let port = url.port_or_known_default().unwrap_or(80);
+        let addresses: Vec<IpAddr> = match url.host() {
+            _ if url.scheme() != "http" || !is_loopback(&url) => {
                 bail!("--redirect-uri must be http on 127.0.0.1 or localhost: this machine listens there")
             }
+            Some(Host::Ipv4(v4)) => vec![v4.into()],
+            Some(Host::Ipv6(v6)) => vec![v6.into()],
+            // A browser takes the name for either, and nobody else may be where it goes.
+            _ => loopbacks().await,
         };
-        let listener = TcpListener::bind(("127.0.0.1", port)).await;
-        let listener = listener.with_context(|| format!("port {port} of 127.0.0.1 cannot be listened on"))?;
-        let port = listener.local_addr()?.port();
-        let path = given.as_ref().map_or("/oauth/callback", Url::path).to_owned();
-        let redirect_uri = match redirect_uri {
-            Some(uri) => uri.to_owned(),
-            None => format!("http://127.0.0.1:{port}{path}"),
-        };
-        Ok(Self { listener, redirect_uri, path })
+        let mut listeners = Vec::new();
+        for address in addresses {
+            listeners.push(listen(address, port).await?);
+        }
+        Ok(Self { listeners, redirect_uri: uri.to_owned(), path: url.path().to_owned() })
     }
 
     /// Waits until a browser comes back with `state`; others are told that they are wrong here.
     pub(crate) async fn wait(self, state: String) -> anyhow::Result<Redirect> {
         let (sender, mut receiver) = mpsc::channel(1);
         let router = Router::new().route(&self.path, get(take)).with_state((sender, state));
+        let servers = self.listeners.into_iter().map(|listener| {
+            let router = router.clone();
+            Box::pin(async move { axum::serve(listener, router).await })
+        });
         tokio::select! {
             redirect = receiver.recv() => redirect.context("the listener ended"),
-            served = async { axum::serve(self.listener, router).await } => {
+            (served, ..) = select_all(servers) => {
                 served?;
                 bail!("the listener ended")
             }
         }
     }
+}
+
+async fn listen(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind((address, port)).await;
+    listener.with_context(|| format!("port {port} of {address} cannot be listened on"))
+}
+
+/// The addresses of this machine that `localhost` may mean: both, where it has both.
+async fn loopbacks() -> Vec<IpAddr> {
+    let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let has_v6 = TcpListener::bind((v6, 0)).await.is_ok();
+    [Ipv4Addr::LOCALHOST.into()].into_iter().chain(has_v6.then_some(v6)).collect()
 }
 
 type Waiting = (mpsc::Sender<Redirect>, String);

@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use auth::{AuthConfig, Owner};
+use auth::{AuthConfig, OAuthConfig, Owner, Revocation};
+use catalog::Agent;
 use clap::Args;
 
-use crate::setup::{CommonOptions, Setup};
+use crate::{
+    report::printable,
+    setup::{CommonOptions, Setup},
+};
 
 /// Removes an agent's entry from the secret, and takes back what was signed in for with this command.
 ///
@@ -31,10 +35,35 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     .context("nothing was removed")?;
     println!("Removed {} ({}).", agent.id, agent.server.shown_url());
     if let AuthConfig::OAuth(config) = &agent.server.auth {
-        let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
-        if setup.connector.sign_in().oauth().forget(config, &owner, runtime::now()).await? {
-            println!("Its sign-in is taken back.");
-        }
+        forget(&setup, config).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the sign-in back, unless another entry goes on using it.
+async fn forget(setup: &Setup, config: &OAuthConfig) -> anyhow::Result<()> {
+    let shares = |agent: &Agent| match &agent.server.auth {
+        AuthConfig::OAuth(other) => other.shares_sign_ins_with(config),
+        _ => false,
+    };
+    if let Some(other) = setup.agents().await?.iter().find(|agent| shares(agent)) {
+        println!("Its sign-in stays: {} uses it too.", printable(&other.id));
+        return Ok(());
+    }
+    let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
+    match setup.connector.sign_in().oauth().forget(config, &owner, runtime::now()).await? {
+        None => {}
+        Some(Revocation::Done) => {
+            println!("Its sign-in is taken back, and revoked at the authorization server.")
+        }
+        Some(Revocation::NotOffered) => {
+            println!(
+                "Its sign-in is taken back. The authorization server revokes nothing: its tokens run out."
+            );
+        }
+        Some(Revocation::Failed(error)) => {
+            println!("Its sign-in is taken back, but was not revoked: {}", printable(&error.to_string()));
+        }
+    }
+    Ok(())
 }

@@ -101,6 +101,11 @@ impl EntryReport {
         self.steps.iter().all(|step| step.ok)
     }
 
+    /// Whether the server may speak another transport than was tried.
+    pub(crate) fn may_speak_otherwise(&self) -> bool {
+        self.steps.last().is_some_and(|step| matches!(step.reason, Some("http_status" | "not_mcp")))
+    }
+
     /// Whether all that fails is that no user has signed in yet.
     pub(crate) fn needs_sign_in(&self) -> bool {
         self.steps.last().is_some_and(|step| step.reason == Some("needs_sign_in"))

@@ -111,5 +111,5 @@ fn token_store(
         (None, None) => return Err(anyhow!("neither HOME nor XDG_CONFIG_HOME is set: give --tokens FILE")),
     };
     let words = path.display().to_string();
-    Ok((Arc::new(FileStore::new(path)), words))
+    Ok((Arc::new(FileStore::new(path, runtime::now())), words))
 }

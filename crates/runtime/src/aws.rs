@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-/// From the start until TCP and TLS are up, for every AWS endpoint.
-const CONNECT: Duration = Duration::from_secs(2);
+use crate::aws_http::AwsHttp;
+
 /// One try. DynamoDB, Secrets Manager and Cognito answer in tens of milliseconds or not at all.
 const ATTEMPT: Duration = Duration::from_secs(4);
 /// All tries together: less than any function's shortest useful life.
@@ -13,16 +13,17 @@ const OPERATION: Duration = Duration::from_secs(10);
 
 /// Settings for the services that answer at once.
 pub async fn aws_config() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(OPERATION);
-    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts.build()).load().await
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION);
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(AwsHttp::default())
+        .timeout_config(timeouts.build())
+        .load()
+        .await
 }
 
 /// Settings for a service that takes its time, a model above all: one try may last for `attempt`, and
 /// there is one, since the caller retries where people can see it.
 pub fn patient(aws: &SdkConfig, attempt: Duration) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt);
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt);
     aws.to_builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled()).build()
 }

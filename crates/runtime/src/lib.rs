@@ -5,6 +5,7 @@
 
 mod api_gateway;
 mod aws;
+mod aws_http;
 mod backend;
 mod caller;
 mod clock;

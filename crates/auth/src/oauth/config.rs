@@ -107,6 +107,11 @@ impl Owner {
 }
 
 impl OAuthConfig {
+    /// Whether both use the same sign-ins: one owner's grant for the one is the other's too.
+    pub fn shares_sign_ins_with(&self, other: &Self) -> bool {
+        self.subject() == other.subject()
+    }
+
     /// All but whose tokens they are and secrets: two configurations that read the same may share tokens.
     pub(crate) fn subject(&self) -> Vec<String> {
         let optional = |text: Option<&str>| text.unwrap_or_default().to_owned();

@@ -17,7 +17,7 @@ use super::{
     grant::{Grant, StoredClient, grant_key, optional_secret},
     registration::{ClientIdentity, Registered, known_client, register},
     token::{Exchange, exchange, prepare},
-    tokens::OAuth,
+    tokens::{OAuth, Revocation},
 };
 use crate::{
     config::{digest, hex},
@@ -285,26 +285,26 @@ impl OAuth {
     }
 
     /// Has the authorization server revoke a grant, if it can (RFC 7009).
-    pub(super) async fn revoke(
-        &self,
-        config: &OAuthConfig,
-        grant: &Grant,
-        now: Timestamp,
-    ) -> Result<(), OAuthError> {
-        let Some(token) = grant.refresh.as_ref().or(grant.access.as_ref()) else { return Ok(()) };
-        let server = discover(&self.http, config, Some(&grant.issuer)).await?;
-        let Some(endpoint) = &server.revocation_endpoint else { return Ok(()) };
-        if !is_same_issuer(&server.issuer, &grant.issuer) {
-            return Ok(());
-        }
-        let registration = grant.client.registration(config);
-        let client = grant.client.as_client(&registration);
-        let prepared = prepare(&server, client, vec![("token", token.clone())], now)?;
-        let answer = prepared.post(&self.http, endpoint, Place::Revocation).await?;
-        match answer.status.is_success() {
-            true => Ok(()),
-            false => Err(OAuthError::Status { place: Place::Revocation, status: answer.status.as_u16() }),
-        }
+    pub(super) async fn revoke(&self, config: &OAuthConfig, grant: &Grant, now: Timestamp) -> Revocation {
+        let Some(token) = grant.refresh.as_ref().or(grant.access.as_ref()) else {
+            return Revocation::NotOffered;
+        };
+        let revoked = async {
+            let server = discover(&self.http, config, Some(&grant.issuer)).await?;
+            let is_same = is_same_issuer(&server.issuer, &grant.issuer);
+            let Some(endpoint) = server.revocation_endpoint.as_ref().filter(|_| is_same) else {
+                return Ok(Revocation::NotOffered);
+            };
+            let registration = grant.client.registration(config);
+            let client = grant.client.as_client(&registration);
+            let prepared = prepare(&server, client, vec![("token", token.clone())], now)?;
+            let answer = prepared.post(&self.http, endpoint, Place::Revocation).await?;
+            match answer.status.is_success() {
+                true => Ok(Revocation::Done),
+                false => Err(prepared.refusal(&answer, Place::Revocation)),
+            }
+        };
+        revoked.await.unwrap_or_else(Revocation::Failed)
     }
 }
 

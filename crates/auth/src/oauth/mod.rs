@@ -32,7 +32,7 @@ pub use discovery::AuthorizationServer;
 pub use error::{OAuthError, Place, Shown, is_printable};
 pub use grant::{Ended, SignInNeeded};
 pub use registration::{ClientIdentity, client_metadata};
-pub use tokens::OAuth;
+pub use tokens::{OAuth, Revocation};
 
 /// 256 random bits that can stand in a URL: 43 characters.
 fn random_token() -> Result<SecretString, OAuthError> {

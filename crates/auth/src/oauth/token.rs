@@ -127,6 +127,11 @@ impl Exchange<'_> {
 }
 
 impl Prepared {
+    /// What a server says when it refuses, without what it was sent.
+    pub(crate) fn refusal(&self, answer: &Answer, place: Place) -> OAuthError {
+        refusal(answer, place, &self.secrets)
+    }
+
     /// Sends it, once.
     pub(crate) async fn post(&self, http: &HttpClient, to: &Url, place: Place) -> Result<Answer, OAuthError> {
         const FORM: &str = "application/x-www-form-urlencoded";

@@ -48,6 +48,17 @@ pub(crate) struct Access {
     pub(crate) stale_from: Timestamp,
 }
 
+/// What became of a revocation.
+#[derive(Debug)]
+pub enum Revocation {
+    /// The authorization server has revoked.
+    Done,
+    /// It offers no revocation, or there was nothing left to revoke.
+    NotOffered,
+    /// It was asked, or was to be, and did not.
+    Failed(OAuthError),
+}
+
 /// A grant as it was read, with all that is needed to write it.
 pub(super) struct Kept {
     pub(super) key: Key,
@@ -273,18 +284,18 @@ impl OAuth {
         if known == Some(GrantType::ClientCredentials) { Ok(()) } else { Err(SignInNeeded::Never.into()) }
     }
 
-    /// Takes a grant back: revoked where the authorization server can, forgotten here. Tells whether
-    /// there was one of `owner`.
+    /// Takes a grant back: revoked where the authorization server can, forgotten here. Tells what became of
+    /// the revocation; `None` if `owner` has no grant.
     ///
     /// # Errors
-    /// [`OAuthError::Store`]; a server that cannot revoke keeps nobody from forgetting.
+    /// [`OAuthError::Store`]; a server that does not revoke keeps nobody from forgetting.
     pub async fn forget(
         &self,
         config: &OAuthConfig,
         owner: &Owner,
         now: Timestamp,
-    ) -> Result<bool, OAuthError> {
-        let Some(kept) = self.find_of(config, owner.clone()).await? else { return Ok(false) };
+    ) -> Result<Option<Revocation>, OAuthError> {
+        let Some(kept) = self.find_of(config, owner.clone()).await? else { return Ok(None) };
         match self.store.remove(&kept.key, kept.standing.version).await {
             // Refreshed in this very moment: what it is now is forgotten as well.
             Err(StoreError::Changed) => {
@@ -294,10 +305,11 @@ impl OAuth {
             }
             removed => removed?,
         }
-        if let Err(error) = self.revoke(config, &kept.grant, now).await {
+        let revocation = self.revoke(config, &kept.grant, now).await;
+        if let Revocation::Failed(error) = &revocation {
             tracing::warn!(%error, "External MCP: a forgotten sign-in was not revoked");
         }
-        Ok(true)
+        Ok(Some(revocation))
     }
 
     /// What is kept of an owner's sign-in: the issuer, the scopes, and why it is no longer good, if so.

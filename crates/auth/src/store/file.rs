@@ -22,6 +22,7 @@ use super::{Content, Item, Key, Standing, StoreError, TokenStore, process};
 #[derive(Debug, Clone)]
 pub struct FileStore {
     path: PathBuf,
+    now: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,9 +38,10 @@ struct Stored {
 }
 
 impl FileStore {
-    /// Items in the file at `path`, which is made when something is first kept.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// Items in the file at `path`, which is made when something is first kept. With each write goes what is
+    /// over at `now`.
+    pub fn new(path: PathBuf, now: Timestamp) -> Self {
+        Self { path, now }
     }
 
     /// Does something to all items while no other process does; what it changes is kept.
@@ -47,13 +49,14 @@ impl FileStore {
         &self,
         work: impl FnOnce(&mut HashMap<Key, Item>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let path = self.path.clone();
+        let (path, now) = (self.path.clone(), self.now);
         let locked = tokio::task::spawn_blocking(move || -> Result<T, StoreError> {
             let _lock = lock(&path).map_err(|error| unavailable(&path, &error))?;
             let mut items = read(&path)?;
             let before: Vec<(Key, Standing)> = standings(&items);
             let outcome = work(&mut items)?;
             if standings(&items) != before {
+                items.retain(|_, item| now < item.content.expires);
                 write(&path, &items).map_err(|error| unavailable(&path, &error))?;
             }
             Ok(outcome)
@@ -121,8 +124,8 @@ fn read(path: &Path) -> Result<HashMap<Key, Item>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         Err(error) => return Err(unavailable(path, &error)),
     };
-    let stored: HashMap<String, Stored> =
-        serde_json::from_slice(&text).map_err(|_| StoreError::Unreadable)?;
+    let stored: HashMap<String, Stored> = serde_json::from_slice(&text)
+        .map_err(|_| StoreError::Garbled { path: path.display().to_string() })?;
     let item = |(key, stored): (String, Stored)| {
         let (version, leased_until, usable) = (stored.version, stored.leased_until, stored.usable);
         let standing = Standing { version, leased_until, usable };
@@ -172,7 +175,7 @@ fn private() -> OpenOptions {
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::unavailable(format!("{}: {}", path.display(), error.kind()))
+    StoreError::File { path: path.display().to_string(), reason: error.kind().to_string() }
 }
 
 #[cfg(test)]
@@ -186,7 +189,7 @@ mod tests {
             resource: "https://b.example/mcp".into(),
             text: text.into(),
             usable: true,
-            expires: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::MAX,
         }
     }
 
@@ -194,11 +197,11 @@ mod tests {
     async fn what_is_kept_is_found_again_and_readable_by_its_owner_alone() {
         let folder = std::env::temp_dir().join(format!("mcp-agents-{}", std::process::id()));
         let path = folder.join("deep/tokens.json");
-        let (store, key) = (FileStore::new(path.clone()), Key::new("grant", &["a"]));
+        let (store, key) = (FileStore::new(path.clone(), Timestamp::UNIX_EPOCH), Key::new("grant", &["a"]));
         assert!(store.load(&key).await.unwrap().is_none());
         assert_eq!(store.put(&key, &content("one"), None).await, Ok(1));
         assert_eq!(store.put(&key, &content("two"), None).await, Err(StoreError::Changed));
-        let again = FileStore::new(path.clone());
+        let again = FileStore::new(path.clone(), Timestamp::UNIX_EPOCH);
         assert_eq!(again.lease(&key, 1, Timestamp::UNIX_EPOCH).await, Ok(2));
         assert_eq!(again.put(&key, &content("three"), Some(1)).await, Err(StoreError::Changed));
         let item = store.load(&key).await.unwrap().unwrap();
@@ -207,6 +210,9 @@ mod tests {
         for (path, mode) in [(path.as_path(), 0o600), (path.parent().unwrap(), 0o700)] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
         }
+        let over = Content { expires: Timestamp::UNIX_EPOCH, ..content("over") };
+        assert_eq!(store.put(&Key::new("state", &["b"]), &over, None).await, Ok(1));
+        assert!(store.load(&Key::new("state", &["b"])).await.unwrap().is_none());
         assert_eq!(store.remove(&key, 2).await, Ok(()));
         assert!(store.load(&key).await.unwrap().is_none());
         fs::remove_dir_all(folder).unwrap();

@@ -100,6 +100,20 @@ pub enum StoreError {
         /// Why, without content.
         reason: String,
     },
+    /// The file cannot be read or written.
+    #[error("the file of tokens {path} cannot be used ({reason})")]
+    File {
+        /// Where it is.
+        path: String,
+        /// Why, without content.
+        reason: String,
+    },
+    /// The file holds something else.
+    #[error("the file of tokens {path} holds something else")]
+    Garbled {
+        /// Where it is.
+        path: String,
+    },
     /// What was read was not written by us, or for another owner, issuer or resource.
     #[error("an item of the store of connections cannot be unsealed")]
     Unreadable,
@@ -117,6 +131,10 @@ impl StoreError {
             Self::Unavailable { .. } => {
                 "check CONNECTIONS_TABLE and CONNECTIONS_KEY, and that this role may use both"
             }
+            Self::File { .. } => {
+                "see that you may read and write it and its folder, or give another with --tokens"
+            }
+            Self::Garbled { .. } => "delete it, and sign in again",
             Self::Unreadable => "sign in again; if it stays, see who writes to the table of connections",
         }
     }

@@ -103,10 +103,8 @@ impl Api {
     /// Takes a sign-in back.
     pub(crate) async fn forget(&self, agent_id: &str, owner: &Owner) -> Result<(), ApiError> {
         let config = self.config(agent_id).await?;
-        match self.oauth().forget(&config, owner, runtime::now()).await? {
-            true => Ok(()),
-            false => Err(ApiError::NoConnection),
-        }
+        let forgotten = self.oauth().forget(&config, owner, runtime::now()).await?;
+        forgotten.map(drop).ok_or(ApiError::NoConnection)
     }
 
     /// How `user` stands with every server that is signed in to with OAuth.
