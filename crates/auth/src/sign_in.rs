@@ -210,8 +210,13 @@ mod tests {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             let body = request.body().bytes().unwrap_or_default();
             let refreshes = String::from_utf8_lossy(body).contains("REFRESH_TOKEN_AUTH");
+            let operation = request.headers().get("x-amz-target").unwrap_or_default();
             let mut flows = self.flows.lock().unwrap();
-            flows.push(if refreshes { "refresh" } else { "password" });
+            flows.push(match operation.rsplit('.').next() {
+                Some("GetTokensFromRefreshToken") => "rotate",
+                _ if refreshes => "refresh",
+                _ => "password",
+            });
             let (status, body) = (self.answer)(flows.len());
             HttpConnectorFuture::new(async move {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -274,13 +279,25 @@ mod tests {
     #[tokio::test]
     async fn a_refused_refresh_falls_back_to_the_password() {
         let (sign_in, cognito) = sign_in(|call| match call {
-            2 => (400, r#"{"__type":"NotAuthorizedException"}"#.to_owned()),
+            2 | 3 => (400, r#"{"__type":"NotAuthorizedException"}"#.to_owned()),
+            call => token(call),
+        });
+        sign_in.credential(&auth("p"), Timestamp::UNIX_EPOCH).await.unwrap();
+        let later = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(2);
+        assert_eq!(text(&sign_in.credential(&auth("p"), later).await.unwrap()), "Bearer token-4");
+        assert_eq!(*cognito.flows(), ["password", "refresh", "rotate", "password"]);
+    }
+
+    #[tokio::test]
+    async fn an_app_client_that_rotates_refresh_tokens_is_refreshed_as_it_wants() {
+        let (sign_in, cognito) = sign_in(|call| match call {
+            2 => (400, r#"{"__type":"InvalidParameterException"}"#.to_owned()),
             call => token(call),
         });
         sign_in.credential(&auth("p"), Timestamp::UNIX_EPOCH).await.unwrap();
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(2);
         assert_eq!(text(&sign_in.credential(&auth("p"), later).await.unwrap()), "Bearer token-3");
-        assert_eq!(*cognito.flows(), ["password", "refresh", "password"]);
+        assert_eq!(*cognito.flows(), ["password", "refresh", "rotate"]);
     }
 
     #[tokio::test]

@@ -4,18 +4,19 @@
 //! the entry, and writes it only if that is content. Credentials come from files, standard input or a
 //! question, never from the command line, and are never printed.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use auth::{AuthConfig, GrantType};
 use catalog::{ParsedEntry, edit_secret, parse_entries, parse_secret, with_entry};
 use clap::Args;
 use mcp::McpError;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     ask, doctor,
+    entry_fields::Fields,
     login::{BrowserOptions, sign_in},
     report::{EntryReport, print_text, printable},
     setup::{CommonOptions, Setup},
@@ -54,63 +55,24 @@ pub(crate) struct Options {
     force: bool,
 }
 
-/// Fields of the entry, as the README describes them. Secrets come from files; `-` is standard input.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Fields of the entry")]
-struct Fields {
-    #[arg(long, value_name = "FILE")]
-    credentials_file: Option<PathBuf>,
-    #[arg(long, value_name = "SCHEME")]
-    authorization_scheme: Option<String>,
-    #[arg(long, value_name = "NAME")]
-    api_key_header: Option<String>,
-    #[arg(long, value_name = "TYPE")]
-    grant_type: Option<String>,
-    #[arg(long, value_name = "ID")]
-    client_id: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    client_secret_file: Option<PathBuf>,
-    #[arg(long, value_name = "FILE")]
-    private_key_file: Option<PathBuf>,
-    #[arg(long, value_name = "ID")]
-    private_key_id: Option<String>,
-    #[arg(long, value_name = "ALG")]
-    signing_algorithm: Option<String>,
-    #[arg(long, value_name = "WORDS")]
-    scopes: Option<String>,
-    #[arg(long)]
-    audience: Option<String>,
-    #[arg(long)]
-    resource: Option<String>,
-    #[arg(long, value_name = "URL")]
-    issuer: Option<String>,
-    #[arg(long, value_name = "URL")]
-    authorization_url: Option<String>,
-    #[arg(long, value_name = "URL")]
-    token_url: Option<String>,
-    #[arg(long, value_name = "ID")]
-    cognito_user_pool_id: Option<String>,
-    #[arg(long, value_name = "ID")]
-    cognito_client_id: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    cognito_client_secret_file: Option<PathBuf>,
-    #[arg(long, value_name = "NAME")]
-    cognito_username: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    cognito_password_file: Option<PathBuf>,
-    #[arg(long)]
-    region: Option<String>,
-    #[arg(long)]
-    qualifier: Option<String>,
-    /// A header of the server's own, as NAME=FILE; the value is in the file.
-    #[arg(long, value_name = "NAME=FILE")]
-    extra_header: Vec<String>,
-    /// Offer only the tools that match this glob; may be given again.
-    #[arg(long, value_name = "GLOB")]
-    allow_tool: Vec<String>,
-    /// Do not offer the tools that match this glob; may be given again.
-    #[arg(long, value_name = "GLOB")]
-    deny_tool: Vec<String>,
+impl Options {
+    /// What the flags say.
+    fn given(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut entry = Map::new();
+        let at = if self.url.starts_with("arn:") { "agent_runtime_arn" } else { "mcp_url" };
+        let texts = [
+            (at, Some(&self.url)),
+            ("agent_name", self.name.as_ref()),
+            ("agent_description", self.description.as_ref()),
+            ("auth_type", self.auth_type.as_ref()),
+            ("transport", self.transport.as_ref()),
+        ];
+        entry.extend(
+            texts.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text?.as_str().into()))),
+        );
+        self.fields.put_into(&mut entry)?;
+        Ok(entry)
+    }
 }
 
 /// Adds an entry.
@@ -118,7 +80,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     // Before anybody is asked anything: whether there is a secret to write.
     parse_secret(&setup.secret.read().await?)?;
-    let mut entry = given(&options)?;
+    let mut entry = options.given()?;
     if !entry.contains_key("auth_type") {
         match probe(&setup, &mut entry).await {
             Ok(kind) => drop(entry.insert("auth_type".to_owned(), kind.into())),
@@ -152,70 +114,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         println!("A user must sign in: mcp-agents login {}", printable(id));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the flags say.
-fn given(options: &Options) -> anyhow::Result<Map<String, Value>> {
-    let Fields { extra_header, allow_tool, deny_tool, .. } = &options.fields;
-    let f = &options.fields;
-    let mut entry = Map::new();
-    let at = if options.url.starts_with("arn:") { "agent_runtime_arn" } else { "mcp_url" };
-    let texts = [
-        (at, Some(&options.url)),
-        ("agent_name", options.name.as_ref()),
-        ("agent_description", options.description.as_ref()),
-        ("auth_type", options.auth_type.as_ref()),
-        ("transport", options.transport.as_ref()),
-        ("authorization_scheme", f.authorization_scheme.as_ref()),
-        ("api_key_header", f.api_key_header.as_ref()),
-        ("grant_type", f.grant_type.as_ref()),
-        ("client_id", f.client_id.as_ref()),
-        ("private_key_id", f.private_key_id.as_ref()),
-        ("signing_algorithm", f.signing_algorithm.as_ref()),
-        ("scopes", f.scopes.as_ref()),
-        ("audience", f.audience.as_ref()),
-        ("resource", f.resource.as_ref()),
-        ("issuer", f.issuer.as_ref()),
-        ("authorization_url", f.authorization_url.as_ref()),
-        ("token_url", f.token_url.as_ref()),
-        ("cognito_user_pool_id", f.cognito_user_pool_id.as_ref()),
-        ("cognito_client_id", f.cognito_client_id.as_ref()),
-        ("cognito_username", f.cognito_username.as_ref()),
-        ("region", f.region.as_ref()),
-        ("qualifier", f.qualifier.as_ref()),
-    ];
-    for (field, text) in texts {
-        entry.extend(text.map(|text| (field.to_owned(), text.as_str().into())));
-    }
-    let files = [
-        ("credentials", &f.credentials_file),
-        ("client_secret", &f.client_secret_file),
-        ("private_key", &f.private_key_file),
-        ("cognito_client_secret", &f.cognito_client_secret_file),
-        ("cognito_password", &f.cognito_password_file),
-    ];
-    for (field, file) in files {
-        if let Some(file) = file {
-            let secret = ask::secret(Some(file), field, "")?;
-            entry.insert(field.to_owned(), secret.expose_secret().into());
-        }
-    }
-    if !extra_header.is_empty() {
-        let mut headers = Map::new();
-        for header in extra_header {
-            let (name, file) = header.split_once('=').ok_or(anyhow!("--extra-header is NAME=FILE"))?;
-            let value = ask::secret(Some(file.as_ref()), name, "")?;
-            headers.insert(name.to_owned(), value.expose_secret().into());
-        }
-        entry.insert("extra_headers".to_owned(), headers.into());
-    }
-    match (allow_tool.as_slice(), deny_tool.as_slice()) {
-        ([], []) => {}
-        (allow, []) => drop(entry.insert("tools".to_owned(), json!(allow))),
-        ([], deny) => drop(entry.insert("tools".to_owned(), json!({"deny": deny}))),
-        (allow, deny) => drop(entry.insert("tools".to_owned(), json!({"allow": allow, "deny": deny}))),
-    }
-    Ok(entry)
 }
 
 /// Examines the entry; once more over HTTP+SSE where the server may speak that, which a server that wants a

@@ -3,6 +3,7 @@
 mod add;
 mod ask;
 mod doctor;
+mod entry_fields;
 mod list;
 mod login;
 mod redirect;

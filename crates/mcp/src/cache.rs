@@ -18,7 +18,8 @@ use moka::{future::Cache, ops::compute::Op};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Connector, ToolList},
+    connection::ToolList,
+    connector::Connector,
     error::McpError,
     server::{McpServer, ServerKey},
     session::Session,

@@ -5,9 +5,12 @@
 //! tools a server has without asking it each time. Whatever a server says is data: it is bounded,
 //! checked for form and handed on, never acted upon.
 
+mod any_transport;
 mod cache;
 mod connection;
+mod connector;
 mod error;
+mod explain;
 mod selection;
 mod server;
 mod session;
@@ -16,7 +19,8 @@ mod sse;
 mod transport;
 
 pub use cache::{CacheLimits, Freshness, Listing, ListingStatus, ToolCache};
-pub use connection::{Connection, Connector, Lifecycle, ToolList};
+pub use connection::{Connection, ToolList};
+pub use connector::{Connector, Lifecycle};
 pub use error::McpError;
 pub use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, Tool, ToolAnnotations};
 pub use selection::{GlobError, ToolSelection};

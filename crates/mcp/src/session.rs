@@ -9,7 +9,8 @@ use rmcp::model::{CallToolResult, JsonObject};
 use tokio::sync::RwLock;
 
 use crate::{
-    connection::{Connection, Connector, ToolList},
+    connection::{Connection, ToolList},
+    connector::Connector,
     error::McpError,
     server::McpServer,
 };

@@ -15,28 +15,21 @@ use std::{
 
 use auth::Credential;
 use egress::{Body, EgressError, HttpClient};
-use futures::{FutureExt, StreamExt, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 use rmcp::{
-    RoleClient,
     model::{ClientJsonRpcMessage, ServerJsonRpcMessage, Tool},
-    service::{RxJsonRpcMessage, TxJsonRpcMessage},
-    transport::{
-        StreamableHttpClientTransport, Transport,
-        streamable_http_client::{
-            AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpClient,
-            StreamableHttpError, StreamableHttpPostResponse,
-        },
+    transport::streamable_http_client::{
+        AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpClient,
+        StreamableHttpError, StreamableHttpPostResponse,
     },
 };
 use serde::Deserialize;
 use serde_json::Value;
 use sse_stream::{Error as SseError, Sse, SseStream};
-
-use crate::sse::SseTransport;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -54,40 +47,6 @@ const EVENT_STREAM: &str = "text/event-stream";
 
 /// What goes wrong on the wire. The inner error is shared, so that it can be told to several callers.
 pub(crate) type WireError = StreamableHttpError<Arc<EgressError>>;
-
-/// Either transport, as one type: rmcp's machinery is then there once.
-pub(crate) enum AnyTransport {
-    StreamableHttp(StreamableHttpClientTransport<Wire>),
-    Sse(SseTransport),
-}
-
-impl Transport<RoleClient> for AnyTransport {
-    type Error = WireError;
-
-    fn send(
-        &mut self,
-        message: TxJsonRpcMessage<RoleClient>,
-    ) -> impl Future<Output = Result<(), WireError>> + Send + 'static {
-        match self {
-            Self::StreamableHttp(transport) => transport.send(message).boxed(),
-            Self::Sse(transport) => transport.send(message).boxed(),
-        }
-    }
-
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
-        match self {
-            Self::StreamableHttp(transport) => transport.receive().await,
-            Self::Sse(transport) => transport.receive().await,
-        }
-    }
-
-    async fn close(&mut self) -> Result<(), WireError> {
-        match self {
-            Self::StreamableHttp(transport) => transport.close().await,
-            Self::Sse(transport) => transport.close().await,
-        }
-    }
-}
 
 /// The wire of one connection. Clones share what was noted.
 #[derive(Debug, Clone)]

@@ -14,8 +14,9 @@ use url::Url;
 use super::{
     config::OAuthConfig,
     discovery::AuthorizationServer,
-    error::{OAuthError, Place, Shown},
+    error::{OAuthError, Place},
     random_token,
+    shown::Shown,
 };
 
 /// A user on the way to an authorization server.

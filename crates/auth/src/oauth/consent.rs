@@ -12,12 +12,14 @@ use url::Url;
 use super::{
     authorization_code::{Redirect, arrive, depart},
     config::{GrantType, OAuthConfig, Owner},
-    discovery::{AuthorizationServer, discover, is_same_issuer},
-    error::{OAuthError, Place, Shown},
+    discovery::{AuthorizationServer, discover},
+    error::OAuthError,
     grant::{Grant, StoredClient, grant_key, optional_secret},
+    metadata::is_same_issuer,
     registration::{ClientIdentity, Registered, known_client, register},
-    token::{Exchange, exchange, prepare},
-    tokens::{OAuth, Revocation},
+    shown::Shown,
+    token::{Exchange, exchange},
+    tokens::OAuth,
 };
 use crate::{
     config::{digest, hex},
@@ -282,29 +284,6 @@ impl OAuth {
 
     async fn use_up(&self, key: &Key, item: &Item) -> Result<(), OAuthError> {
         self.store.remove(key, item.standing.version).await.map_err(changed_means_used)
-    }
-
-    /// Has the authorization server revoke a grant, if it can (RFC 7009).
-    pub(super) async fn revoke(&self, config: &OAuthConfig, grant: &Grant, now: Timestamp) -> Revocation {
-        let Some(token) = grant.refresh.as_ref().or(grant.access.as_ref()) else {
-            return Revocation::NotOffered;
-        };
-        let revoked = async {
-            let server = discover(&self.http, config, Some(&grant.issuer)).await?;
-            let is_same = is_same_issuer(&server.issuer, &grant.issuer);
-            let Some(endpoint) = server.revocation_endpoint.as_ref().filter(|_| is_same) else {
-                return Ok(Revocation::NotOffered);
-            };
-            let registration = grant.client.registration(config);
-            let client = grant.client.as_client(&registration);
-            let prepared = prepare(&server, client, vec![("token", token.clone())], now)?;
-            let answer = prepared.post(&self.http, endpoint, Place::Revocation).await?;
-            match answer.status.is_success() {
-                true => Ok(Revocation::Done),
-                false => Err(prepared.refusal(&answer, Place::Revocation)),
-            }
-        };
-        revoked.await.unwrap_or_else(Revocation::Failed)
     }
 }
 

@@ -7,10 +7,8 @@ use std::{fmt, sync::Arc};
 
 use egress::EgressError;
 
+use super::shown::Shown;
 use crate::store::StoreError;
-
-/// How much of a text that somebody else chose is shown.
-const SHOWN: usize = 300;
 
 /// Why there is no access token.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -200,20 +198,7 @@ pub enum Place {
     Revocation,
 }
 
-/// A text that somebody else chose, cut and without what could steer a terminal.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Shown(String);
-
 impl OAuthError {
-    /// Whether asking again soon may help.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::Store(_) => true,
-            Self::Status { status, .. } => *status == 429 || *status >= 500,
-            _ => false,
-        }
-    }
-
     /// The kind of failure, as a word that programs can match on.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -343,45 +328,5 @@ impl fmt::Display for Place {
             Self::Token => "the token endpoint",
             Self::Revocation => "the revocation endpoint",
         })
-    }
-}
-
-impl Shown {
-    /// `text`, made fit to be shown.
-    pub fn new(text: &str) -> Self {
-        let fit = |c: char| if is_printable(c) { c } else { ' ' };
-        let mut shown: String = text.chars().take(SHOWN).map(fit).collect();
-        if text.chars().count() > SHOWN {
-            shown.push('…');
-        }
-        Self(shown)
-    }
-
-    /// As it may be shown.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Whether a character is seen and does nothing else: it steers no terminal, breaks no line, turns no
-/// direction, hides nothing (Unicode's categories Cc, Cf, Zl and Zp).
-pub fn is_printable(c: char) -> bool {
-    let hidden = matches!(c,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
-        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
-        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'..='\u{e007f}');
-    !c.is_control() && !hidden
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
     discovery::AuthorizationServer,
-    error::Shown,
+    shown::Shown,
     token::{Client, Tokens},
 };
 use crate::store::{Content, Key, StoreError};

@@ -12,9 +12,12 @@ mod consent;
 mod discovery;
 mod error;
 mod grant;
+mod metadata;
 mod pin;
 mod registration;
 mod renewal;
+mod revocation;
+mod shown;
 mod token;
 mod tokens;
 mod wire;
@@ -29,10 +32,12 @@ pub use config::{
 };
 pub use consent::{Arrived, Purpose, Registration, Started};
 pub use discovery::AuthorizationServer;
-pub use error::{OAuthError, Place, Shown, is_printable};
+pub use error::{OAuthError, Place};
 pub use grant::{Ended, SignInNeeded};
 pub use registration::{ClientIdentity, client_metadata};
-pub use tokens::{OAuth, Revocation};
+pub use revocation::Revocation;
+pub use shown::{Shown, is_printable};
+pub use tokens::OAuth;
 
 /// 256 random bits that can stand in a URL: 43 characters.
 fn random_token() -> Result<SecretString, OAuthError> {

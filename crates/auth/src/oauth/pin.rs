@@ -7,8 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::{ClientProof, OAuthConfig, Owner},
-    discovery::{AuthorizationServer, is_same_issuer},
-    error::{OAuthError, Shown},
+    discovery::AuthorizationServer,
+    error::OAuthError,
+    metadata::is_same_issuer,
+    shown::Shown,
     tokens::OAuth,
 };
 use crate::store::{Content, Key, StoreError};

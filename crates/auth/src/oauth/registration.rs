@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::{
     config::{ClientProof, ClientRegistration, OAuthConfig},
     discovery::AuthorizationServer,
-    error::{OAuthError, Place, Shown},
+    error::{OAuthError, Place},
+    shown::Shown,
     token, wire,
 };
 

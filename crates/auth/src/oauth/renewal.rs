@@ -14,9 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     config::OAuthConfig,
-    discovery::{AuthorizationServer, discover, is_same_issuer},
-    error::{OAuthError, Place, Shown},
+    discovery::{AuthorizationServer, discover},
+    error::{OAuthError, Place},
     grant::{Ended, Grant, SignInNeeded, union},
+    metadata::is_same_issuer,
+    shown::Shown,
     token::{Exchange, Tokens, exchange},
     tokens::{Kept, OAuth},
 };

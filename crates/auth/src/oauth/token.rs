@@ -17,7 +17,8 @@ use super::{
     challenge::scopes,
     config::{ClientProof, ClientRegistration, PrivateKey},
     discovery::AuthorizationServer,
-    error::{OAuthError, Place, Shown},
+    error::{OAuthError, Place},
+    shown::Shown,
     wire::{self, Answer},
 };
 use crate::credential::scrub;

@@ -16,9 +16,10 @@ use tokio::sync::RwLock;
 use super::{
     config::{ClientProof, GrantType, OAuthConfig, Owner},
     discovery::{AuthorizationServer, discover},
-    error::{OAuthError, Place, Shown},
+    error::{OAuthError, Place},
     grant::{Ended, Grant, SignInNeeded, StoredClient, grant_key, union},
     renewal::{IsGood, Renewal},
+    shown::Shown,
 };
 use crate::{
     AuthError, Credential,
@@ -46,17 +47,6 @@ pub struct OAuth {
 pub(crate) struct Access {
     pub(crate) token: SecretString,
     pub(crate) stale_from: Timestamp,
-}
-
-/// What became of a revocation.
-#[derive(Debug)]
-pub enum Revocation {
-    /// The authorization server has revoked.
-    Done,
-    /// It offers no revocation, or there was nothing left to revoke.
-    NotOffered,
-    /// It was asked, or was to be, and did not.
-    Failed(OAuthError),
 }
 
 /// A grant as it was read, with all that is needed to write it.
@@ -246,7 +236,11 @@ impl OAuth {
         Ok(None)
     }
 
-    async fn find_of(&self, config: &OAuthConfig, owner: Owner) -> Result<Option<Kept>, OAuthError> {
+    pub(super) async fn find_of(
+        &self,
+        config: &OAuthConfig,
+        owner: Owner,
+    ) -> Result<Option<Kept>, OAuthError> {
         let key = grant_key(config, &owner);
         let found = self.store.load(&key).await?;
         found.map(|item| Kept::read(key, owner, item)).transpose()
@@ -282,34 +276,6 @@ impl OAuth {
         }
         // A client signs itself in whenever it is asked to.
         if known == Some(GrantType::ClientCredentials) { Ok(()) } else { Err(SignInNeeded::Never.into()) }
-    }
-
-    /// Takes a grant back: revoked where the authorization server can, forgotten here. Tells what became of
-    /// the revocation; `None` if `owner` has no grant.
-    ///
-    /// # Errors
-    /// [`OAuthError::Store`]; a server that does not revoke keeps nobody from forgetting.
-    pub async fn forget(
-        &self,
-        config: &OAuthConfig,
-        owner: &Owner,
-        now: Timestamp,
-    ) -> Result<Option<Revocation>, OAuthError> {
-        let Some(kept) = self.find_of(config, owner.clone()).await? else { return Ok(None) };
-        match self.store.remove(&kept.key, kept.standing.version).await {
-            // Refreshed in this very moment: what it is now is forgotten as well.
-            Err(StoreError::Changed) => {
-                if let Some(item) = self.store.load(&kept.key).await? {
-                    self.store.remove(&kept.key, item.standing.version).await?;
-                }
-            }
-            removed => removed?,
-        }
-        let revocation = self.revoke(config, &kept.grant, now).await;
-        if let Revocation::Failed(error) = &revocation {
-            tracing::warn!(%error, "External MCP: a forgotten sign-in was not revoked");
-        }
-        Ok(Some(revocation))
     }
 
     /// What is kept of an owner's sign-in: the issuer, the scopes, and why it is no longer good, if so.
