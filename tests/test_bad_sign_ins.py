@@ -435,7 +435,8 @@ def test_a_redirect_without_a_code(lab):
 
 
 def test_a_user_who_says_no(lab):
-    lab.auth.redirect_with = {"error": "access_denied", "error_description": "not\u001b[2J\u202e today\r\n" + "x" * 5000}
+    words = "not\u001b[2J\u202e today\r\n" + "x" * 5000
+    lab.auth.redirect_with = {"error": "access_denied", "error_description": words}
     fault = lab.refuses("refused")
     assert "access_denied: not" in fault
     assert lab.token_requests() == 0

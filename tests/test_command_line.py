@@ -184,17 +184,17 @@ def test_list_shows_agents_without_asking_their_servers(line, guarded):
 
 
 def test_list_tells_what_falls_out(line):
-    line.put({"mcp_url": "https://a.example"}, {"mcp_ulr": "https://b.example"}, oauth(PlainUrl, client_idd="x"))
+    line.put(
+        {"mcp_url": "https://a.example"},
+        {"mcp_ulr": "https://b.example"},
+        {"mcp_url": "https://c.example", "auth_type": "oauth2", "client_idd": "x"},
+    )
     for options in ([], ["--json"]):
         done = line.run("list", *options)
         assert done.returncode == 1
         assert "entry 2, field mcp_ulr: is unknown and ignored: did you mean mcp_url?" in done.stderr
         assert "entry 3, field client_idd" in done.stderr and "did you mean client_id?" in done.stderr
         assert "a.example" in done.stdout and "b.example" not in done.stdout
-
-
-class PlainUrl:
-    url = "https://c.example/mcp"
 
 
 def test_list_without_entries(line):
@@ -417,13 +417,14 @@ def test_login_at_a_certified_authorization_server(line, stands):
     [token] = {request.bearer for request in server.requests("tools/list")}
     found = auth.introspect(token)
     assert (found["sub"], found["aud"]) == ("ada", server.url)
-    # Twice: the second time with what the first refresh gave.
+    # Twice: the second time with what the first refresh gave. A slow machine may refresh more often.
     for refreshes in (1, 2):
         token = server.requests("tools/list")[-1].bearer
         wait_for(lambda: not auth.introspect(token)["active"])
         assert tools(line)
-        assert auth.seen["token_by_grant"]["refresh_token"] == refreshes
-    assert {request["resource"] for request in auth.seen["token_requests"]} == {server.url}
+        assert auth.seen["token_by_grant"]["refresh_token"] >= refreshes
+    exchanges = {(request["resource"], request["status"]) for request in auth.seen["token_requests"]}
+    assert exchanges == {(server.url, 200)}
     assert token not in line.printed
     assert "taken back" in line.run("remove", "notes").stdout
     assert auth.seen["revocation"] == 1
@@ -537,7 +538,7 @@ def test_remove_takes_the_sign_in_back(line, guarded):
     assert tools(line)
     token = server.requests("tools/list")[-1].bearer
     done = line.run("remove", "notes")
-    assert done.returncode == 0 and "taken back" in done.stdout
+    assert done.returncode == 0 and "taken back, and revoked at the authorization server" in done.stdout
     assert len(auth.requests("revoke")) == 1 and not auth.introspect(token)["active"]
     assert not [key for key in json.loads(line.tokens.read_text()) if key.startswith("grant#")]
     assert [entry["agent_name"] for entry in line.entries] == ["other"]
@@ -554,14 +555,23 @@ def test_remove_forgets_even_where_nobody_revokes(line, guarded):
     assert "not revoked" in done.stdout + done.stderr, "it is said, since somebody should do it by hand"
 
 
+def test_remove_says_where_nobody_can_revoke(line, guarded):
+    auth, server = guarded(metadata={"revocation_endpoint": None})
+    line.put(oauth(server))
+    sign_in(line, "login", "notes")
+    assert "revokes nothing" in line.run("remove", "notes").stdout
+    assert not [key for key in json.loads(line.tokens.read_text()) if key.startswith("grant#")]
+
+
 def test_remove_keeps_a_sign_in_that_another_entry_uses(line, guarded):
     auth, server = guarded()
     line.put(oauth(server), oauth(server, agent_name="again", tools=["read_*"]))
     sign_in(line, "login", "notes")
     assert line.run("tools", "again").returncode == 0, "one server and one client: one sign-in"
-    line.run("remove", "again")
+    assert "notes uses it too" in line.run("remove", "again").stdout
     assert not auth.requests("revoke")
     assert tools(line)
+    assert "taken back" in line.run("remove", "notes").stdout and len(auth.requests("revoke")) == 1
 
 
 # add
@@ -736,12 +746,32 @@ def test_add_a_client_that_signs_with_a_key(line, guarded, given):
     assert pem.splitlines()[1] not in line.printed
 
 
+def test_add_with_endpoints_that_no_metadata_names(line, guarded):
+    auth, server = guarded(locations=[])
+    server.locations = []
+    auth.add_client("web")
+    line.put("[]")
+    fields = {
+        "authorization_url": f"{auth.issuer}/authorize",
+        "token_url": f"{auth.issuer}/token",
+        "client_id": "web",
+        "scopes": "mcp:write",
+        "resource": "omit",
+    }
+    flags = [part for name, value in fields.items() for part in (f"--{name.replace('_', '-')}", value)]
+    sitting, _ = sign_in(line, "add", server.url, "--name", "notes", *flags)
+    assert line.entries == [oauth(server, **fields)]
+    assert sitting.asked["scope"] == "mcp:write" and "resource" not in sitting.asked
+    assert not auth.requests("metadata") and tools(line)
+
+
 def test_add_with_cognito(line, server, world, given):
     pool, guarded = world.pool(), server(require_auth=True)
     line.environment |= {"AWS_ENDPOINT_URL": world.aws.endpoint}
     line.put("[]")
-    user = ["--cognito-user-pool-id", pool.id, "--cognito-client-id", pool.client_id, "--cognito-username", pool.username]
-    done = line.run("add", guarded.url, "--name", "notes", *user, "--cognito-password-file", given(CANARY))
+    user = ["--cognito-user-pool-id", pool.id, "--cognito-client-id", pool.client_id]
+    user += ["--cognito-username", pool.username, "--cognito-password-file", given(CANARY)]
+    done = line.run("add", guarded.url, "--name", "notes", *user)
     assert done.returncode == 0, done.stdout + done.stderr
     assert line.entries == [pool.entry(guarded.url, agent_name="notes", auth_type="cognito")]
 
@@ -765,8 +795,8 @@ def test_add_a_runtime_of_agentcore(line, stands, given):
     done = line.run("add", server.ARN, "--name", "notes", "--auth-type", "api_key", "--credentials-file", given(KEY))
     assert done.returncode == 1 and "AgentCore" in done.stdout and line.entries == []
     sign_in(line, "add", server.ARN, "--name", "notes", "--qualifier", "DEFAULT")
-    [entry] = line.entries
-    assert entry == {"agent_runtime_arn": server.ARN, "qualifier": "DEFAULT", "agent_name": "notes", "auth_type": "oauth2"}
+    runtime = {"agent_runtime_arn": server.ARN, "qualifier": "DEFAULT"}
+    assert line.entries == [runtime | {"agent_name": "notes", "auth_type": "oauth2"}]
     [exchange] = auth.requests("token")
     assert exchange.form["resource"] == server.url and "qualifier=DEFAULT" in server.url
     assert tools(line)
@@ -815,7 +845,13 @@ class Terminal:
         command = [TARGET / "debug" / "mcp-agents", arguments[0], *line.where, *arguments[1:]]
         take = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
         self.child = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=line.environment, start_new_session=True, preexec_fn=take
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=line.environment,
+            start_new_session=True,
+            preexec_fn=take,  # without a terminal of its own it would ask the tests'
         )
         os.close(theirs)
 
@@ -823,6 +859,8 @@ class Terminal:
         while question not in self.shown:
             assert self._read(), f"{question} is not asked: {self.shown}"
         self.shown = self.shown.split(question, 1)[1]
+        if "not shown" in question:
+            wait_for(lambda: not termios.tcgetattr(self.mine)[3] & termios.ECHO)
         os.write(self.mine, f"{text}\n".encode())
 
     def ends(self) -> tuple[int, str]:
@@ -858,7 +896,7 @@ def test_add_asks_for_a_client_where_none_may_register(line, guarded):
     line.put("[]")
     terminal = Terminal(line, "add", server.url, "--no-login", "--name", "notes")
     terminal.answer("Client id: ", "web")
-    terminal.answer("Its secret (not shown): ", KEY)
+    terminal.answer("Its secret, empty if it has none (not shown): ", KEY)
     code, shown = terminal.ends()
     assert code == 0, shown
     assert line.entries == [oauth(server, client_id="web", client_secret=KEY)]
@@ -870,7 +908,7 @@ def test_add_takes_a_client_without_a_secret(line, guarded):
     line.put("[]")
     terminal = Terminal(line, "add", server.url, "--no-login", "--name", "notes")
     terminal.answer("Client id: ", "public")
-    terminal.answer("Its secret (not shown): ", "")
+    terminal.answer("Its secret, empty if it has none (not shown): ", "")
     code, shown = terminal.ends()
     assert code == 0, shown
     assert line.entries == [oauth(server, client_id="public")]
@@ -909,7 +947,8 @@ class Meanwhile(LoopbackServer):
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
-            kept = {name: answer.headers[name] for name in ("content-type", "x-amzn-errortype") if answer.headers[name]}
+            names = ("content-type", "x-amzn-errortype")
+            kept = {name: answer.headers[name] for name in names if answer.headers[name]}
             return Answer(answer.status, json.loads(answer.read()), kept)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import Api, as_user, at_once, connect, samples, sign_up
+from tests.support import Api, Backend, as_user, at_once, connect, samples, sign_up
 
 SECRET = "mcp-agents/external-mcp-agents/credentials"
 EVIL = "https://evil.example.com"
@@ -154,24 +154,58 @@ def test_only_an_administrator_signs_in_for_everybody(world, alice):
 # By its events, on a secret and a table of the test's own
 
 
+class Signing(Backend):
+    """A backend with `notes` that may reach loopback alone; has its authorization server and its server."""
+
+    def __init__(self, world, *entries, **steered):
+        self.authorization_server = AuthorizationServer(**steered)
+        self.server = ProtectedServer(self.authorization_server)
+        self.entry = {"mcp_url": self.server.url, "auth_type": "oauth2", "agent_name": "notes"}
+        # Tables of its own, since ports come again; each list asks the servers anew.
+        tables = dict.fromkeys(("CONNECTIONS_TABLE", "CATALOG_TABLE"), world.table())
+        options = {"TOOL_CACHE_TTL_SECONDS": "0.001", "ALLOW_PRIVATE_MCP_SERVERS": "127.0.0.0/8"}
+        super().__init__(world, [self.entry, *entries], tables | options)
+
+    def steer(self, **steered):
+        """Has the authorization server do otherwise."""
+        vars(self.authorization_server).update(steered)
+
+    def stop(self):
+        self.server.stop()
+        self.authorization_server.stop()
+        super().stop()
+
+
 @pytest.fixture
-def signing(backend, world):
-    """A backend with `notes`; has its authorization server, its server and its table: `signing(**steered)`."""
-    stopped = []
+def signing(world):
+    """Makes one of the test's own: `signing(*entries, **steered)`."""
+    made = []
 
     def make(*entries, **steered):
-        a = AuthorizationServer(**steered)
-        server = ProtectedServer(a)
-        stopped.extend([server, a])
-        table = world.table()
-        entry = {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"}
-        made = backend([entry, *entries], CONNECTIONS_TABLE=table, CATALOG_TABLE=table, TOOL_CACHE_TTL_SECONDS="0.001")
-        made.authorization_server, made.server = a, server
-        return made
+        made.append(Signing(world, *entries, **steered))
+        return made[-1]
 
     yield make
-    for each in stopped:
+    for each in made:
         each.stop()
+
+
+@pytest.fixture(scope="module")
+def everyones(world):
+    keyed = {"mcp_url": world.server().url, "auth_type": "api_key", "credentials": "abc", "agent_name": "keyed"}
+    made = Signing(world, keyed)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def shared(everyones):
+    """One that tests share which leave nothing behind; what they steer is put right after each."""
+    a, server = everyones.authorization_server, everyones.server
+    before = [dict(vars(each)) for each in (a, server)]
+    yield everyones
+    for each, right in zip((a, server), before):
+        vars(each).update(right)
 
 
 def start(signing, user="ada", **fields) -> dict:
@@ -294,24 +328,23 @@ def test_a_state_is_over_after_ten_minutes(signing, came_back):
         ),
     ],
 )
-def test_a_redirect_that_is_wrong_is_refused_and_uses_its_state_up(signing, change, kind, said):
-    signing = signing()
-    state = start(signing)
+def test_a_redirect_that_is_wrong_is_refused_and_uses_its_state_up(shared, change, kind, said):
+    before = len(shared.authorization_server.requests("token"))
+    state = start(shared)
     back = follow(state["authorization_url"])
     changed = back | {name: value and value.replace("{iss}", back["iss"]) for name, value in change.items()}
-    status, page = come_back(signing, {name: value for name, value in changed.items() if value is not None})
-    assert (status, kinds(signing)) == (400, [kind])
+    status, page = come_back(shared, {name: value for name, value in changed.items() if value is not None})
+    assert (status, kinds(shared)[-1]) == (400, kind)
     assert said in page and "<script" not in page and "<img" not in page
-    assert come_back(signing, back)[0] == 400, "the right one comes too late"
-    assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
-    assert not signing.authorization_server.requests("token")
+    assert come_back(shared, back)[0] == 400, "the right one comes too late"
+    assert refusal(complete(shared, state["state"])) == (400, "state_mismatch")
+    assert len(shared.authorization_server.requests("token")) == before
 
 
 @pytest.mark.parametrize("query", [{}, {"code": "x"}, {"state": "", "code": "x"}, {"state": "x" * 43, "code": "x"}])
-def test_a_redirect_that_nobody_waits_for_is_refused(signing, query):
-    signing = signing()
-    assert come_back(signing, query)[0] == 400 and kinds(signing) == ["state_mismatch"]
-    assert refusal(complete(signing, "x" * 43)) == (400, "state_mismatch")
+def test_a_redirect_that_nobody_waits_for_is_refused(shared, query):
+    assert come_back(shared, query)[0] == 400 and kinds(shared)[-1] == "state_mismatch"
+    assert refusal(complete(shared, "x" * 43)) == (400, "state_mismatch")
 
 
 def test_an_issuer_that_is_not_announced_need_not_be_named_but_must_be_right(signing):
@@ -345,41 +378,43 @@ METADATA = {
     "no page": ({"authorization_endpoint": None}, "not_offered"),
     "another issuer": ({"issuer": EVIL}, "issuer_mismatch"),
     "no token endpoint": ({"token_endpoint": None}, "metadata_unusable"),
+    "a private address": ({"token_endpoint": "https://10.0.0.1/token"}, "address_refused"),
     "a metadata address": ({"token_endpoint": "http://169.254.169.254/token"}, "address_refused"),
     "a mapped address": ({"token_endpoint": "https://[::ffff:169.254.169.254]/token"}, "address_refused"),
-    "registration at a metadata address": ({"registration_endpoint": "http://169.254.169.254/"}, "address_refused"),
+    "a NAT64 address": ({"token_endpoint": "https://[64:ff9b::a9fe:a9fe]/token"}, "address_refused"),
+    "a 6to4 address": ({"token_endpoint": "https://[2002:a9fe:a9fe::1]/token"}, "address_refused"),
 }
 
 
 @pytest.mark.parametrize(("metadata", "error"), METADATA.values(), ids=METADATA.keys())
-def test_nobody_is_sent_to_an_authorization_server_that_is_wrong(signing, metadata, error):
-    signing = signing(metadata=metadata)
-    answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
-    assert refusal(answered) == (502, error)
-    assert states(signing) == []
+def test_nobody_is_sent_to_an_authorization_server_that_is_wrong(shared, metadata, error):
+    before = len(states(shared))
+    shared.steer(metadata=metadata)
+    assert refusal(shared.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, error)
+    assert len(states(shared)) == before
 
 
 @pytest.mark.parametrize(
-    ("steered", "error"),
+    ("answer", "error"),
     [
-        ({"metadata_answer": Answer(200, "<html>hello</html>")}, "metadata_unusable"),
-        ({"metadata_answer": Answer(200, {"hello": "world"})}, "metadata_unusable"),
-        ({"metadata_answer": Answer(503, "<h1>Busy</h1>", {"retry-after": "0"})}, "metadata_unusable"),
-        ({"metadata_answer": Answer(302, None, {"location": "http://169.254.169.254/latest/meta-data"})}, "address_refused"),
-        ({"locations": []}, "no_metadata"),
-        ({"registration_error": {"error": "invalid_client_metadata", "error_description": "no"}}, "refused"),
+        (Answer(200, "<html>hello</html>"), "metadata_unusable"),
+        (Answer(200, {"hello": "world"}), "metadata_unusable"),
+        (Answer(200, {"issuer": "x" * 300_000}), "metadata_unusable"),
+        (Answer(503, "<h1>Busy</h1>", {"retry-after": "0"}), "authorization_server_failed"),
+        (Answer(302, None, {"location": "http://169.254.169.254/latest/meta-data"}), "address_refused"),
+        (Answer(404), "no_metadata"),
     ],
 )
-def test_an_authorization_server_that_answers_wrongly_is_told_apart(signing, steered, error):
-    signing = signing(**steered)
-    assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, error)
+def test_metadata_that_is_none_is_told_apart(shared, answer, error):
+    shared.steer(metadata_answer=answer)
+    assert refusal(shared.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, error)
 
 
-def test_a_server_whose_metadata_is_for_another_resource_is_refused(signing):
-    signing = signing()
-    signing.server.metadata = {"resource": f"{EVIL}/mcp"}
-    assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, "resource_mismatch")
-    assert signing.authorization_server.seen == []
+def test_a_server_whose_metadata_is_for_another_resource_is_refused(shared):
+    before = len(shared.authorization_server.seen)
+    shared.server.metadata = {"resource": f"{EVIL}/mcp"}
+    assert refusal(shared.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, "resource_mismatch")
+    assert len(shared.authorization_server.seen) == before
 
 
 def test_an_authorization_server_that_is_down_is_told(signing):
@@ -389,11 +424,17 @@ def test_an_authorization_server_that_is_down_is_told(signing):
     assert refusal(answered) == (502, "authorization_server_unreachable")
 
 
-def test_a_client_that_must_be_registered_is_asked_for_with_the_redirect_uri(signing):
-    signing = signing(registers=False)
+def test_a_client_that_cannot_register_is_told_why(signing):
+    refused = {"error": "invalid_client_metadata", "error_description": "no"}
+    signing = signing(registration_error=refused)
+    answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
+    assert refusal(answered) == (502, "refused") and "invalid_client_metadata: no" in answered[1]["message"]
+    signing.steer(metadata={"registration_endpoint": "http://169.254.169.254/"})
+    assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, "address_refused")
+    signing.steer(metadata={}, registers=False)
     answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
     assert refusal(answered) == (409, "client_needed")
-    assert signing.world.outputs["OAuthCallbackUrl"] in json.dumps(answered[1])
+    assert signing.world.outputs["OAuthCallbackUrl"] in answered[1]["message"]
 
 
 @pytest.mark.parametrize(
@@ -401,29 +442,30 @@ def test_a_client_that_must_be_registered_is_asked_for_with_the_redirect_uri(sig
     [
         ({"code_seconds": -1.0}, "refused", "the token endpoint refused with invalid_grant: the code is unknown or over"),
         ({"token_with": {"token_type": "mac"}}, "token_type", "a token of the type mac"),
-        ({"token_with": {"access_token": None}}, "metadata_unusable", "without a usable access_token"),
+        ({"token_with": {"access_token": None}}, "authorization_server_failed", "without a usable access_token"),
         ({"token_error": {"error": "server_error", "status": 500}}, "refused", "refused with server_error"),
         ({"lost": {"token": 1}}, "authorization_server_unreachable", "was not reached"),
     ],
 )
-def test_a_code_that_brings_no_token_is_told_and_not_tried_again(signing, steered, error, said):
-    signing = signing(**steered)
-    state = start(signing)
-    come_back(signing, follow(state["authorization_url"]))
-    answered = complete(signing, state["state"])
+def test_a_code_that_brings_no_token_is_told_and_not_tried_again(shared, steered, error, said):
+    before = len(shared.authorization_server.requests("token"))
+    state = start(shared)
+    shared.steer(**steered)
+    come_back(shared, follow(state["authorization_url"]))
+    answered = complete(shared, state["state"])
     assert refusal(answered) == (502, error) and said in answered[1]["message"]
-    assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
-    assert len(signing.authorization_server.requests("token")) == 1
-    assert [agent["status"] for agent in signing.agents(as_user("ada"))] == ["needs_sign_in"]
+    assert refusal(complete(shared, state["state"])) == (400, "state_mismatch")
+    assert len(shared.authorization_server.requests("token")) == before + 1
+    [connection] = shared.http("GET", "/oauth/connections")[1]["connections"]
+    assert (connection["agent_id"], connection["status"]) == ("notes", "needs_sign_in")
 
 
 @pytest.mark.parametrize("step", ["start", "regenerate"])
-def test_agents_that_cannot_be_signed_in_to_are_told_apart(signing, world, step):
-    keyed = {"mcp_url": world.server().url, "auth_type": "api_key", "credentials": "abc", "agent_name": "keyed"}
-    signing = signing(keyed)
+def test_agents_that_cannot_be_signed_in_to_are_told_apart(shared, step):
+    before = len(shared.authorization_server.seen)
 
     def ask(body, **who):
-        return refusal(signing.http("POST", f"/oauth/{step}", body, **who))
+        return refusal(shared.http("POST", f"/oauth/{step}", body, **who))
 
     assert ask({"agent_id": "nobody"}) == (404, "NotFound")
     assert ask({"agent_id": "keyed"}) == (409, "NotOAuth")
@@ -435,21 +477,20 @@ def test_agents_that_cannot_be_signed_in_to_are_told_apart(signing, world, step)
     assert ask({"agent_id": "notes", "owner": "everybody"}) == (403, "Unauthorized")
     assert ask({"agent_id": "notes"}, user=None) == (401, "Unauthorized")
     assert ask({"agent_id": "notes"}, group="Guest") == (403, "Unauthorized")
-    assert signing.authorization_server.seen == []
+    assert len(shared.authorization_server.seen) == before
 
 
-def test_other_routes_are_not_there(signing):
-    signing = signing()
+def test_other_routes_are_not_there(shared):
     for method, path in (("GET", "/oauth/start"), ("POST", "/oauth/callback"), ("GET", "/oauth"), ("PUT", "/oauth/notes")):
-        assert refusal(signing.http(method, path, {})) == (404, "NotFound"), path
-    assert refusal(signing.http("DELETE", "/oauth/notes")) == (404, "NotFound")
-    assert refusal(signing.http("POST", "/oauth/complete", {})) == (400, "BadRequest")
+        assert refusal(shared.http(method, path, {})) == (404, "NotFound"), path
+    assert refusal(shared.http("DELETE", "/oauth/notes")) == (404, "NotFound")
+    assert refusal(shared.http("POST", "/oauth/complete", {})) == (400, "BadRequest")
 
 
 def test_an_agent_added_within_the_minute_is_found(signing):
     signing = signing()
     start(signing)
-    signing.put_secret([{"mcp_url": signing.server.url, "auth_type": "oauth2", "agent_name": "newcomer"}])
+    signing.put_secret([signing.entry | {"agent_name": "newcomer"}])
     assert start(signing, agent_id="newcomer")["agent_id"] == "newcomer"
 
 
@@ -521,12 +562,28 @@ def test_regenerating_a_clients_own_token_is_done_at_once(signing, named):
     a.add_client("machine", "machine-secret")
     grant = {"grant_type": "client_credentials"} if named else {}
     client = {"client_id": "machine", "client_secret": "machine-secret"}
-    signing.put_secret([{"mcp_url": signing.server.url, "auth_type": "oauth2", "agent_name": "notes"} | client | grant])
+    signing.put_secret([signing.entry | client | grant])
     [agent] = signing.agents()
     assert agent["status"] == "available"
     answered = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"})
     assert answered == (200, {"agent_id": "notes", "status": "connected"})
     assert len(a.requests("token")) == 2
+
+
+def test_a_server_that_names_another_authorization_server_gets_no_clients_secret(signing):
+    signing, moved = signing(), AuthorizationServer()
+    a = signing.authorization_server
+    a.add_client("ours", "our-secret")
+    client = {"client_id": "ours", "client_secret": "our-secret"}
+    signing.put_secret([signing.entry | client])
+    connect(signing, "notes")
+    with moved:
+        signing.server.metadata = {"authorization_servers": [moved.issuer]}
+        for step in ("start", "regenerate"):
+            answered = signing.http("POST", f"/oauth/{step}", {"agent_id": "notes"})
+            assert refusal(answered) == (409, "issuer_changed")
+            assert f"{moved.issuer}, where it was {a.issuer}" in answered[1]["message"]
+        assert {request.endpoint for request in moved.seen} == {"metadata"}
 
 
 def test_connections_say_how_one_stands_and_nothing_of_others(signing, world):
@@ -542,9 +599,8 @@ def test_connections_say_how_one_stands_and_nothing_of_others(signing, world):
     assert connection["status"] == "needs_sign_in" and "the grant was revoked" in connection["reason"]
 
 
-def test_sample_events_are_answered_as_their_names_say(signing):
-    signing = signing()
-    answers = {case: signing.invoke("ConnectionsApiFunctionArn", event) for case, event in samples("connections-api").items()}
+def test_sample_events_are_answered_as_their_names_say(shared):
+    answers = {case: shared.invoke("ConnectionsApiFunctionArn", event) for case, event in samples("connections-api").items()}
     assert {case: answer["statusCode"] for case, answer in answers.items()} == {
         "start": 404, "callback": 400, "complete": 400, "regenerate": 404, "delete": 404,
     }

@@ -23,6 +23,7 @@ from tests.lab.jwt import unverified_claims
 from tests.support import CANARY, as_user, connect, script, wait_for
 
 KEY = "k3y-canary"
+EVIL = "https://evil.example.com"
 READ, WRITE = "read_notes", "write_notes"
 
 
@@ -82,19 +83,28 @@ def listed_cold(backend, user: str | None = None) -> dict:
     return listed(backend, user)
 
 
-def ran(backend, *steps, user: str = "ada") -> dict:
+def ran(backend, *steps, user: str = "ada", agent: str = "notes") -> dict:
     """The item of a job that a user had run."""
-    event = backend.submit(script(*steps), ["notes"], user=user)
+    event = backend.submit(script(*steps), [agent], user=user)
     backend.process(event)
     return backend.job(event)
 
 
-def called(backend, tool: str = READ, user: str = "ada"):
+def called(backend, tool: str = READ, user: str = "ada", agent: str = "notes"):
     """What a tool said to a user's job; a text if it was no JSON."""
-    job = ran(backend, {"call": tool, "with": {"n": 1}}, {"say": "{result}"}, user=user)
+    job = ran(backend, {"call": tool, "with": {"n": 1}}, {"say": "{result}"}, user=user, agent=agent)
     assert job["status"] == "COMPLETED", job["error"]
     said = json.loads(job["result"])["content"]
     return json.loads(said) if said.startswith("{") else said
+
+
+def statuses(agents) -> dict[str, str]:
+    return {agent["agent_id"]: agent["status"] for agent in agents}
+
+
+def skipped(backend) -> list[str]:
+    """Why entries fell out, as the log has it."""
+    return [event["diagnostic"] for event in backend.log_events("External MCP: entry skipped")]
 
 
 def scopes_of(url: str) -> set[str]:
@@ -105,27 +115,28 @@ def scopes_of(url: str) -> set[str]:
 # API keys
 
 
-@pytest.mark.parametrize(
-    ("fields", "header", "value"),
-    [
-        ({}, "authorization", f"Bearer {KEY}"),
-        ({"auth_type": "token"}, "authorization", f"Bearer {KEY}"),
-        ({"auth_type": None}, "authorization", f"Bearer {KEY}"),
-        ({"authorization_scheme": "Token"}, "authorization", f"Token {KEY}"),
-        ({"authorization_scheme": "none"}, "authorization", KEY),
-        ({"api_key_header": "X-Api-Key"}, "x-api-key", KEY),
-        ({"api_key_header": "X-Api-Key", "authorization_scheme": "Token"}, "x-api-key", f"Token {KEY}"),
-        ({"credentials": f"Bearer {KEY}"}, "authorization", f"Bearer {KEY}"),
-        ({"credentials": f"Token {KEY}", "authorization_scheme": "Token"}, "authorization", f"Token {KEY}"),
-        ({"credentials": f"Token {KEY}"}, "authorization", f"Token {KEY}"),
-    ],
-)
-def test_a_key_is_sent_as_the_entry_says(backend, stands, fields, header, value):
-    server = stands(PlainServer, {header: value})
-    agent = listed(backend({"mcp_url": server.url, "auth_type": "api_key", "credentials": KEY} | fields))
-    assert (agent["status"], agent["tools"]) == ("available", [READ])
-    others = {"authorization", "x-api-key"} - {header}
-    assert not any(request.headers.get(other) for request in server.seen for other in others)
+KEYS = [
+    ({}, "authorization", f"Bearer {KEY}"),
+    ({"auth_type": "token"}, "authorization", f"Bearer {KEY}"),
+    ({"auth_type": None}, "authorization", f"Bearer {KEY}"),
+    ({"authorization_scheme": "Token"}, "authorization", f"Token {KEY}"),
+    ({"authorization_scheme": "none"}, "authorization", KEY),
+    ({"api_key_header": "X-Api-Key"}, "x-api-key", KEY),
+    ({"api_key_header": "X-Api-Key", "authorization_scheme": "Token"}, "x-api-key", f"Token {KEY}"),
+    ({"credentials": f"Bearer {KEY}"}, "authorization", f"Bearer {KEY}"),
+    ({"credentials": f"Token {KEY}", "authorization_scheme": "Token"}, "authorization", f"Token {KEY}"),
+    ({"credentials": f"Token {KEY}"}, "authorization", f"Token {KEY}"),
+]
+
+
+def test_a_key_is_sent_as_the_entry_says(backend, stands):
+    servers = [stands(PlainServer, {header: value}) for _, header, value in KEYS]
+    key = {"auth_type": "api_key", "credentials": KEY}
+    agents = backend(*[{"mcp_url": each.url} | key | fields for each, (fields, *_) in zip(servers, KEYS)]).agents()
+    for agent, server, (fields, header, _) in zip(agents, servers, KEYS, strict=True):
+        assert (agent["status"], agent["tools"]) == ("available", [READ]), fields
+        other = ({"authorization", "x-api-key"} - {header}).pop()
+        assert not any(request.headers.get(other) for request in server.seen), fields
 
 
 def test_a_wrong_key_is_unavailable_with_the_servers_answer_and_not_repeated(backend, stands):
@@ -153,114 +164,129 @@ def test_extra_headers_go_with_every_request_of_any_sign_in(backend, stands, wor
     }
     extra = {"extra_headers": {"X-Tenant": KEY}}
     agents = backend(*[entry | extra | {"agent_name": name} for name, entry in entries.items()]).agents()
-    assert {agent["agent_id"]: agent["status"] for agent in agents} == dict.fromkeys(servers, "available")
+    assert statuses(agents) == dict.fromkeys(servers, "available")
     for name, server in servers.items():
         methods = [request for request in server.seen if request.endpoint in ("initialize", "tools/list", "ping")]
         assert len(methods) >= 2 and all(request.headers.get("x-tenant") == KEY for request in methods), name
     assert not any(request.headers.get("x-tenant") for request in a.seen), "they are for the server alone"
 
 
-@pytest.mark.parametrize("name", ["Authorization", "host", "Mcp-Session-Id", "MCP-Protocol-Version"])
-def test_extra_headers_never_say_who_asks_or_what_mcp_says(backend, stands, name):
-    server = stands(PlainServer)
-    mixed = backend(
-        {"mcp_url": server.url, "auth_type": "none", "extra_headers": {name: CANARY}, "agent_name": "bad"},
-        {"mcp_url": server.url, "agent_name": "good"},
-    )
-    assert [agent["agent_id"] for agent in mixed.agents()] == ["good"]
-    [event] = mixed.log_events("External MCP: entry skipped")
-    assert event["diagnostic"].startswith(f"entry 1, field extra_headers.{name}: is a header that is not for entries to set")
+def test_extra_headers_never_say_who_asks_or_what_mcp_says(backend, stands):
+    url = stands(PlainServer).url
+    names = ["Authorization", "host", "Mcp-Session-Id", "MCP-Protocol-Version"]
+    bad = [{"mcp_url": url, "auth_type": "none", "extra_headers": {name: CANARY}} for name in names]
+    mixed = backend(*bad, {"mcp_url": url, "agent_name": "good"})
+    assert statuses(mixed.agents()) == {"good": "available"}
+    for position, name in enumerate(names, 1):
+        problem = f"entry {position}, field extra_headers.{name}: is a header that is not for entries to set"
+        assert problem in skipped(mixed)
     assert CANARY not in "\n".join(mixed.log_lines())
 
 
 # What an entry may say
 
 
-@pytest.mark.parametrize(
-    ("bad", "diagnostic"),
-    [
-        ({"auth_type": "oauth2", "client_secrett": CANARY}, "field client_secrett: is not a field of auth_type oauth2: did you mean client_secret?"),
-        ({"auth_type": "oauth2", "cognito_password": CANARY}, "field cognito_password: does not belong to auth_type oauth2 but to cognito"),
-        ({"auth_type": "api_key", "credential": CANARY, "credentials": CANARY}, "field credential: is not a field of auth_type api_key: did you mean credentials?"),
-        ({"auth_type": "none", "credentials": CANARY}, "field credentials: does not belong to auth_type none but to api_key"),
-        ({"auth_type": "cognito", "transprt": "sse"}, "field transprt: is not a field of auth_type cognito: did you mean transport?"),
-        ({"auth_type": "oauth", "client_secret": CANARY}, "field auth_type: is unknown: use none, cognito, api_key or oauth2"),
-        ({"auth_type": "oauth2", "transport": "websocket"}, "field transport: websocket is not supported yet"),
-        ({"auth_type": "oauth2", "resource": CANARY}, "field resource: is neither a URL"),
-        ({"auth_type": "oauth2", "issuer": "http://as.example.com"}, "field issuer: is not an https URL"),
-        ({"auth_type": "oauth2", "grant_type": "client_credentials", "client_id": "x"}, "field client_secret: is missing"),
-        ({"auth_type": "none", "tools": {"alow": []}}, "field tools: is neither a list of names nor"),
-        ({"auth_type": "none", "extra_headers": CANARY}, "field extra_headers: is not an object"),
-    ],
-)
-def test_what_does_not_belong_is_refused_by_name_and_only_that_entry_falls_out(backend, stands, bad, diagnostic):
+BAD = [
+    (
+        {"auth_type": "oauth2", "client_secrett": CANARY},
+        "field client_secrett: is not a field of auth_type oauth2: did you mean client_secret?",
+    ),
+    ({"auth_type": "oauth2", "cognito_password": CANARY}, "field cognito_password: does not belong to auth_type oauth2 but to cognito"),
+    ({"auth_type": "api_key", "credential": CANARY}, "field credential: is not a field of auth_type api_key: did you mean credentials?"),
+    ({"auth_type": "none", "credentials": CANARY}, "field credentials: does not belong to auth_type none but to api_key"),
+    ({"auth_type": "cognito", "transprt": "sse"}, "field transprt: is not a field of auth_type cognito: did you mean transport?"),
+    ({"auth_type": "oauth", "client_secret": CANARY}, "field auth_type: is unknown: use none, cognito, api_key or oauth2"),
+    ({"auth_type": "oauth2", "transport": "websocket"}, "field transport: websocket is not supported yet"),
+    ({"auth_type": "oauth2", "resource": CANARY}, "field resource: is neither a URL"),
+    ({"auth_type": "oauth2", "issuer": "http://as.example.com"}, "field issuer: is not an https URL"),
+    ({"auth_type": "oauth2", "grant_type": "client_credentials", "client_id": "x"}, "field client_secret: is missing"),
+    ({"auth_type": "none", "tools": {"alow": []}}, "field tools: is neither a list of names nor"),
+    ({"auth_type": "none", "extra_headers": CANARY}, "field extra_headers: is not an object"),
+]
+
+
+def test_what_does_not_belong_is_refused_by_name_and_only_that_entry_falls_out(backend, stands):
     url = stands(PlainServer).url
-    mixed = backend({"mcp_url": url, "agent_name": "bad"} | bad, {"mcp_url": url, "agent_name": "good"})
-    assert [(agent["agent_id"], agent["status"]) for agent in mixed.agents()] == [("good", "available")]
-    found = [event["diagnostic"] for event in mixed.log_events("External MCP: entry skipped")]
-    assert any(f"entry 1, {diagnostic}" in each for each in found), found
+    mixed = backend(*[{"mcp_url": url} | bad for bad, _ in BAD], {"mcp_url": url, "agent_name": "good"})
+    assert statuses(mixed.agents()) == {"good": "available"}
+    for position, (_, problem) in enumerate(BAD, 1):
+        assert any(each.startswith(f"entry {position}, {problem}") for each in skipped(mixed)), problem
     assert CANARY not in "\n".join(mixed.log_lines())
 
 
 # Clients that sign in for themselves
 
 
-@pytest.mark.parametrize(
-    ("announced", "method"),
-    [
-        (["client_secret_basic"], "client_secret_basic"),
-        (["client_secret_post"], "client_secret_post"),
-        (["client_secret_post", "client_secret_basic"], "client_secret_basic"),
-        (None, "client_secret_basic"),
-    ],
-)
-def test_a_clients_secret_goes_as_the_metadata_says(backend, stands, announced, method):
-    a = stands(AuthorizationServer, metadata={"token_endpoint_auth_methods_supported": announced})
-    server = stands(ProtectedServer, a)
-    a.add_client("machine", "s/e c:ret%", method)
-    agent = listed(backend(machine(server, client_secret="s/e c:ret%")))
-    assert (agent["status"], agent["tools"]) == ("available", [READ, WRITE])
-    [request] = a.requests("token")
-    assert ("authorization" in request.headers) == (method == "client_secret_basic")
-    assert ("client_secret" in request.form) == (method == "client_secret_post")
+BY_METADATA = [
+    (["client_secret_basic"], "client_secret_basic"),
+    (["client_secret_post"], "client_secret_post"),
+    (["client_secret_post", "client_secret_basic"], "client_secret_basic"),
+    (None, "client_secret_basic"),
+]
 
 
-@pytest.mark.parametrize(
-    ("key", "algorithm"),
-    [("ec", None), ("ec", "ES256"), ("rsa", None), ("rsa", "PS256")],
-)
-def test_a_client_signs_an_assertion(backend, stands, key, algorithm):
-    server, a = guarded(stands)
-    made = ec.generate_private_key(ec.SECP256R1()) if key == "ec" else rsa.generate_private_key(65537, 2048)
-    public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    a.add_client("signing", method="private_key_jwt", public_key=public)
-    pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    proof = {"client_id": "signing", "client_secret": None, "private_key": pem, "signing_algorithm": algorithm}
-    agent = listed(backend(machine(server, **proof)))
-    assert agent["status"] == "available", agent["status_reason"]
-    [request] = a.requests("token")
-    claims = unverified_claims(request.form["client_assertion"])
-    assert (claims["aud"], claims["exp"] - claims["iat"]) == (a.issuer, 60)
-    assert "client_secret" not in request.form and "authorization" not in request.headers
+def test_a_clients_secret_goes_as_the_metadata_says(backend, stands):
+    secret = "s/e c:ret%"
+    servers = []
+    for announced, method in BY_METADATA:
+        a = stands(AuthorizationServer, metadata={"token_endpoint_auth_methods_supported": announced})
+        a.add_client("machine", secret, method)
+        servers.append(stands(ProtectedServer, a))
+    agents = backend(*[machine(each, client_secret=secret) for each in servers]).agents()
+    for agent, server, (announced, method) in zip(agents, servers, BY_METADATA, strict=True):
+        assert (agent["status"], agent["tools"]) == ("available", [READ, WRITE]), announced
+        [request] = server.authorization_server.requests("token")
+        assert ("authorization" in request.headers) == (method == "client_secret_basic")
+        assert ("client_secret" in request.form) == (method == "client_secret_post")
 
 
-@pytest.mark.parametrize(
-    ("fields", "sent"),
-    [
-        ({}, {}),
-        ({"scopes": "mcp:read mcp:write"}, {"scope": "mcp:read mcp:write"}),
-        ({"scopes": ["mcp:write"]}, {"scope": "mcp:write"}),
-        ({"audience": "https://notes.example.com"}, {"audience": "https://notes.example.com"}),
-        ({"resource": "https://notes.example.com"}, {"resource": "https://notes.example.com"}),
-        ({"resource": "omit"}, {"resource": None}),
-    ],
-)
-def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands, fields, sent):
-    server, a = guarded(stands, server={"checks_audience": False})
-    assert listed(backend(machine(server, **fields)))["status"] == "available"
-    [request] = a.requests("token")
-    right = {"grant_type": "client_credentials", "resource": server.url} | sent
-    assert request.form == {name: value for name, value in right.items() if value is not None}
+def test_a_client_signs_an_assertion(backend, stands):
+    """One algorithm for each kind of key by itself, others by name."""
+    a = stands(AuthorizationServer)
+    keys = {"ec": ec.generate_private_key(ec.SECP256R1()), "rsa": rsa.generate_private_key(65537, 2048)}
+    entries = []
+    for kind, algorithm in (("ec", None), ("ec", "ES256"), ("rsa", None), ("rsa", "PS256")):
+        client, key = f"{kind}-{algorithm}", keys[kind]
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        a.add_client(client, method="private_key_jwt", public_key=public)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        proof = {"client_id": client, "client_secret": None, "private_key": pem, "signing_algorithm": algorithm}
+        entries.append(machine(stands(ProtectedServer, a), **proof, agent_name=client))
+    assert set(statuses(backend(*entries).agents()).values()) == {"available"}
+    assert len(a.requests("token")) == 4
+    for request in a.requests("token"):
+        claims = unverified_claims(request.form["client_assertion"])
+        assert (claims["aud"], claims["exp"] - claims["iat"]) == (a.issuer, 60)
+        assert "client_secret" not in request.form and "authorization" not in request.headers
+
+
+SAID = [
+    ({}, {}),
+    ({"scopes": "mcp:read mcp:write"}, {"scope": "mcp:read mcp:write"}),
+    ({"scopes": ["mcp:write"]}, {"scope": "mcp:write"}),
+    ({"audience": "https://notes.example.com"}, {"audience": "https://notes.example.com"}),
+    ({"resource": "https://notes.example.com"}, {"resource": "https://notes.example.com"}),
+    ({"resource": "omit"}, {"resource": None}),
+]
+
+
+def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
+    servers = [guarded(stands, server={"checks_audience": False})[0] for _ in SAID]
+    agents = backend(*[machine(each, **fields) for each, (fields, _) in zip(servers, SAID)]).agents()
+    assert [agent["status"] for agent in agents] == ["available"] * len(SAID)
+    for server, (fields, sent) in zip(servers, SAID, strict=True):
+        [request] = server.authorization_server.requests("token")
+        right = {"grant_type": "client_credentials", "resource": server.url} | sent
+        assert request.form == {name: value for name, value in right.items() if value is not None}, fields
+
+
+def test_a_server_with_another_name_is_believed_if_the_entry_says_it_too(backend, stands):
+    name = "https://notes.example.com/mcp"
+    server, a = guarded(stands, server={"metadata": {"resource": name}})
+    named, unnamed = backend(machine(server, resource=name)), backend(machine(server))
+    assert listed(named)["status"] == "available"
+    assert listed(unnamed)["status"] == "unavailable"
+    assert [request.form["resource"] for request in a.requests("token")] == [name]
 
 
 def test_scopes_come_from_the_challenge_then_from_what_the_server_supports(backend, stands):
@@ -415,11 +441,12 @@ def test_a_users_refused_token_is_refreshed_in_mid_run(backend, stands):
 
 
 def test_a_refresh_token_that_does_not_rotate_is_used_again(backend, stands):
-    server, a = guarded(stands, rotates=False, token_with={"expires_in": 1})
+    server, a = guarded(stands, rotates=False, token_with={"expires_in": 0})
     asked = backend(users(server))
     connect(asked, "notes")
-    wait_for(lambda: called(asked)["user"] == "ada" and len(a.requests("token", grant_type="refresh_token")) >= 3)
-    assert len({request.form["refresh_token"] for request in a.requests("token", grant_type="refresh_token")}) == 1
+    assert [called(asked)["user"] for _ in range(3)] == ["ada"] * 3
+    refreshes = a.requests("token", grant_type="refresh_token")
+    assert len(refreshes) >= 3 and len({request.form["refresh_token"] for request in refreshes}) == 1
 
 
 def test_a_revoked_grant_needs_a_sign_in_keeps_its_tools_and_is_left_alone(backend, stands):
@@ -531,7 +558,7 @@ def test_a_certified_server_from_registration_to_rotation_to_revocation(backend,
         return [request for request in certified.seen["token_requests"] if request["grant_type"] == "refresh_token"]
 
     before = len(refreshes())
-    wait_for(lambda: called(asked, user="grace")["user"] == "grace" and len(refreshes()) - before >= 3)
+    wait_for(lambda: called(asked, user="grace")["user"] == "grace" and len(refreshes()) - before >= 2)
     assert {request["status"] for request in refreshes()[before:]} == {200}
     assert {request["resource"] for request in refreshes()[before:]} == {server.url}
     assert listed(asked, "grace")["status"] == "available"
@@ -551,7 +578,7 @@ def test_a_user_who_says_no_at_a_certified_server_is_not_signed_in(backend, stan
     _, started = asked.http("POST", "/oauth/start", {"agent_id": "notes"})
     back = follow(f"{started['authorization_url']}&login_hint=nobody")
     status, page = asked.http("GET", "/oauth/callback", user=None, query=back)
-    assert status >= 400 and "access_denied" in page
+    assert status == 400 and "the authorization endpoint refused with access_denied: the user said no" in page
     assert listed(asked, "ada")["status"] == "needs_sign_in"
 
 
@@ -614,14 +641,13 @@ def cognito(world):
     pool.stop()
 
 
-def test_a_cognito_user_signs_in_is_refreshed_and_revoked(backend, stands, cognito):
+def test_a_cognito_user_signs_in_and_is_refreshed(backend, stands, cognito):
     server = stands(ProtectedServer, cognito, checks_audience=False)
     client = {"client_id": cognito.client_id, "client_secret": cognito.client_secret, "scopes": "openid mcp/read"}
     asked = backend(users(server, **client))
     connect(asked, "notes", browser=cognito.follow)
     assert listed(asked, "ada")["status"] == "available"
-    tokens = lambda: {request.bearer for request in server.seen if request.bearer}
-    wait_for(lambda: called(asked)["user"] == "ada" and len(tokens()) >= 4)
+    wait_for(lambda: called(asked)["user"] == "ada" and len({request.bearer for request in server.seen} - {None}) >= 3)
     assert not cognito.front.requests("token"), "the endpoints are where its metadata says"
 
 
@@ -637,46 +663,41 @@ def test_a_machine_at_cognito(backend, stands, cognito):
 # Discovery
 
 
-@pytest.mark.parametrize(
-    ("challenge", "location", "metadata"),
-    [
-        ({}, "/elsewhere/.well-known/of/mine", {}),
-        ({"resource_metadata": None}, "/.well-known/oauth-protected-resource/mcp", {}),
-        ({"resource_metadata": None}, "/.well-known/oauth-protected-resource", {}),
-        ({"resource_metadata": None}, "/.well-known/oauth-protected-resource", {"resource": "origin"}),
-    ],
-)
-def test_the_servers_metadata_is_found_where_it_is_alone(backend, stands, challenge, location, metadata):
+def found(backend, servers) -> dict[str, str]:
+    """The status of each server's agent by its name, clients signing in for themselves."""
+    return statuses(backend(*[machine(each, agent_name=name) for name, each in servers.items()]).agents())
+
+
+def test_the_servers_metadata_is_found_wherever_it_is_alone(backend, stands):
     a = stands(AuthorizationServer)
-    server = stands(ProtectedServer, a, challenge=challenge, locations=[location])
-    if metadata:
-        server.metadata = {"resource": server.base}
     a.add_client("machine", "machine-secret")
-    assert listed(backend(machine(server)))["status"] == "available"
-    assert a.requests("token")[0].form["resource"] == server.resource
+    well_known, silent = "/.well-known/oauth-protected-resource", {"resource_metadata": None}
+    servers = {
+        "named": stands(ProtectedServer, a, locations=["/elsewhere/.well-known/of/mine"]),
+        "inserted": stands(ProtectedServer, a, locations=[f"{well_known}/mcp"], challenge=silent),
+        "root": stands(ProtectedServer, a, locations=[well_known], challenge=silent),
+        "origin": stands(ProtectedServer, a, locations=[well_known], challenge=silent),
+        # As gateways do.
+        "renamed": stands(ProtectedServer, a, challenge_header="x-amzn-remapped-www-authenticate"),
+        "taken": stands(ProtectedServer, a, challenge_text=""),
+    }
+    servers["origin"].metadata = {"resource": servers["origin"].base}
+    assert found(backend, servers) == dict.fromkeys(servers, "available")
+    resources = {request.form["resource"] for request in a.requests("token")}
+    assert resources == {server.resource for server in servers.values()}
 
 
-@pytest.mark.parametrize("header", ["x-amzn-remapped-www-authenticate", None])
-def test_a_challenge_that_a_gateway_took_away_is_not_missed(backend, stands, header):
-    server, _ = guarded(stands, server={"challenge_header": header} if header else {"challenge_text": ""})
-    assert listed(backend(machine(server)))["status"] == "available"
-
-
-@pytest.mark.parametrize(
-    ("path", "location"),
-    [
-        ("/tenant", "/.well-known/oauth-authorization-server/tenant"),
-        ("/tenant", "/.well-known/openid-configuration/tenant"),
-        ("/tenant", "/tenant/.well-known/openid-configuration"),
-        ("/tenant", "/tenant/.well-known/oauth-authorization-server"),
-        ("", "/.well-known/oauth-authorization-server"),
-        ("", "/.well-known/openid-configuration"),
-    ],
-)
-def test_the_authorization_servers_metadata_is_found_where_it_is_alone(backend, stands, path, location):
-    server, a = guarded(stands, path=path, locations=[location])
-    assert listed(backend(machine(server)))["status"] == "available"
-    assert a.requests("metadata")[-1].path == location
+def test_the_authorization_servers_metadata_is_found_wherever_it_is_alone(backend, stands):
+    places = {
+        "oauth inserted": ("/tenant", "/.well-known/oauth-authorization-server/tenant"),
+        "openid inserted": ("/tenant", "/.well-known/openid-configuration/tenant"),
+        "openid appended": ("/tenant", "/tenant/.well-known/openid-configuration"),
+        "oauth appended": ("/tenant", "/tenant/.well-known/oauth-authorization-server"),
+        "oauth": ("", "/.well-known/oauth-authorization-server"),
+        "openid": ("", "/.well-known/openid-configuration"),
+    }
+    servers = {name.replace(" ", "_"): guarded(stands, path=path, locations=[at])[0] for name, (path, at) in places.items()}
+    assert found(backend, servers) == dict.fromkeys(servers, "available")
 
 
 def test_a_server_without_metadata_is_its_own_authorization_server(backend, stands):
@@ -723,13 +744,17 @@ def test_an_issuer_that_the_entry_names_goes_before_the_servers(backend, stands)
     assert wrong.seen == []
 
 
-@pytest.mark.parametrize(("status", "headers"), [(500, {}), (503, {}), (429, {"retry-after": "0"})])
-def test_metadata_that_is_busy_is_asked_for_again(backend, stands, status, headers):
-    server, a = guarded(stands)
-    a.fail("metadata", times=2, status=status, headers=headers)
-    server.answer = busy(server, 2, status, headers)
-    assert listed(backend(machine(server)))["status"] == "available"
-    assert [request.path for request in a.requests("metadata")][:3] == a.locations[:1] * 3
+def test_metadata_that_is_busy_is_asked_for_again(backend, stands):
+    servers = {}
+    for status, headers in ((500, {}), (503, {}), (429, {"retry-after": "0"})):
+        server, a = guarded(stands)
+        a.fail("metadata", times=2, status=status, headers=headers)
+        server.answer = busy(server, 2, status, headers)
+        servers[str(status)] = server
+    assert found(backend, servers) == dict.fromkeys(servers, "available")
+    for server in servers.values():
+        a = server.authorization_server
+        assert [request.path for request in a.requests("metadata")][:3] == a.locations[:1] * 3
 
 
 def busy(server, times, status, headers):
@@ -746,39 +771,33 @@ def busy(server, times, status, headers):
     return answer
 
 
-@pytest.mark.parametrize(
-    ("wrong", "reason"),
-    [
-        ({"server": {"resource": "https://evil.example.com/mcp"}}, "for the resource https://evil.example.com/mcp, not for "),
-        ({"issuer": "https://evil.example.com"}, "names the issuer https://evil.example.com, not "),
-        ({"token_endpoint": "http://169.254.169.254/token"}, "the token endpoint was not reached: 169.254.169.254"),
-        ({"token_endpoint": "http://[::ffff:169.254.169.254]/token"}, "the token endpoint was not reached: "),
-        ({"token_endpoint": None}, "answered without a usable token_endpoint"),
-        ({"html": True}, "the authorization server's metadata answered with HTML instead of JSON"),
-        ({"nowhere": True}, "no metadata says where"),
-    ],
-)
-def test_metadata_that_is_wrong_is_refused_and_no_secret_sent(backend, stands, wrong, reason):
-    server, a = guarded(stands)
-    if "server" in wrong:
-        server.metadata = wrong["server"]
-    elif "html" in wrong:
-        a.metadata_answer = Answer(200, "<html>hello</html>")
-    elif "nowhere" in wrong:
-        a.locations = []
-    else:
-        a.metadata = wrong
-    agent = listed(backend(machine(server)))
-    assert agent["status"] == "unavailable" and reason in agent["status_reason"], agent["status_reason"]
-    assert not a.requests("token")
+WRONG = {
+    "resource": ("server", {"metadata": {"resource": f"{EVIL}/mcp"}}, f"for the resource {EVIL}/mcp, not for "),
+    "issuer": ("a", {"metadata": {"issuer": EVIL}}, f"names the issuer {EVIL}, not "),
+    "address": ("a", {"metadata": {"token_endpoint": "http://169.254.169.254/token"}}, "token endpoint was not reached: 169.254.169.254"),
+    "mapped": ("a", {"metadata": {"token_endpoint": "http://[::ffff:169.254.169.254]/"}}, "the token endpoint was not reached: "),
+    "endpoint": ("a", {"metadata": {"token_endpoint": None}}, "answered without a usable token_endpoint"),
+    "html": ("a", {"metadata_answer": Answer(200, "<html>hello</html>")}, "metadata answered with HTML instead of JSON"),
+    "nowhere": ("a", {"locations": []}, "no metadata says where"),
+}
+
+
+def test_metadata_that_is_wrong_is_refused_and_no_secret_sent(backend, stands):
+    servers = {}
+    for name, (whose, steered, _) in WRONG.items():
+        servers[name] = guarded(stands, **steered)[0] if whose == "a" else guarded(stands, server=steered)[0]
+    agents = backend(*[machine(each, agent_name=name) for name, each in servers.items()]).agents()
+    for agent, (name, (_, _, reason)) in zip(agents, WRONG.items(), strict=True):
+        assert agent["status"] == "unavailable" and reason in agent["status_reason"], (name, agent["status_reason"])
+        assert not servers[name].authorization_server.requests("token")
 
 
 # The issuer
 
 
-def sent(a) -> str:
-    """All that came to a server but its paths."""
-    return " ".join(f"{request.form} {request.headers}" for request in a.seen)
+def shown(a) -> list:
+    """The requests that brought more than a question."""
+    return [request for request in a.seen if request.body or "authorization" in request.headers]
 
 
 @pytest.fixture
@@ -803,7 +822,7 @@ def test_a_new_authorization_server_gets_no_clients_secret(backend, stands, move
     for agent in (listed(asked), listed_cold(asked)):
         assert (agent["status"], agent["tools"]) == ("needs_sign_in", [READ, WRITE])
         assert f"{other.issuer}, where it was {a.issuer}" in agent["status_reason"]
-    assert not other.requests("token") and "machine-secret" not in sent(other)
+    assert other.requests("metadata") and shown(other) == []
     trusted = backend(machine(server, issuer=other.issuer))
     server.authorization_server = other
     assert listed(trusted)["status"] == "available", "an entry may say that it trusts the new one"
@@ -817,7 +836,7 @@ def test_what_was_trusted_first_is_remembered_when_its_tokens_are_gone(backend, 
     other = moved(server)
     agent = listed_cold(asked)
     assert agent["status"] == "needs_sign_in" and a.issuer in agent["status_reason"]
-    assert not other.requests("token") and "machine-secret" not in sent(other)
+    assert other.requests("metadata") and shown(other) == []
 
 
 def forget(world, backend, kind: str):
@@ -838,7 +857,7 @@ def test_a_new_authorization_server_gets_no_refresh_token(backend, stands, moved
     agent = listed(asked, "ada")
     assert (agent["status"], agent["tools"]) == ("needs_sign_in", [READ, WRITE])
     assert f"{other.issuer}, where it was {a.issuer}" in agent["status_reason"]
-    assert not other.requests("token") and "refresh-" not in sent(other)
+    assert other.requests("metadata") and shown(other) == []
     server.authorization_server = other
     connect(asked, "notes")
     assert called(asked)["user"] == "ada", "a user may sign in there knowingly"
@@ -859,18 +878,18 @@ def runtime(stands):
     return start
 
 
-@pytest.mark.parametrize("field", ["agent_runtime_arn", "mcp_url"])
-@pytest.mark.parametrize("qualifier", [None, "prod"])
-def test_a_runtime_is_found_by_its_arn(backend, runtime, field, qualifier):
-    server, a = runtime(qualifier=qualifier or "DEFAULT")
-    entry = machine(server) | {"mcp_url": None, field: server.ARN, "qualifier": qualifier}
-    asked = backend(entry, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base)
-    agent = listed(asked)
-    assert (agent["status"], agent["tools"]) == ("available", [READ, WRITE]), agent["status_reason"]
-    assert called(asked)["user"] == "machine"
-    assert {request.path for request in server.requests("initialize")} == {server.target}
-    assert {request.form["resource"] for request in a.requests("token")} == {server.url}
-    assert server.url.endswith(f"?qualifier={qualifier or 'DEFAULT'}")
+def test_a_runtime_is_found_by_its_arn(backend, runtime):
+    """By either field, with a qualifier and without."""
+    for field, qualifier in (("agent_runtime_arn", None), ("mcp_url", "prod")):
+        server, a = runtime(qualifier=qualifier or "DEFAULT")
+        entry = machine(server) | {"mcp_url": None, field: server.ARN, "qualifier": qualifier}
+        asked = backend(entry, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base)
+        agent = listed(asked)
+        assert (agent["status"], agent["tools"]) == ("available", [READ, WRITE]), agent["status_reason"]
+        assert called(asked)["user"] == "machine"
+        assert {request.path for request in server.requests("initialize")} == {server.target}
+        assert {request.form["resource"] for request in a.requests("token")} == {server.url}
+        assert server.url.endswith(f"?qualifier={qualifier or 'DEFAULT'}")
 
 
 def test_a_runtimes_metadata_is_found_without_its_challenge(backend, runtime):
@@ -887,28 +906,27 @@ def test_a_runtimes_users_sign_in(backend, runtime):
     assert called(asked)["user"] == "ada"
 
 
-@pytest.mark.parametrize("fields", [{"resource": "omit"}, {"resource": "https://notes.example.com"}])
-def test_a_runtimes_resource_can_be_left_out_or_given(backend, runtime, fields):
+def test_a_runtimes_resource_can_be_left_out_or_given(backend, runtime):
     server, a = runtime(checks_audience=False)
-    entry = machine(server, **fields) | {"mcp_url": None, "agent_runtime_arn": server.ARN}
-    assert listed(backend(entry, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base))["status"] == "available"
-    assert a.requests("token")[0].form.get("resource") == {"omit": None}.get(fields["resource"], fields["resource"])
+    entry = machine(server) | {"mcp_url": None, "agent_runtime_arn": server.ARN}
+    resources = ["omit", "https://notes.example.com"]
+    entries = [entry | {"agent_name": f"notes {n}", "resource": resource} for n, resource in enumerate(resources)]
+    agents = backend(*entries, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base).agents()
+    assert [agent["status"] for agent in agents] == ["available"] * 2
+    assert {request.form.get("resource") for request in a.requests("token")} == {None, resources[1]}
 
 
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        ({"auth_type": "api_key", "credentials": KEY}, "field auth_type: api_key does not work with AgentCore, which takes OAuth tokens alone"),
+def test_what_a_runtime_cannot_be_is_refused_with_the_reason(backend):
+    bad = [
+        ({"auth_type": "api_key", "credentials": KEY}, "field auth_type: api_key does not work with AgentCore, which takes OAuth"),
         ({"auth_type": "oauth2", "region": "eu-west-1"}, "field region: is another one than the ARN's"),
         ({"auth_type": "oauth2", "mcp_url": "https://a.example/mcp"}, "field agent_runtime_arn: is given beside mcp_url"),
-        ({"auth_type": "oauth2", "agent_runtime_arn": "arn:aws:bedrock:us-east-1:1:agent/x"}, "field agent_runtime_arn: is not a runtime's ARN"),
-    ],
-)
-def test_what_a_runtime_cannot_be_is_refused_with_the_reason(backend, fields, problem):
-    refused = backend({"agent_runtime_arn": AgentCoreServer.ARN} | fields)
+        ({"auth_type": "oauth2", "agent_runtime_arn": "arn:aws:s3:::x"}, "field agent_runtime_arn: is not a runtime's ARN"),
+    ]
+    refused = backend(*[{"agent_runtime_arn": AgentCoreServer.ARN} | fields for fields, _ in bad])
     assert refused.agents() == []
-    [event] = refused.log_events("External MCP: entry skipped")
-    assert problem in event["diagnostic"]
+    for position, (_, problem) in enumerate(bad, 1):
+        assert any(each.startswith(f"entry {position}, {problem}") for each in skipped(refused)), problem
 
 
 # Transports and revisions
@@ -935,34 +953,39 @@ def test_a_server_over_sse_that_refuses_the_key_is_told(backend, stands):
     assert agent["status"] == "unavailable" and "401" in agent["status_reason"]
 
 
-@pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
-def test_every_revision_is_spoken(backend, stands, revision):
-    server = stands(PlainServer, revision=revision)
-    asked = backend({"mcp_url": server.url, "agent_name": "notes"})
-    agent = listed(asked)
-    assert (agent["status"], agent["tools"]) == ("available", [READ]), agent["status_reason"]
-    assert called(asked) == {"n": 1}
-    if revision >= "2025-06-18":
-        said = {request.headers.get("mcp-protocol-version") for request in server.requests("tools/call")}
-        assert said == {revision}
+def test_a_server_over_sse_behind_oauth(backend, stands):
+    """It knows no OAuth itself: the token that it wants is the one that is given out."""
+    a = stands(AuthorizationServer, token_with={"access_token": KEY})
+    a.add_client("machine", "machine-secret")
+    server = stands(SseServer, bearer=KEY)
+    asked = backend(machine(server, transport="sse", token_url=f"{a.issuer}/token"))
+    assert listed(asked)["tools"] == ["add", "slow"]
 
 
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        Answer(404, "<h1>Not Found</h1>"),
-        Answer(400, {"jsonrpc": "2.0", "id": None, "error": {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}}}),
-        Answer(400, {"jsonrpc": "2.0", "id": 0, "error": {"code": -32601, "message": "no such method"}}),
-        Answer(200, {"jsonrpc": "2.0", "id": 0, "error": {"code": -32601, "message": "no such method"}}),
-    ],
-    ids=["404", "-32022", "400 -32601", "200 -32601"],
-)
-def test_a_server_without_initialize_is_spoken_to_however_it_refuses_that(backend, stands, refusal):
-    server = stands(PlainServer, revision="2026-07-28", refusal=refusal)
-    asked = backend({"mcp_url": server.url})
+def test_every_revision_is_spoken(backend, stands):
+    revisions = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]
+    servers = {revision: stands(PlainServer, revision=revision) for revision in revisions}
+    asked = backend(*[{"mcp_url": each.url, "agent_name": revision} for revision, each in servers.items()])
+    assert statuses(asked.agents()) == dict.fromkeys(revisions, "available")
+    for revision, server in servers.items():
+        assert called(asked, agent=revision) == {"n": 1}, revision
+        if revision >= "2025-06-18":
+            [request] = server.requests("tools/call")
+            assert request.headers["mcp-protocol-version"] == revision
+
+
+def test_a_server_without_initialize_is_spoken_to_however_it_refuses_that(backend, stands):
+    def refusal(status, code):
+        error = {"code": code, "message": "refused", "data": {"supported": ["2026-07-28"]}}
+        return Answer(status, {"jsonrpc": "2.0", "id": 0, "error": error})
+
+    refusals = [Answer(404, "<h1>Not Found</h1>"), refusal(404, -32601), refusal(200, -32601), refusal(400, -32022)]
+    servers = [stands(PlainServer, revision="2026-07-28", refusal=each) for each in refusals]
+    asked = backend(*[{"mcp_url": each.url} for each in servers])
     for _ in range(3):
-        assert listed(asked)["status"] == "available"
-    assert len(server.requests("initialize")) == 1, "it is remembered how the server is spoken to"
+        assert [agent["status"] for agent in asked.agents()] == ["available"] * len(servers)
+    for server in servers:
+        assert len(server.requests("initialize")) == 1, "it is remembered how the server is spoken to"
 
 
 def test_a_stateless_server_behind_oauth(backend, stands):
@@ -987,27 +1010,31 @@ def test_a_revision_that_nobody_knows_is_told(backend, stands):
 TOOLS = ["list_notes", "read_notes", "write_notes", "delete_notes"]
 
 
-@pytest.mark.parametrize(
-    ("chosen", "offered"),
-    [
-        (None, TOOLS),
-        ("all", TOOLS),
-        (["read_*", "list_notes"], ["list_notes", "read_notes"]),
-        ({"deny": ["*te_notes"]}, ["list_notes", "read_notes"]),
-        ({"allow": ["*_notes"], "deny": ["[dw]*"]}, ["list_notes", "read_notes"]),
-        ({"allow": ["rea?_notes"]}, ["read_notes"]),
-        ([], []),
-    ],
-)
-def test_tools_are_offered_as_the_entry_says(backend, stands, chosen, offered):
+CHOSEN = {
+    "unsaid": (None, TOOLS),
+    "all": ("all", TOOLS),
+    "list": (["read_*", "list_notes"], ["list_notes", "read_notes"]),
+    "deny": ({"deny": ["*te_notes"]}, ["list_notes", "read_notes"]),
+    "both": ({"allow": ["*_notes"], "deny": ["[dw]*"]}, ["list_notes", "read_notes"]),
+    "one": ({"allow": ["rea?_notes"]}, ["read_notes"]),
+    "none": ([], []),
+}
+
+
+def test_tools_are_offered_as_the_entry_says(backend, stands):
+    """All entries are of one server, whose tools are asked for once."""
     server = stands(PlainServer, tools=TOOLS)
-    asked = backend({"mcp_url": server.url, "agent_name": "notes", "agent_description": "Notes.", "tools": chosen})
-    agent = listed(asked)
-    assert (agent["agent_id"], agent["status"], agent["tools"]) == ("notes", "available", offered)
-    told = f"Notes. The tools available are: {', '.join(offered)}." if offered else "Notes."
-    assert agent["agent_description"] == told
-    job = ran(asked, {"say": "Tools: {tools}"})
-    assert json.loads(job["result"])["content"] == f"Tools: {','.join(offered)}"
+    entry = {"mcp_url": server.url, "agent_description": "Notes."}
+    entries = [entry | {"agent_name": name, "tools": chosen} for name, (chosen, _) in CHOSEN.items()]
+    asked = backend(*entries, TOOL_CACHE_TTL_SECONDS="900")
+    for agent, (name, (_, offered)) in zip(asked.agents(), CHOSEN.items(), strict=True):
+        assert (agent["agent_id"], agent["status"], agent["tools"]) == (name, "available", offered)
+        told = f"Notes. The tools available are: {', '.join(offered)}." if offered else "Notes."
+        assert agent["agent_description"] == told
+    assert len(server.requests("tools/list")) == 1
+    for name in ("both", "none"):
+        job = ran(asked, {"say": "Tools: {tools}"}, agent=name)
+        assert json.loads(job["result"])["content"] == f"Tools: {','.join(CHOSEN[name][1])}"
 
 
 def test_a_tool_that_is_denied_is_never_called(backend, stands):
@@ -1017,36 +1044,46 @@ def test_a_tool_that_is_denied_is_never_called(backend, stands):
     assert not server.requests("tools/call")
 
 
-def test_two_entries_may_offer_different_tools_of_one_server(backend, stands):
-    server = stands(PlainServer, tools=TOOLS)
-    entry = {"mcp_url": server.url}
-    agents = backend(entry | {"tools": ["read_*"]}, entry | {"tools": ["write_*"]}, TOOL_CACHE_TTL_SECONDS="900").agents()
-    assert [agent["tools"] for agent in agents] == [["read_notes"], ["write_notes"]]
-    assert len(server.requests("tools/list")) == 1
-
-
 # Refreshing at the same time
 
 
-def test_cold_environments_that_list_at_once_refresh_once(backend, stands):
+@pytest.fixture
+def together(backend):
+    """Three cold environments of one entry that list at once: `together(entry, a, user)` gives their agents.
+
+    The authorization server answers when all three have looked for the tokens and found none that is good.
+    """
+
+    def together(first, a, user=None):
+        same = {name: first.environment[name] for name in ("CONNECTIONS_TABLE", "CATALOG_TABLE")}
+        environments = [first, *[backend(EXTERNAL_MCP_AGENTS_SECRET=first.name, **same) for _ in range(2)]]
+        before = {each: each.calls("GetItem") for each in environments}
+        answered = a.answer
+
+        def answer(request):
+            if request.route.endswith("/token"):
+                wait_for(lambda: all(each.calls("GetItem") > before[each] for each in environments), 14)
+            return answered(request)
+
+        a.answer = answer
+        with ThreadPoolExecutor(3) as threads:
+            return list(threads.map(lambda environment: listed(environment, user), environments))
+
+    return together
+
+
+def test_cold_environments_that_list_at_once_refresh_once(backend, stands, together):
     server, a = guarded(stands, token_with={"expires_in": 0})
     first = backend(users(server))
     connect(first, "notes")
-    a.token_with, a.delays = {}, {"token": 1.5}
-    same = {name: first.environment[name] for name in ("CONNECTIONS_TABLE", "CATALOG_TABLE")}
-    others = [backend(EXTERNAL_MCP_AGENTS_SECRET=first.name, **same) for _ in range(2)]
-    with ThreadPoolExecutor(3) as threads:
-        agents = list(threads.map(lambda environment: listed(environment, "ada"), [first, *others]))
+    a.token_with = {}
+    agents = together(first, a, "ada")
     assert [agent["status"] for agent in agents] == ["available"] * 3, agents
     assert (len(a.requests("token", grant_type="refresh_token")), a.reuses) == (1, 0)
 
 
-def test_cold_environments_that_list_at_once_sign_a_client_in_once(backend, stands):
-    server, a = guarded(stands, delays={"token": 1.5})
-    first = backend(machine(server))
-    same = {name: first.environment[name] for name in ("CONNECTIONS_TABLE", "CATALOG_TABLE")}
-    others = [backend(EXTERNAL_MCP_AGENTS_SECRET=first.name, **same) for _ in range(2)]
-    with ThreadPoolExecutor(3) as threads:
-        agents = list(threads.map(listed, [first, *others]))
+def test_cold_environments_that_list_at_once_sign_a_client_in_once(backend, stands, together):
+    server, a = guarded(stands)
+    agents = together(backend(machine(server)), a)
     assert [agent["status"] for agent in agents] == ["available"] * 3, agents
     assert len(a.requests("token")) == 1

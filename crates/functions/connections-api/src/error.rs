@@ -34,6 +34,9 @@ pub(crate) enum ApiError {
     /// 502: signing in a client.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// 504: somebody did not answer.
+    #[error("the server or its authorization server did not answer in time")]
+    TimedOut,
     /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -61,6 +64,7 @@ impl ApiError {
             Self::OAuth(OAuthError::Store(StoreError::Changed)) => 409,
             Self::OAuth(OAuthError::Store(_)) => 503,
             Self::OAuth(_) | Self::Auth(_) | Self::Secret(_) => 502,
+            Self::TimedOut => 504,
         }
     }
 
@@ -71,6 +75,7 @@ impl ApiError {
             Self::Unauthenticated | Self::Unauthorized(_) => "Unauthorized",
             Self::NoRoute | Self::NoAgent | Self::NoConnection => "NotFound",
             Self::NotOAuth => "NotOAuth",
+            Self::TimedOut => "timeout",
             Self::OAuth(error) => error.kind(),
             Self::Auth(error) => error.kind(),
             Self::Secret(error) => error.error_type(),
@@ -88,6 +93,7 @@ impl ApiError {
             Self::NotOAuth => "set auth_type to oauth2 in its entry if that is wrong",
             Self::OAuth(error) => error.remedy(),
             Self::Auth(error) => error.remedy(),
+            Self::TimedOut => "see what keeps it, and start again",
             Self::Secret(_) => "mend the secret",
         }
     }

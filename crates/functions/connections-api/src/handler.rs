@@ -10,7 +10,7 @@ use auth::{Owner, Redirect, Registration, client_metadata};
 use lambda_runtime::Diagnostic;
 use runtime::{BadRequest, Caller, HttpRequest, json_response};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{api::Api, error::ApiError, page};
 
@@ -27,8 +27,9 @@ pub(crate) async fn handle(api: &Api, event: &Value, time_left: Duration) -> Res
         return Err(Diagnostic { error_type: "BadRequest".to_owned(), error_message });
     }
     let until = Instant::now() + time_left.saturating_sub(MARGIN);
-    let answered = answer(api, event).await;
-    api.settled(until).await;
+    let answered = timeout_at(until, answer(api, event)).await;
+    let answered = answered.unwrap_or_else(|_| refused(&ApiError::TimedOut, &ApiError::TimedOut.to_string()));
+    api.settled(until + MARGIN / 2).await;
     Ok(answered)
 }
 
@@ -45,15 +46,15 @@ async fn answer(api: &Api, event: &Value) -> Value {
         Ok((status, body)) => json_response(status, &body),
         Err(error) => {
             let message = told(api, &error).await;
-            tracing::warn!(
-                error = message,
-                error.kind = error.name(),
-                "External MCP: a connection was not changed"
-            );
-            let body = json!({"error": error.name(), "message": message, "remedy": error.remedy()});
-            json_response(error.status(), &body)
+            refused(&error, &message)
         }
     }
+}
+
+fn refused(error: &ApiError, message: &str) -> Value {
+    tracing::warn!(error = message, error.kind = error.name(), "External MCP: a connection was not changed");
+    let body = json!({"error": error.name(), "message": message, "remedy": error.remedy()});
+    json_response(error.status(), &body)
 }
 
 async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), ApiError> {
