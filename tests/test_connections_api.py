@@ -15,12 +15,7 @@ from tests.support import Api, Backend, as_user, at_once, connect, samples, sign
 
 SECRET = "mcp-agents/external-mcp-agents/credentials"
 EVIL = "https://evil.example.com"
-
-
-def unpublished(path: str, **steered):
-    """An authorization server and a server behind it, below a path that never was before on any port."""
-    a = AuthorizationServer(f"/{uuid.uuid4().hex}", **steered)
-    return a, ProtectedServer(a, f"/{uuid.uuid4().hex}{path}")
+AGENT = "shelf"  # that no other test knows: the deployed functions remember agents for a minute
 
 
 # Over the gateway, on the stack's own secret and table
@@ -28,12 +23,11 @@ def unpublished(path: str, **steered):
 
 @pytest.fixture(scope="module")
 def notes(world):
-    """The stack's own secret with `notes`, which users sign in to, and `keyed`, which takes a key."""
-    a, server = unpublished("/mcp")
-    entries = [
-        {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"},
-        {"mcp_url": world.server().url, "auth_type": "api_key", "credentials": "abc", "agent_name": "keyed"},
-    ]
+    """The stack's own secret with one agent that users sign in to, and its authorization server."""
+    # The table outlives ports: paths that never were before are no server's that it knows.
+    a = AuthorizationServer(f"/{uuid.uuid4().hex}")
+    server = ProtectedServer(a, f"/{uuid.uuid4().hex}/mcp")
+    entries = [{"mcp_url": server.url, "auth_type": "oauth2", "agent_name": AGENT}]
     world.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps(entries))
     yield a
     server.stop()
@@ -62,7 +56,7 @@ def browse(world, path: str):
         return answer.status, answer.read().decode(), answer.headers
 
 
-def started(api, agent_id="notes", **fields) -> dict:
+def started(api, agent_id=AGENT, **fields) -> dict:
     status, answer = api.send("POST", "/oauth/start", {"agent_id": agent_id} | fields)
     assert status == 200, answer
     return answer
@@ -82,30 +76,28 @@ def test_a_sign_in_from_start_to_its_end(world, alice, notes):
     assert headers["cache-control"] == "no-store"
     assert not notes.requests("token"), "nothing is exchanged for whoever brings a browser"
     assert alice.send("POST", "/oauth/complete", {"state": start["state"]}) == (
-        200, {"agent_id": "notes", "status": "connected"},
+        200, {"agent_id": AGENT, "status": "connected"},
     )
     [connection] = alice.send("GET", "/oauth/connections")[1]["connections"]
     assert connection == {
-        "agent_id": "notes", "status": "connected", "reason": None, "owner": "me",
+        "agent_id": AGENT, "status": "connected", "reason": None, "owner": "me",
         "issuer": notes.issuer, "scopes": ["mcp:read"],
     }
-    agents = alice.send("GET", "/agents?refresh=true")[1]
-    assert [agent["status"] for agent in agents if agent["agent_id"] == "notes"] == ["available"]
     [token] = [request.form for request in notes.requests("token")]
-    assert alice.send("DELETE", "/oauth/notes") == (204, None)
+    assert alice.send("DELETE", f"/oauth/{AGENT}") == (204, None)
     [revoked] = notes.requests("revoke")
     assert revoked.form["client_id"] == token["client_id"] and revoked.form["token"].startswith("refresh-")
-    assert alice.send("DELETE", "/oauth/notes")[0] == 404
+    assert alice.send("DELETE", f"/oauth/{AGENT}")[0] == 404
     [connection] = alice.send("GET", "/oauth/connections")[1]["connections"]
     assert (connection["status"], connection["reason"]) == ("needs_sign_in", "nobody has signed in yet")
 
 
 ROUTES = [
-    ("POST", "/oauth/start", {"agent_id": "notes"}),
+    ("POST", "/oauth/start", {"agent_id": AGENT}),
     ("POST", "/oauth/complete", {"state": "x"}),
-    ("POST", "/oauth/regenerate", {"agent_id": "notes"}),
+    ("POST", "/oauth/regenerate", {"agent_id": AGENT}),
     ("GET", "/oauth/connections", None),
-    ("DELETE", "/oauth/notes", None),
+    ("DELETE", f"/oauth/{AGENT}", None),
 ]
 
 
@@ -142,9 +134,9 @@ def test_a_second_user_who_finishes_the_link_is_refused_and_so_is_the_first_then
 
 def test_only_an_administrator_signs_in_for_everybody(world, alice):
     for method, path, body in (
-        ("POST", "/oauth/start", {"agent_id": "notes", "owner": "everybody"}),
-        ("POST", "/oauth/regenerate", {"agent_id": "notes", "owner": "everybody"}),
-        ("DELETE", "/oauth/notes?owner=everybody", None),
+        ("POST", "/oauth/start", {"agent_id": AGENT, "owner": "everybody"}),
+        ("POST", "/oauth/regenerate", {"agent_id": AGENT, "owner": "everybody"}),
+        ("DELETE", f"/oauth/{AGENT}?owner=everybody", None),
     ):
         status, error = alice.send(method, path, body)
         assert (status, error["error"]) == (403, "Unauthorized") and "Admin" in error["message"]
@@ -424,6 +416,12 @@ def test_an_authorization_server_that_is_down_is_told(signing):
     assert refusal(answered) == (502, "authorization_server_unreachable")
 
 
+def test_an_authorization_server_that_stays_silent_is_told_before_the_function_is_cut_off(signing):
+    signing = signing(delays={"metadata": 5.0})
+    signing.function("ConnectionsApiFunctionArn", timeout=3)
+    assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (504, "timeout")
+
+
 def test_a_client_that_cannot_register_is_told_why(signing):
     refused = {"error": "invalid_client_metadata", "error_description": "no"}
     signing = signing(registration_error=refused)
@@ -537,25 +535,25 @@ def test_everybodys_sign_in_is_taken_back_by_an_administrator_alone(signing):
     assert [agent["status"] for agent in signing.agents(as_user("ada"))] == ["needs_sign_in"]
 
 
-def test_regenerating_registers_anew_and_replaces_what_is_kept(signing):
+def test_regenerating_replaces_what_is_kept_and_an_administrator_registers_anew(signing):
+    """The client that registered itself is everybody's."""
     signing = signing()
-    connect(signing, "notes")
-    first = agent_token(signing, "ada")
     a = signing.authorization_server
     connect(signing, "notes")
-    assert len(a.requests("register")) == 1, "a client that is known is used again"
-    status, again = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"})
-    assert status == 200 and set(again) == {"agent_id", "authorization_url", "state", "expires_at"}
-    assert len(a.requests("register")) == 2
-    come_back(signing, follow(again["authorization_url"]))
-    assert complete(signing, again["state"])[0] == 200
+    first = agent_token(signing, "ada")
+    for group, registrations in (("Author", 1), ("Admin", 2)):
+        status, again = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"}, group=group)
+        assert status == 200 and set(again) == {"agent_id", "authorization_url", "state", "expires_at"}
+        assert len(a.requests("register")) == registrations
+        come_back(signing, follow(again["authorization_url"]))
+        assert complete(signing, again["state"])[0] == 200
     assert len({request.query["client_id"] for request in a.requests("authorize")}) == 2
     signing.go_cold()
     assert agent_token(signing, "ada") != first
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_regenerating_a_clients_own_token_is_done_at_once(signing, named):
+def test_regenerating_a_clients_own_token_is_done_at_once_by_an_administrator(signing, named):
     only_clients = {"grant_types_supported": ["client_credentials"], "authorization_endpoint": None}
     signing = signing(metadata={} if named else only_clients)
     a = signing.authorization_server
@@ -566,6 +564,8 @@ def test_regenerating_a_clients_own_token_is_done_at_once(signing, named):
     [agent] = signing.agents()
     assert agent["status"] == "available"
     answered = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"})
+    assert refusal(answered) == (403, "Unauthorized") and len(a.requests("token")) == 1
+    answered = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"}, group="Admin")
     assert answered == (200, {"agent_id": "notes", "status": "connected"})
     assert len(a.requests("token")) == 2
 
@@ -592,6 +592,9 @@ def test_connections_say_how_one_stands_and_nothing_of_others(signing, world):
     ada, grace = (signing.http("GET", "/oauth/connections", user=user)[1]["connections"] for user in ("ada", "grace"))
     assert [(each["agent_id"], each["status"]) for each in ada] == [("notes", "connected")]
     assert grace == [{"agent_id": "notes", "status": "needs_sign_in", "reason": "nobody has signed in yet"}]
+    for user, expected in (("ada", "available"), ("grace", "needs_sign_in")):
+        agents = signing.resolve("listAvailableAgents", identity=as_user(user)["identity"])
+        assert agents[0]["status"] == expected, "the jobs API's list is the user's own as well"
     assert signing.agents(as_user("ada"))[0]["status"] == "available"
     signing.authorization_server.revoke_all()
     assert signing.agents(as_user("ada"))[0]["status"] == "needs_sign_in"

@@ -81,32 +81,37 @@ SECRET = "Canary/secret 1!x"
 
 @pytest.fixture
 def oauth(backend, world, server):
-    """Entries of every kind of sign-in, behind an authorization server that repeats in refusals what it is sent.
+    """Entries of every kind of sign-in, behind authorization servers that repeat in refusals what they are sent.
 
-    Gives the backend, that server, the MCP server, and what must show nowhere beside that server's own secrets.
+    The first has secrets posted, the second in a header. Gives the backend, both, the MCP server of the first,
+    and what must show nowhere beside these servers' own secrets.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     posted = {"token_endpoint_auth_methods_supported": ["none", "client_secret_post", "private_key_jwt"]}
-    with AuthorizationServer(echoes_secrets=True, metadata=posted) as a, ProtectedServer(a) as notes:
-        a.add_client("basic", SECRET)
+    with (
+        AuthorizationServer(echoes_secrets=True, metadata=posted) as a,
+        AuthorizationServer(echoes_secrets=True) as b,
+        ProtectedServer(a) as notes,
+        ProtectedServer(b) as others,
+    ):
         a.add_client("posting", SECRET, "client_secret_post")
-        for other in ("other", "another"):
-            a.add_client(other, "not the canary", "client_secret_post")
+        a.add_client("other", "not the canary", "client_secret_post")
+        b.add_client("basic", SECRET)
+        b.add_client("another", "not the canary")
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         a.add_client("signing", method="private_key_jwt", public_key=public)
         machine = {"mcp_url": notes.url, "auth_type": "oauth2", "grant_type": "client_credentials"}
-        # Whose entry names the endpoint, and so no way, is taken to mean Basic.
-        basic = machine | {"token_url": f"{a.issuer}/token"}
+        basic = machine | {"mcp_url": others.url, "client_id": "basic", "client_secret": SECRET}
         quoting = {"mcp_url": server(quote_token=True).url}
         entries = {
             "users": {"mcp_url": notes.url, "auth_type": "oauth2"},
             "posting": machine | {"client_id": "posting", "client_secret": SECRET},
             "wrong posting": machine | {"client_id": "other", "client_secret": SECRET},
-            "basic": basic | {"client_id": "basic", "client_secret": SECRET},
-            "wrong basic": basic | {"client_id": "another", "client_secret": SECRET},
+            "basic": basic,
+            "wrong basic": basic | {"client_id": "another"},
             "signing": machine | {"client_id": "signing", "private_key": pem},
-            "quoting": basic | quoting | {"client_id": "basic", "client_secret": SECRET},
+            "quoting": basic | quoting | {"token_url": f"{b.issuer}/token"},
             "keyed": quoting | {"auth_type": "api_key", "credentials": f"Token {CANARY}key"},
             "extra": quoting | {"auth_type": "api_key", "credentials": CANARY, "extra_headers": {"x-key": f"{CANARY}extra"}},
         }
@@ -114,7 +119,7 @@ def oauth(backend, world, server):
         tables = {"CONNECTIONS_TABLE": table, "CATALOG_TABLE": table}
         named = [entry | {"agent_name": name} for name, entry in entries.items()]
         made = backend(named, **tables, TOOL_CACHE_TTL_SECONDS="0.001", LOG_LEVEL="TRACE")
-        yield made, a, notes, {SECRET, CANARY, pem.splitlines()[1]}
+        yield made, (a, b), notes, {SECRET, CANARY, pem.splitlines()[1]}
 
 
 def forms(secret: str) -> set[str]:
@@ -137,7 +142,7 @@ def sealed(backend) -> str:
 
 def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
     """Users and machines, good ways and bad, with logging turned up."""
-    backend, a, notes, canaries = oauth
+    backend, (a, b), notes, canaries = oauth
     said = []
 
     def ask(name, user="ada"):
@@ -171,7 +176,7 @@ def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
     said.append(backend.http("DELETE", "/oauth/users"))
     out = everything(backend, said) + sealed(backend)
     assert len(backend.log_lines()) > 50 and "[credential]" in out
-    given = a.secrets
+    given = a.secrets | b.secrets
     assert len(given) > 10 and any(secret.startswith("refresh-") for secret in given)
     shown = {secret: [form for form in forms(secret) if form in out] for secret in canaries | given}
     assert not any(shown.values()), {secret: found for secret, found in shown.items() if found}
@@ -180,7 +185,7 @@ def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
 
 
 def test_what_is_kept_of_a_sign_in_is_sealed(oauth):
-    backend, a, _, _ = oauth
+    backend, (a, _), *_ = oauth
     connect(backend, "users")
     kept = backend.world.dynamodb.scan(TableName=backend.environment["CONNECTIONS_TABLE"])["Items"]
     grants = [item for item in kept if item["PK"]["S"].startswith("grant#")]

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     credential::{is_reserved, scrub, scrub_header},
-    oauth::{ClientProof, OAuthConfig},
+    oauth::OAuthConfig,
 };
 
 /// How one MCP server is signed in to.
@@ -102,11 +102,7 @@ impl AuthConfig {
             Self::None => Vec::new(),
             Self::Cognito(config) => config.client_secret.iter().chain([&config.password]).collect(),
             Self::ApiKey(key) => return scrub_header(text, &key.value),
-            Self::OAuth(config) => match config.client.as_ref().map(|client| &client.proof) {
-                Some(ClientProof::Secret(secret)) => vec![secret],
-                Some(ClientProof::PrivateKey(key)) => vec![&key.pem],
-                Some(ClientProof::Public) | None => Vec::new(),
-            },
+            Self::OAuth(config) => return config.scrub(text),
         };
         secrets.into_iter().fold(text, scrub)
     }

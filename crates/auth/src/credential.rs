@@ -143,6 +143,11 @@ impl ExtraHeaders {
         Ok(())
     }
 
+    /// `text` without the values.
+    pub fn scrub(&self, text: String) -> String {
+        self.0.iter().fold(text, |text, (_, value)| scrub_header(text, value))
+    }
+
     /// A digest of names and values: changes when any of them does.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut digest = Sha256::new();

@@ -16,7 +16,7 @@ pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolI
 pub use credential::{Credential, ExtraHeaderError, ExtraHeaders};
 pub use error::AuthError;
 pub use oauth::{
-    Arrived, AuthorizationServer, Challenge, ClientIdentity, ClientProof, ClientRegistration, Ended,
+    Arrival, Arrived, AuthorizationServer, Challenge, ClientIdentity, ClientProof, ClientRegistration, Ended,
     GrantType, OAuth, OAuthConfig, OAuthError, Owner, Place, PrivateKey, Purpose, Redirect, Registration,
     ResourceIndicator, Revocation, Shown, SignInNeeded, Started, client_metadata, is_loopback, is_printable,
 };

@@ -116,7 +116,7 @@ impl Catalog {
         for reason in listed.iter_mut().filter_map(|agent| agent.status_reason.as_mut()) {
             // An authorization server's own words stand in some of them.
             let scrubbed = std::mem::take(reason);
-            *reason = agents.iter().fold(scrubbed, |text, agent| agent.server.auth.scrub(text));
+            *reason = agents.iter().fold(scrubbed, |text, agent| agent.server.scrub(text));
         }
         listed
     }

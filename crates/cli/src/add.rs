@@ -195,7 +195,8 @@ async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static s
     oauth.insert("auth_type".to_owned(), "oauth2".into());
     let parsed = parse(setup, &oauth);
     let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return "api_key" };
-    match setup.connector.sign_in().oauth().discover(&config).await {
+    let found = setup.within(setup.connector.sign_in().oauth().discover(&config)).await;
+    match found.and_then(|found| Ok(found?)) {
         Ok(server) => {
             println!("Its authorization server is {}.", printable(&server.issuer));
             "oauth2"
@@ -216,13 +217,24 @@ async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Optio
             let key = ask::secret(None, "The key", "--credentials-file")?;
             entry.insert("credentials".to_owned(), key.expose_secret().into());
         }
-    } else if is(entry, "cognito") && !entry.contains_key("cognito_password") {
-        let password = ask::secret(None, "The password", "--cognito-password-file")?;
-        entry.insert("cognito_password".to_owned(), password.expose_secret().into());
+    } else if is(entry, "cognito") {
+        for (field, what) in COGNITO {
+            if !entry.contains_key(field) {
+                entry.extend(ask::line(what)?.map(|answer| (field.to_owned(), answer.into())));
+            }
+        }
+        if !entry.contains_key("cognito_password") {
+            let password = ask::secret(None, "The password", "--cognito-password-file")?;
+            entry.insert("cognito_password".to_owned(), password.expose_secret().into());
+        }
+    } else if is(entry, "oauth2") && needs_proof(entry) {
+        let secret = ask::secret(None, "The client's secret", "--client-secret-file")?;
+        entry.insert("client_secret".to_owned(), secret.expose_secret().into());
     } else if is(entry, "oauth2") && !entry.contains_key("client_id") {
         let parsed = parse(setup, entry);
         let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return Ok(()) };
-        let Ok(server) = setup.connector.sign_in().oauth().discover(&config).await else { return Ok(()) };
+        let found = setup.within(setup.connector.sign_in().oauth().discover(&config)).await?;
+        let Ok(server) = found else { return Ok(()) };
         let has_document = server.takes_client_metadata_documents && options.browser.has_metadata_document();
         let registers = server.registration_endpoint.is_some() || has_document;
         if server.grant == GrantType::AuthorizationCode && registers {
@@ -239,6 +251,20 @@ async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Optio
         }
     }
     Ok(())
+}
+
+/// What is asked for one by one.
+const COGNITO: [(&str, &str); 3] = [
+    ("cognito_user_pool_id", "The user pool's id"),
+    ("cognito_client_id", "The app client's id"),
+    ("cognito_username", "The service user's name"),
+];
+
+/// Whether a client is to sign in for itself and has nothing to prove who it is.
+fn needs_proof(entry: &Map<String, Value>) -> bool {
+    let says = |field: &str| entry.get(field).and_then(Value::as_str);
+    let has_proof = ["client_secret", "private_key"].iter().any(|field| entry.contains_key(*field));
+    says("grant_type") == Some("client_credentials") && says("client_id").is_some() && !has_proof
 }
 
 /// A name that people read; the host's, if nobody is there to give one.

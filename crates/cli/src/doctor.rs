@@ -76,6 +76,7 @@ impl Doctor {
         let mut steps = Vec::new();
         // The first step that fails ends the examination; its report is the last.
         let _ = self.examine_server(server, &mut steps, &mut report.tools).await;
+        steps.iter_mut().for_each(|step| step.scrub(server));
         report.steps.extend(steps);
         report
     }

@@ -86,8 +86,9 @@ pub(crate) async fn sign_in(
     let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
     let purpose = Purpose { agent_id, starter: STARTER, owner: &owner };
     let registration = if options.register_anew { Registration::Anew } else { Registration::Kept };
-    let started =
-        oauth.start(config, purpose, &identity, registration, runtime::now()).await.map_err(told)?;
+    let told = |error: OAuthError| told(server, &error);
+    let starting = oauth.start(config, purpose, &identity, registration, runtime::now());
+    let started = setup.within(starting).await?.map_err(told)?;
     let page = started.authorization_url.as_str();
     println!("Sign in here:\n\n  {}\n", printable(page));
     if !options.no_browser && open::that_detached(page).is_err() {
@@ -97,11 +98,13 @@ pub(crate) async fn sign_in(
     let redirect = tokio::time::timeout(PATIENCE, listener.wait(state.clone())).await;
     let redirect = redirect.context("nobody came back within ten minutes")??;
     oauth.callback(&redirect, runtime::now()).await.map_err(told)?;
-    oauth.complete(config, &state, STARTER, runtime::now()).await.map_err(told)?;
+    let arrival = oauth.arrival(&state, STARTER, runtime::now()).await.map_err(told)?;
+    setup.within(oauth.complete(config, arrival, runtime::now())).await?.map_err(told)?;
     println!("Signed in to {}. The tokens are kept in {}.", printable(agent_id), setup.tokens);
     Ok(())
 }
 
-fn told(error: OAuthError) -> anyhow::Error {
-    anyhow!("{error}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy())
+fn told(server: &McpServer, error: &OAuthError) -> anyhow::Error {
+    let message = server.scrub(error.to_string());
+    anyhow!("{message}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy())
 }

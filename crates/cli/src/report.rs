@@ -1,7 +1,7 @@
 //! What the doctor found, and how it is told: as text, and as JSON.
 
 use catalog::{Diagnostic, ParsedEntry};
-use mcp::McpError;
+use mcp::{McpError, McpServer};
 use serde::Serialize;
 
 /// The steps, in order.
@@ -60,6 +60,11 @@ impl Step {
 impl StepReport {
     pub(crate) fn passed(step: Step, detail: String) -> Self {
         Self { step, ok: true, detail, reason: None, remedy: None }
+    }
+
+    /// Takes the entry's own secrets out of what others say.
+    pub(crate) fn scrub(&mut self, server: &McpServer) {
+        self.detail = server.scrub(std::mem::take(&mut self.detail));
     }
 
     pub(crate) fn is(&self, step: Step) -> bool {

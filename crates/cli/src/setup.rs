@@ -72,6 +72,12 @@ impl Setup {
         })
     }
 
+    /// What comes of something within the time that a step may take.
+    pub(crate) async fn within<T>(&self, step: impl Future<Output = T>) -> anyhow::Result<T> {
+        let late = || anyhow!("no answer within {} s", self.timeout.as_secs());
+        tokio::time::timeout(self.timeout, step).await.map_err(|_| late())
+    }
+
     /// The agents of the entries, as they are for the user.
     pub(crate) async fn agents(&self) -> anyhow::Result<Vec<Agent>> {
         let source: Arc<dyn SecretSource> = self.secret.clone();

@@ -34,7 +34,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let asked = tokio::time::timeout(setup.timeout, asking).await;
     setup.connector.sign_in().oauth().settled().await;
     let list = asked.map_err(|_| anyhow!("no answer within {} s", setup.timeout.as_secs()))?;
-    let list = list.map_err(|error| anyhow!("{error}; what to do: {}", error.remedy())).context(agent.id)?;
+    let list = list
+        .map_err(|error| anyhow!("{}; what to do: {}", agent.server.scrub(error.to_string()), error.remedy()))
+        .context(agent.id)?;
     let offers = |name: &str| agent.server.tools.offers(name);
     if options.json {
         let tools = list.tools.iter().map(|tool| json!({"tool": tool, "offered": offers(&tool.name)}));

@@ -61,6 +61,7 @@ pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow
     let redirect = Redirect::from_pairs(back.query_pairs().map(|(name, value)| (name, value.into_owned())));
     oauth.callback(&redirect, runtime::now()).await?;
     let state = redirect.state.context("no state")?;
-    oauth.complete(config, &state, USER, runtime::now()).await?;
+    let arrival = oauth.arrival(&state, USER, runtime::now()).await?;
+    oauth.complete(config, arrival, runtime::now()).await?;
     Ok(())
 }

@@ -34,6 +34,7 @@ pub struct Deadlines {
 pub struct HttpClient {
     policy: Arc<EgressPolicy>,
     deadlines: Deadlines,
+    keeps_connections: bool,
     /// Made when first needed: reading the root certificates is half of a cold start.
     https: Arc<OnceCell<reqwest::Client>>,
     /// Apart from `https`, since its resolver may only give out what the policy opens.
@@ -43,7 +44,19 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client under `policy`.
     pub fn new(policy: EgressPolicy, deadlines: Deadlines) -> Self {
-        Self { policy: Arc::new(policy), deadlines, https: Arc::default(), http: Arc::default() }
+        Self {
+            policy: Arc::new(policy),
+            deadlines,
+            keeps_connections: true,
+            https: Arc::default(),
+            http: Arc::default(),
+        }
+    }
+
+    /// The same with a new connection for every request: one that was kept through a freeze may be dead, which
+    /// shows only after something was sent on it.
+    pub fn unpooled(&self) -> Self {
+        Self { keeps_connections: false, https: Arc::default(), http: Arc::default(), ..self.clone() }
     }
 
     /// Sends a request and gives its answer, whatever its status, the body unread and bounded.
@@ -104,7 +117,12 @@ impl HttpClient {
             "http" => (&self.http, Roots::None),
             _ => (&self.https, Roots::System),
         };
-        made.get_or_try_init(|| async { build(resolver, self.deadlines, roots) }).await
+        made.get_or_try_init(|| async { build(resolver, self.deadlines, roots, self.idle()) }).await
+    }
+
+    /// How many idle connections are kept to one host.
+    fn idle(&self) -> usize {
+        if self.keeps_connections { usize::MAX } else { 0 }
     }
 
     fn rule(&self, url: &Url) -> Rule {
@@ -121,7 +139,12 @@ enum Roots {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place where HTTP clients are made")]
-fn build(resolver: Resolver, deadlines: Deadlines, roots: Roots) -> Result<reqwest::Client, EgressError> {
+fn build(
+    resolver: Resolver,
+    deadlines: Deadlines,
+    roots: Roots,
+    idle: usize,
+) -> Result<reqwest::Client, EgressError> {
     let builder = match roots {
         Roots::System => reqwest::Client::builder(),
         Roots::None => reqwest::Client::builder().tls_certs_only([]),
@@ -132,6 +155,7 @@ fn build(resolver: Resolver, deadlines: Deadlines, roots: Roots) -> Result<reqwe
         .retry(reqwest::retry::never())
         .connect_timeout(deadlines.connect)
         .read_timeout(deadlines.read)
+        .pool_max_idle_per_host(idle)
         .dns_resolver(resolver)
         .build()
         .map_err(EgressError::Setup)

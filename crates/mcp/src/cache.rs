@@ -242,7 +242,7 @@ impl Slot {
     fn is_settled(&self, freshness: Freshness, now: Timestamp, ttl: SignedDuration) -> bool {
         match (freshness, &self.failure, &self.good) {
             (_, None, None) => false,
-            // Only a user can help, and may have by now; asking costs the server nothing.
+            // Only a user can help, and may have by now: it is looked into the store each time.
             (Freshness::Cached, Some(failure), _) if failure.error.needs_sign_in() => false,
             (Freshness::Cached, Some(failure), _) => now < failure.at + failure.pause,
             (Freshness::Cached, None, Some(good)) => now.duration_since(good.fetched_at) < ttl,

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use auth::AuthError;
+use auth::{AuthError, Shown};
 use egress::EgressError;
 
-/// Why a server gave no tools, or a call no result. One line each, without secrets and without a word
-/// that the server chose, since servers quote what they were sent.
+/// Why a server gave no tools, or a call no result. One line each, without secrets. Of what a server said
+/// nothing stands in it but the scopes that it names and, for sign-ins, what an authorization server says:
+/// both cut and made printable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum McpError {
     /// Nobody could be signed in; the server was not contacted.
@@ -22,7 +23,7 @@ pub enum McpError {
     #[error("the server answered 403: the user who signs in may not use it")]
     Forbidden,
     /// 403 that names scopes.
-    #[error("the server answered 403: it wants a token with the scopes {}", scopes.join(" "))]
+    #[error("the server answered 403: it wants a token with the scopes {}", Shown::new(&scopes.join(" ")))]
     InsufficientScope {
         /// What it wants a token to be good for.
         scopes: Vec<String>,

@@ -55,6 +55,11 @@ impl McpServer {
         Self { auth: self.auth.on_behalf_of(user), ..self.clone() }
     }
 
+    /// `text` without the secrets of its entry.
+    pub fn scrub(&self, text: String) -> String {
+        self.extra_headers.scrub(self.auth.scrub(text))
+    }
+
     /// The key that this server's tools are kept under.
     pub fn key(&self) -> ServerKey {
         let mut digest = Sha256::new();

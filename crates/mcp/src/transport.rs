@@ -13,12 +13,12 @@ use std::{
     },
 };
 
-use auth::Credential;
+use auth::{Challenge, Credential};
 use egress::{Body, EgressError, HttpClient};
 use futures::{StreamExt, stream::BoxStream};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{ACCEPT, CONTENT_TYPE},
 };
 use rmcp::{
     model::{ClientJsonRpcMessage, ServerJsonRpcMessage, Tool},
@@ -133,7 +133,12 @@ impl Wire {
         if text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > MAX_VALUES {
             return None;
         }
+        let is_escaped = text.contains('\\');
         let mut message = serde_json::from_str(&self.credential.scrub(text)).ok()?;
+        if is_escaped {
+            // What a server has escaped shows itself only now.
+            scrub(&mut message, &self.credential);
+        }
         take_malformed_tools(&mut message, |position, defect| self.note_left_out(position, defect));
         Some(message)
     }
@@ -261,7 +266,7 @@ impl StreamableHttpClient for Wire {
 }
 
 pub(crate) fn check_status(response: &Response<Body>, in_session: bool) -> Result<(), WireError> {
-    let challenge = || header(response, WWW_AUTHENTICATE).unwrap_or_default();
+    let challenge = || Challenge::header(response.headers());
     match response.status() {
         status if status.is_success() => Ok(()),
         StatusCode::UNAUTHORIZED => Err(WireError::AuthRequired(AuthRequiredError::new(challenge()))),
@@ -270,6 +275,21 @@ pub(crate) fn check_status(response: &Response<Body>, in_session: bool) -> Resul
         }
         StatusCode::NOT_FOUND if in_session => Err(WireError::SessionExpired),
         status => Err(WireError::HttpStatus(HttpStatusError::new(status.as_u16(), None))),
+    }
+}
+
+/// Takes our own credential out of every text in a message.
+fn scrub(message: &mut Value, credential: &Credential) {
+    match message {
+        Value::String(text) => *text = credential.scrub(std::mem::take(text)),
+        Value::Array(values) => values.iter_mut().for_each(|value| scrub(value, credential)),
+        Value::Object(fields) => {
+            for (name, mut value) in std::mem::take(fields) {
+                scrub(&mut value, credential);
+                fields.insert(credential.scrub(name), value);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -341,6 +361,18 @@ mod tests {
                 "tool 5 has no name",
             ]
         );
+    }
+
+    #[test]
+    fn a_credential_is_found_however_it_is_escaped() {
+        let credential = Credential::none().with(&{
+            let mut extra = auth::ExtraHeaders::default();
+            extra.add("x-key", "canary/secret".into()).unwrap();
+            extra
+        });
+        let mut message = serde_json::from_str(r#"{"canary\/secret": ["\u0063anary\/secret"]}"#).unwrap();
+        scrub(&mut message, &credential);
+        assert_eq!(message, json!({"[credential]": ["[credential]"]}));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
+use http::{HeaderMap, header::WWW_AUTHENTICATE};
 use url::Url;
 
 /// How many scopes one challenge may name, and how long each may be: they are sent on and stored.
-const MAX_SCOPES: usize = 50;
+pub(crate) const MAX_SCOPES: usize = 50;
 const MAX_SCOPE: usize = 200;
 
 /// What a Bearer challenge holds; everything in it is the server's claim.
@@ -22,6 +23,17 @@ pub struct Challenge {
 }
 
 impl Challenge {
+    /// The first Bearer challenge in an answer's headers.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self::parse(&Self::header(headers))
+    }
+
+    /// All that an answer says in `WWW-Authenticate`: each scheme may have a line of its own.
+    pub fn header(headers: &HeaderMap) -> String {
+        let lines = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|line| line.to_str().ok());
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
     /// The first Bearer challenge in a header's value; an empty one if there is none.
     pub fn parse(header: &str) -> Self {
         let parameters = bearer_parameters(header);

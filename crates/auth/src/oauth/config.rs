@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     config::{digest, hex},
-    credential::ExtraHeaders,
+    credential::{ExtraHeaders, scrub},
 };
 
 /// How the access tokens of one server are got. What is `None` or empty is found out from the server.
@@ -112,18 +112,31 @@ impl OAuthConfig {
         self.subject() == other.subject()
     }
 
-    /// All but whose tokens they are and secrets: two configurations that read the same may share tokens.
+    /// All that decides whose grants are used but the owner, in words that stay as they are: it names items
+    /// that last. Two configurations that read the same share grants.
     pub(crate) fn subject(&self) -> Vec<String> {
         let optional = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let can_prove =
+            self.client.as_ref().is_some_and(|client| !matches!(client.proof, ClientProof::Public));
+        let who_signs_in = match self.grant {
+            Some(GrantType::ClientCredentials) => "client",
+            Some(GrantType::AuthorizationCode) => "user",
+            None if can_prove => "either",
+            None => "user",
+        };
+        let resource = match &self.resource {
+            ResourceIndicator::Discovered => "discovered".to_owned(),
+            ResourceIndicator::Given(resource) => format!("given {resource}"),
+            ResourceIndicator::Omitted => "omitted".to_owned(),
+        };
         vec![
             self.server_url.to_string(),
-            format!("{:?}", self.grant),
+            who_signs_in.to_owned(),
             optional(self.client.as_ref().map(|client| client.client_id.as_str())),
             optional(self.audience.as_deref()),
-            format!("{:?}", self.resource),
+            resource,
             optional(self.issuer.as_deref()),
             optional(self.token_url.as_ref().map(Url::as_str)),
-            hex(&self.extra_headers.fingerprint()),
         ]
     }
 
@@ -135,6 +148,7 @@ impl OAuthConfig {
 
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut parts = self.identity();
+        parts.push(hex(&self.extra_headers.fingerprint()));
         parts.extend(self.scopes.iter().cloned());
         match self.client.as_ref().map(|client| &client.proof) {
             Some(ClientProof::Secret(secret)) => parts.push(secret.expose_secret().to_owned()),
@@ -142,6 +156,16 @@ impl OAuthConfig {
             Some(ClientProof::Public) | None => {}
         }
         digest(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// `text` without the secrets that are configured here.
+    pub(crate) fn scrub(&self, text: String) -> String {
+        let text = self.extra_headers.scrub(text);
+        match self.client.as_ref().map(|client| &client.proof) {
+            Some(ClientProof::Secret(secret)) => scrub(text, secret),
+            Some(ClientProof::PrivateKey(key)) => scrub(text, &key.pem),
+            Some(ClientProof::Public) | None => text,
+        }
     }
 
     pub(crate) fn on_behalf_of(&self, user: &str) -> Self {

@@ -12,9 +12,9 @@ use url::Url;
 use super::{
     authorization_code::{Redirect, arrive, depart},
     config::{GrantType, OAuthConfig, Owner},
-    discovery::{AuthorizationServer, discover},
+    discovery::AuthorizationServer,
     error::OAuthError,
-    grant::{Grant, StoredClient, grant_key, optional_secret},
+    grant::{Grant, StoredClient, grant_key, in_clear, optional_secret, union},
     metadata::is_same_issuer,
     registration::{ClientIdentity, Registered, known_client, register},
     shown::Shown,
@@ -73,12 +73,28 @@ pub struct Arrived {
     pub starter: String,
 }
 
+/// A sign-in whose user is back, in the hands of the user who started it.
+pub struct Arrival {
+    key: Key,
+    item: Item,
+    pending: Pending,
+}
+
+impl Arrival {
+    /// The agent whose server is signed in to.
+    pub fn agent_id(&self) -> &str {
+        &self.pending.agent_id
+    }
+}
+
 /// A sign-in on its way.
 #[derive(Serialize, Deserialize)]
 struct Pending {
     agent_id: String,
     starter: String,
     owner: Owner,
+    /// Where its grant will be kept: an entry that has changed meanwhile gets nothing of it.
+    grant_key: String,
     redirect_uri: String,
     server: AuthorizationServer,
     client: StoredClient,
@@ -103,7 +119,7 @@ impl OAuth {
         registration: Registration,
         now: Timestamp,
     ) -> Result<Started, OAuthError> {
-        let server = discover(&self.http, config, None).await?;
+        let server = self.discover(config).await?;
         if server.grant != GrantType::AuthorizationCode {
             let lacks = "signs in clients alone, no users";
             return Err(OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks });
@@ -120,6 +136,7 @@ impl OAuth {
             agent_id: purpose.agent_id.to_owned(),
             starter: purpose.starter.to_owned(),
             owner: purpose.owner.clone(),
+            grant_key: grant_key(config, purpose.owner).as_str().to_owned(),
             redirect_uri: identity.redirect_uri.clone(),
             server,
             client,
@@ -128,7 +145,7 @@ impl OAuth {
             code: None,
         };
         let key = state_key(departure.state.expose_secret());
-        self.store.put(&key, &pending.content(config.server_url.as_str(), expires), None).await?;
+        self.store.put(&key, &pending.content(&in_clear(config.server_url.as_str()), expires), None).await?;
         Ok(Started { authorization_url: departure.url, state: departure.state, expires })
     }
 
@@ -157,47 +174,51 @@ impl OAuth {
         Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter })
     }
 
-    /// What a state is for, for whoever completes it to look the server up.
+    /// Takes up a sign-in whose user is back, for `user` to complete.
     ///
     /// # Errors
-    /// [`OAuthError::State`]; [`OAuthError::OtherUser`], and the state is used up then.
-    pub async fn arrived(&self, state: &str, user: &str, now: Timestamp) -> Result<Arrived, OAuthError> {
+    /// [`OAuthError::State`], [`OAuthError::NotYet`]; [`OAuthError::OtherUser`], and the state is used up then.
+    pub async fn arrival(&self, state: &str, user: &str, now: Timestamp) -> Result<Arrival, OAuthError> {
         let (key, item, pending) = self.pending(state, now).await?;
         if pending.starter != user {
             self.use_up(&key, &item).await?;
             return Err(OAuthError::OtherUser);
         }
-        if pending.code.is_none() {
-            return Err(OAuthError::NotYet);
+        match pending.code {
+            Some(_) => Ok(Arrival { key, item, pending }),
+            None => Err(OAuthError::NotYet),
         }
-        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter })
     }
 
-    /// Completes a sign-in that `user` has started: exchanges the code, keeps the tokens.
+    /// Completes a sign-in: exchanges the code, keeps the tokens. The state is used up before anything is
+    /// sent.
     ///
     /// # Errors
-    /// As [`Self::arrived`]; and as the token endpoint refuses, the state being used up then.
+    /// As the token endpoint refuses; [`OAuthError::State`] if somebody else was faster.
     #[tracing::instrument(name = "auth.oauth.complete", skip_all)]
     pub async fn complete(
         &self,
         config: &OAuthConfig,
-        state: &str,
-        user: &str,
+        arrival: Arrival,
         now: Timestamp,
     ) -> Result<(), OAuthError> {
-        self.arrived(state, user, now).await?;
-        let (key, item, pending) = self.pending(state, now).await?;
+        let Arrival { key, item, pending } = arrival;
         let owner = &pending.owner;
         let (Some(code), Some(verifier)) = (&pending.code, &pending.verifier) else {
             return Err(OAuthError::NotYet);
         };
         self.use_up(&key, &item).await?;
+        let grant_key = grant_key(config, owner);
+        if grant_key.as_str() != pending.grant_key {
+            return Err(OAuthError::State);
+        }
         self.check_pin(config, &pending.server.issuer).await?;
         let registration = pending.client.registration(config);
         let client = pending.client.as_client(&registration);
         let redirect_uri = pending.redirect_uri.as_str();
         let what = Exchange::Code { code, verifier, redirect_uri };
-        let tokens = exchange(&self.http, &pending.server, client, what, now).await?;
+        let tokens = exchange(&self.posts, &pending.server, client, what, now).await;
+        let tokens = tokens.map_err(|error| error.without(config))?;
         let mut grant = Grant {
             issuer: pending.server.issuer.clone(),
             resource: pending.server.resource.clone(),
@@ -206,14 +227,13 @@ impl OAuth {
             refresh: None,
             stale_from: now,
             is_clients_own: false,
-            // What it is good for, if that is told and less than what was asked for.
-            scopes: tokens.scopes.clone().unwrap_or(pending.scopes),
+            scopes: union(&pending.scopes, tokens.scopes.as_deref().unwrap_or_default()),
             wanted: Vec::new(),
             rotates: true,
             ended: None,
         };
         grant.take(tokens);
-        self.replace(&grant_key(config, owner), &grant.content(config, owner, now)).await?;
+        self.replace(&grant_key, &grant.content(config, owner, now)).await?;
         self.pin(config, &pending.server, now).await;
         tracing::info!("External MCP: a user has signed in");
         Ok(())
@@ -240,7 +260,7 @@ impl OAuth {
         {
             return Ok(client);
         }
-        let Registered { client, auth_method, expires } = register(&self.http, server, identity).await?;
+        let Registered { client, auth_method, expires } = register(&self.posts, server, identity).await?;
         let secret = match client.proof {
             super::ClientProof::Secret(secret) => Some(secret),
             _ => None,

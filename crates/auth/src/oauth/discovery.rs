@@ -8,7 +8,7 @@
 //! Source: <https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization>
 
 use egress::HttpClient;
-use http::{StatusCode, header::WWW_AUTHENTICATE};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -142,7 +142,8 @@ async fn check_endpoints(http: &HttpClient, server: &AuthorizationServer) -> Res
 
 /// What the entry says itself needs no finding out: with both endpoints, or the one that is needed.
 fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
-    let token_endpoint = config.token_url.clone()?;
+    // Whoever names the issuer wants its metadata read, and no more than the endpoints put in its place.
+    let token_endpoint = config.token_url.clone().filter(|_| config.issuer.is_none())?;
     let grant = match (config.grant, &config.authorization_url) {
         (Some(GrantType::ClientCredentials), _) | (None, None) => GrantType::ClientCredentials,
         (_, Some(_)) => GrantType::AuthorizationCode,
@@ -155,13 +156,13 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
     };
     let origin = token_endpoint.origin().ascii_serialization();
     Some(AuthorizationServer {
-        issuer_is_told: config.issuer.is_some(),
-        issuer: config.issuer.clone().unwrap_or(origin),
+        issuer_is_told: false,
+        issuer: origin,
         authorization_endpoint: config.authorization_url.clone(),
         token_endpoint,
         registration_endpoint: None,
         revocation_endpoint: None,
-        token_endpoint_auth_methods: vec!["client_secret_basic".to_owned()],
+        token_endpoint_auth_methods: Vec::new(),
         takes_client_metadata_documents: false,
         announces_iss: false,
         resource,
@@ -206,9 +207,8 @@ fn is_cognito(issuer: &str) -> bool {
 async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OAuthError> {
     let headers: Vec<_> = Credential::none().with(&config.extra_headers).headers().collect();
     let answer = wire::ping(http, &config.server_url, &headers).await?;
-    let header = answer.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let challenge = match answer.status {
-        StatusCode::UNAUTHORIZED => Challenge::parse(header.unwrap_or_default()),
+        StatusCode::UNAUTHORIZED => Challenge::of(&answer.headers),
         _ => Challenge::default(),
     };
     let metadata = match (resource_metadata(http, config, &challenge).await, &config.issuer) {

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use egress::EgressError;
 
-use super::shown::Shown;
+use super::{config::OAuthConfig, shown::Shown};
 use crate::store::StoreError;
 
 /// Why there is no access token.
@@ -91,7 +91,7 @@ pub enum OAuthError {
     #[error("the server asks for a sign-in but no metadata says where: none of {tried} is there")]
     NoMetadata {
         /// Where it was looked for.
-        tried: String,
+        tried: Shown,
     },
     /// The authorization server does not promise S256.
     #[error("the authorization server {issuer} does not support PKCE with S256")]
@@ -199,6 +199,28 @@ pub enum Place {
 }
 
 impl OAuthError {
+    /// The same without any secret of `config` in what others say: a server that is shown one may name itself
+    /// after it.
+    pub(crate) fn without(mut self, config: &OAuthConfig) -> Self {
+        let texts: [Option<&mut Shown>; 2] = match &mut self {
+            Self::ResourceMismatch { found, .. } | Self::TokenType { found } => [Some(found), None],
+            Self::IssuerMismatch { expected, found }
+            | Self::IssMismatch { expected, found }
+            | Self::IssuerChanged { pinned: expected, found } => [Some(expected), Some(found)],
+            Self::NoMetadata { tried } => [Some(tried), None],
+            Self::NoPkce { issuer } | Self::NotOffered { issuer, .. } | Self::ClientNeeded { issuer, .. } => {
+                [Some(issuer), None]
+            }
+            Self::IssMissing { expected } => [Some(expected), None],
+            Self::Refused { error, description, .. } => [Some(error), description.as_mut()],
+            _ => [None, None],
+        };
+        for text in texts.into_iter().flatten() {
+            *text = Shown::new(&config.scrub(text.as_str().to_owned()));
+        }
+        self
+    }
+
     /// The kind of failure, as a word that programs can match on.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    challenge::MAX_SCOPES,
     config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
     discovery::AuthorizationServer,
     shown::Shown,
@@ -30,7 +31,7 @@ pub(crate) struct Grant {
     pub(crate) stale_from: Timestamp,
     /// Whether the client signed in for itself.
     pub(crate) is_clients_own: bool,
-    /// What was asked for.
+    /// What was asked for or granted beyond that: asking for it again gets no further.
     pub(crate) scopes: Vec<String>,
     /// What a server asked for since, and this is not good for.
     pub(crate) wanted: Vec<String>,
@@ -89,7 +90,7 @@ impl Grant {
         Content {
             owner: owner.as_text(),
             issuer: self.issuer.clone(),
-            resource: self.resource.clone().unwrap_or_else(|| config.server_url.to_string()),
+            resource: in_clear(self.resource.as_deref().unwrap_or(config.server_url.as_str())),
             text: serde_json::to_string(self).unwrap_or_default().into(),
             usable: self.ended.is_none(),
             expires: now + KEPT,
@@ -136,9 +137,11 @@ impl Grant {
     }
 }
 
+/// Both, as far as one request may name scopes: servers that ask for ever more are not followed for ever.
 pub(crate) fn union(a: &[String], b: &[String]) -> Vec<String> {
     let mut all = a.to_vec();
     all.extend(b.iter().filter(|scope| !a.contains(scope)).cloned());
+    all.truncate(MAX_SCOPES.max(a.len()));
     all
 }
 
@@ -158,6 +161,11 @@ impl StoredClient {
     pub(crate) fn as_client<'a>(&'a self, registration: &'a ClientRegistration) -> Client<'a> {
         Client { registration, auth_method: self.auth_method.as_deref() }
     }
+}
+
+/// A resource as it may stand in a table: without its query, where people put keys.
+pub(crate) fn in_clear(resource: &str) -> String {
+    resource.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// Where what an owner was granted for a server is kept.

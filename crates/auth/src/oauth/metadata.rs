@@ -88,7 +88,7 @@ pub(super) async fn server_metadata(http: &HttpClient, issuer: &str) -> Result<S
     let found = first_of(http, &candidates, Place::ServerMetadata).await?;
     let Some((_, metadata)): Option<(Url, ServerMetadata)> = found else {
         let tried: Vec<&str> = candidates.iter().map(Url::as_str).collect();
-        return Err(OAuthError::NoMetadata { tried: Shown::new(&tried.join(", ")).as_str().to_owned() });
+        return Err(OAuthError::NoMetadata { tried: Shown::new(&tried.join(", ")) });
     };
     if is_same_issuer(&metadata.issuer, issuer) {
         Ok(metadata)
@@ -174,7 +174,7 @@ fn is_same_resource(a: &Url, b: &Url) -> bool {
 
 /// Whether two texts name one issuer: people and documents differ on a trailing slash, and on nothing else.
 pub(super) fn is_same_issuer(a: &str, b: &str) -> bool {
-    a.trim_end_matches('/') == b.trim_end_matches('/')
+    a.strip_suffix('/').unwrap_or(a) == b.strip_suffix('/').unwrap_or(b)
 }
 
 /// A server's URL without what may be a key.

@@ -30,7 +30,7 @@ pub use challenge::Challenge;
 pub use config::{
     ClientProof, ClientRegistration, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator,
 };
-pub use consent::{Arrived, Purpose, Registration, Started};
+pub use consent::{Arrival, Arrived, Purpose, Registration, Started};
 pub use discovery::AuthorizationServer;
 pub use error::{OAuthError, Place};
 pub use grant::{Ended, SignInNeeded};

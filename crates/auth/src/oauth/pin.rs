@@ -9,6 +9,7 @@ use super::{
     config::{ClientProof, OAuthConfig, Owner},
     discovery::AuthorizationServer,
     error::OAuthError,
+    grant::in_clear,
     metadata::is_same_issuer,
     shown::Shown,
     tokens::OAuth,
@@ -37,7 +38,7 @@ impl OAuth {
         let content = Content {
             owner: Owner::Everybody.as_text(),
             issuer: server.issuer.clone(),
-            resource: config.server_url.to_string(),
+            resource: in_clear(config.server_url.as_str()),
             text: "{}".into(),
             usable: true,
             expires: now + KEPT,
@@ -50,9 +51,8 @@ impl OAuth {
 }
 
 fn pin_key(config: &OAuthConfig) -> Option<Key> {
-    let has_secret = config.client.as_ref().is_some_and(|c| !matches!(c.proof, ClientProof::Public));
-    let parts = config.subject();
+    let client = config.client.as_ref().filter(|client| !matches!(client.proof, ClientProof::Public))?;
     // An entry that names the issuer says itself whom it trusts.
-    (has_secret && config.issuer.is_none())
-        .then(|| Key::new("pin", &parts.iter().map(String::as_str).collect::<Vec<_>>()))
+    let is_open = config.issuer.is_none();
+    is_open.then(|| Key::new("pin", &[config.server_url.as_str(), &client.client_id]))
 }

@@ -30,6 +30,8 @@ const LEASE: SignedDuration = SignedDuration::from_secs(30);
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// How long an exchange may take; well within the lease.
 const EXCHANGE_WITHIN: Duration = Duration::from_secs(15);
+/// How long writing what came of it may take: both together end before the lease does.
+const KEEP_WITHIN: Duration = Duration::from_secs(12);
 /// How often it is looked whether another process has finished: at first, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(60);
 const LATER_LOOK: Duration = Duration::from_millis(500);
@@ -90,22 +92,14 @@ impl<'a> Renewal<'a> {
                 }
                 Turn::Take => match self.server.take() {
                     None => {
-                        let server =
-                            discover(&self.oauth.http, self.config, Some(&kept.grant.issuer)).await?;
-                        if let Some(ended) = issuer_changed(&kept.grant, &server) {
-                            return Err(self.end(kept, ended).await);
-                        }
-                        self.server = Some(server);
+                        let found = discover(&self.oauth.http, self.config, Some(&kept.grant.issuer)).await;
+                        self.server = Some(found.map_err(|error| error.without(self.config))?);
                     }
                     Some(server) => {
-                        let until = self.clock() + LEASE;
-                        match self.oauth.store.lease(&kept.key, kept.standing.version, until).await {
-                            Ok(version) => {
-                                kept.standing.version = version;
-                                return self.see_through(kept, server).await;
-                            }
-                            Err(StoreError::Changed) => self.server = Some(server),
-                            Err(error) => return Err(OAuthError::Store(error).into()),
+                        self.check_issuer(&kept.grant, &server)?;
+                        match self.see_through(kept.clone(), server.clone()).await? {
+                            Some(renewed) => return Ok(renewed),
+                            None => self.server = Some(server),
                         }
                     }
                 },
@@ -129,7 +123,8 @@ impl<'a> Renewal<'a> {
         }
         Ok(match standing.leased_until {
             Some(until) if self.clock() < until + CLOCK_SKEW => Turn::Wait,
-            Some(_) if grant.rotates && !grant.is_clients_own => Turn::End(Ended::Lost),
+            // Whether the one who held it has sent anything, nobody knows.
+            Some(_) if !grant.is_clients_own => Turn::End(Ended::Lost),
             _ => Turn::Take,
         })
     }
@@ -148,12 +143,38 @@ impl<'a> Renewal<'a> {
         }
     }
 
-    /// Exchanges in a task of its own, which goes on when whoever waits here is cut off.
-    async fn see_through(&self, kept: Kept, server: AuthorizationServer) -> Result<Kept, AuthError> {
+    /// Refuses to show anything to another authorization server than the one of the sign-in. What was granted
+    /// stays: a server whose metadata is mended is good again.
+    fn check_issuer(&self, grant: &Grant, server: &AuthorizationServer) -> Result<(), AuthError> {
+        if is_same_issuer(&server.issuer, &grant.issuer) {
+            return Ok(());
+        }
+        let error = OAuthError::IssuerChanged {
+            pinned: Shown::new(&grant.issuer),
+            found: Shown::new(&server.issuer),
+        };
+        Err(error.without(self.config).into())
+    }
+
+    /// Takes the lease and exchanges, in a task of its own that goes on when whoever waits here is cut off;
+    /// `None` if somebody else was faster.
+    async fn see_through(
+        &self,
+        mut kept: Kept,
+        server: AuthorizationServer,
+    ) -> Result<Option<Kept>, AuthError> {
         let holder = Holder { oauth: self.oauth.clone(), config: self.config.clone(), at: self.clock() };
         let running = self.oauth.running.clone().read_owned().await;
         let task = tokio::spawn(async move {
-            let outcome = holder.exchange(kept, &server).await;
+            let leased = holder.oauth.store.lease(&kept.key, kept.standing.version, holder.at + LEASE).await;
+            let outcome = match leased {
+                Ok(version) => {
+                    kept.standing.version = version;
+                    holder.exchange(kept, &server).await.map(Some)
+                }
+                Err(StoreError::Changed) => Ok(None),
+                Err(error) => Err(OAuthError::Store(error).into()),
+            };
             drop(running);
             outcome
         });
@@ -173,6 +194,7 @@ impl Holder {
     #[tracing::instrument(name = "auth.oauth.renew", skip_all)]
     async fn exchange(&self, mut kept: Kept, server: &AuthorizationServer) -> Result<Kept, AuthError> {
         let scopes = union(&union(&server.scopes, &self.config.scopes), &kept.grant.scopes);
+        let scopes = union(&scopes, &kept.grant.wanted);
         match self.send(&kept.grant, server, &scopes).await {
             Ok(tokens) => {
                 let granted = tokens.scopes.clone().unwrap_or_default();
@@ -181,10 +203,11 @@ impl Holder {
                     // Such a token may come with a refresh token, which is not to be used (RFC 6749 §4.4.3).
                     kept.grant.refresh = None;
                     kept.grant.scopes = union(&scopes, &granted);
+                    kept.grant.wanted.clear();
                 }
                 self.taken(kept, server).await
             }
-            Err(error) => Err(self.refused(kept, error).await),
+            Err(error) => Err(self.refused(kept, error.without(&self.config)).await),
         }
     }
 
@@ -200,7 +223,7 @@ impl Holder {
             Some(refresh) if !grant.is_clients_own => Exchange::Refresh(refresh),
             _ => Exchange::ClientCredentials { scopes, audience: self.config.audience.as_deref() },
         };
-        let sent = exchange(&self.oauth.http, server, client, what, self.at);
+        let sent = exchange(&self.oauth.posts, server, client, what, self.at);
         timeout(EXCHANGE_WITHIN, sent).await.unwrap_or_else(|_| {
             let host = server.token_endpoint.host_str().unwrap_or_default().to_owned();
             let source = Arc::new(EgressError::Timeout { host });
@@ -232,8 +255,14 @@ impl Holder {
         let ended = what_it_means(&error, kept.grant.rotates).filter(|_| !is_clients_own);
         if is_clients_own && kept.grant.access.is_none() {
             // The first try: nothing is to be remembered of it, the issuer least of all.
-            let removed = self.oauth.store.remove(&kept.key, kept.standing.version).await;
-            return removed.map_or_else(|failed| OAuthError::Store(failed).into(), |()| error.into());
+            if let Err(failed) = self.oauth.store.remove(&kept.key, kept.standing.version).await {
+                tracing::warn!(error = %failed, "External MCP: a first try was not forgotten");
+            }
+            return error.into();
+        }
+        if is_clients_own {
+            // What was wanted beyond what is granted is not to be had: the next renewal goes without.
+            kept.grant.wanted.clear();
         }
         if let Some(ended) = &ended {
             kept.grant.end(ended.clone());
@@ -247,6 +276,11 @@ impl Holder {
 
     /// Writes what an exchange brought, and does not give up at once: it cannot be had again.
     async fn keep(&self, kept: &Kept) -> Result<(), StoreError> {
+        let late = StoreError::unavailable("no answer within the lease");
+        timeout(KEEP_WITHIN, self.try_to_keep(kept)).await.unwrap_or(Err(late))
+    }
+
+    async fn try_to_keep(&self, kept: &Kept) -> Result<(), StoreError> {
         let content = kept.grant.content(&self.config, &kept.owner, self.at);
         let mut tried = 0;
         loop {
@@ -261,20 +295,15 @@ impl Holder {
     }
 }
 
-fn issuer_changed(grant: &Grant, server: &AuthorizationServer) -> Option<Ended> {
-    let shown = |issuer: &str| Shown::new(issuer).as_str().to_owned();
-    (!is_same_issuer(&server.issuer, &grant.issuer))
-        .then(|| Ended::IssuerChanged { pinned: shown(&grant.issuer), found: shown(&server.issuer) })
-}
-
-/// Whether a failed refresh ends the grant. An answer, whatever its status, says that nothing was given
-/// out; no answer to what was sent leaves that open, and matters where a token is good for one use.
+/// Whether a failed refresh ends the grant. A refusal says that nothing was given out; no answer to what was
+/// sent, or a proxy's that nobody knows, leaves that open, and matters where a token is good for one use.
 fn what_it_means(error: &OAuthError, rotates: bool) -> Option<Ended> {
     match error {
         OAuthError::Refused { error, description, .. } if error.as_str() == "invalid_grant" => {
             let description = description.as_ref().map(|text| text.as_str().to_owned());
             Some(Ended::Revoked { description })
         }
+        OAuthError::Status { status: 502 | 504, .. } => rotates.then_some(Ended::Lost),
         OAuthError::Unreachable { source, .. } => match source.as_ref() {
             EgressError::Timeout { .. } | EgressError::Broken { .. } | EgressError::TooLarge { .. } => {
                 rotates.then_some(Ended::Lost)

@@ -36,15 +36,13 @@ impl OAuth {
         owner: &Owner,
         now: Timestamp,
     ) -> Result<Option<Revocation>, OAuthError> {
-        let Some(kept) = self.find_of(config, owner.clone()).await? else { return Ok(None) };
-        match self.store.remove(&kept.key, kept.standing.version).await {
-            // Refreshed in this very moment: what it is now is forgotten as well.
-            Err(StoreError::Changed) => {
-                if let Some(item) = self.store.load(&kept.key).await? {
-                    self.store.remove(&kept.key, item.standing.version).await?;
-                }
-            }
-            removed => removed?,
+        let Some(mut kept) = self.find_of(config, owner.clone()).await? else { return Ok(None) };
+        if let Err(error) = self.store.remove(&kept.key, kept.standing.version).await {
+            // Refreshed in this very moment: what it is now is forgotten and revoked.
+            let changed = error == StoreError::Changed;
+            let now_there = self.find_of(config, owner.clone()).await?.filter(|_| changed);
+            kept = now_there.ok_or(error)?;
+            self.store.remove(&kept.key, kept.standing.version).await?;
         }
         let revocation = self.revoke(config, &kept.grant, now).await;
         if let Revocation::Failed(error) = &revocation {
@@ -67,12 +65,12 @@ impl OAuth {
             let registration = grant.client.registration(config);
             let client = grant.client.as_client(&registration);
             let prepared = prepare(&server, client, vec![("token", token.clone())], now)?;
-            let answer = prepared.post(&self.http, endpoint, Place::Revocation).await?;
+            let answer = prepared.post(&self.posts, endpoint, Place::Revocation).await?;
             match answer.status.is_success() {
                 true => Ok(Revocation::Done),
                 false => Err(prepared.refusal(&answer, Place::Revocation)),
             }
         };
-        revoked.await.unwrap_or_else(Revocation::Failed)
+        revoked.await.unwrap_or_else(|error: OAuthError| Revocation::Failed(error.without(config)))
     }
 }

@@ -26,8 +26,8 @@ use crate::credential::scrub;
 /// A token is taken as stale this long before it expires, so that it does not on its way; a tenth of its
 /// life if that is shorter.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-/// How long a token is used whose life is not told: until the server refuses it, in effect.
-const UNTOLD_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// How long a token is used whose life is not told: until the server refuses it.
+const UNTOLD_LIFE: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// How long an assertion is good for: it is used at once, and clocks differ.
 const ASSERTION_LIFE: SignedDuration = SignedDuration::from_secs(60);
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -84,17 +84,36 @@ pub(crate) async fn exchange(
     if let Some(resource) = &server.resource {
         form.push(("resource", resource.clone().into()));
     }
-    let prepared = prepare(server, client, form, now)?;
+    let prepared = prepare(server, client, form.clone(), now)?;
+    let answer = send(http, server, &prepared, &exchange).await?;
+    let outcome = read(&answer, &prepared.secrets, now);
+    // Where no metadata says how a secret is sent, the other way is worth a try: nothing was used up.
+    let is_unsure = server.token_endpoint_auth_methods.is_empty() && client.auth_method.is_none();
+    match outcome {
+        Err(OAuthError::Refused { error, .. }) if is_unsure && error.as_str() == "invalid_client" => {
+            let posted = Client { auth_method: Some("client_secret_post"), ..client };
+            let prepared = prepare(server, posted, form, now)?;
+            read(&send(http, server, &prepared, &exchange).await?, &prepared.secrets, now)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn send(
+    http: &HttpClient,
+    server: &AuthorizationServer,
+    prepared: &Prepared,
+    exchange: &Exchange<'_>,
+) -> Result<Answer, OAuthError> {
     let mut tried = 0;
-    let answer = loop {
+    loop {
         let answer = prepared.post(http, &server.token_endpoint, Place::Token).await?;
         tried += 1;
         if tried == wire::TRIES || !exchange.may_be_repeated(&answer) {
-            break answer;
+            return Ok(answer);
         }
         tokio::time::sleep(answer.pause(tried - 1)).await;
-    };
-    read(&answer, &prepared.secrets, now)
+    }
 }
 
 impl Exchange<'_> {
@@ -265,7 +284,8 @@ fn read(answer: &Answer, secrets: &[SecretString], now: Timestamp) -> Result<Tok
     let access = given.access_token.filter(is_sendable).ok_or(missing)?;
     // Some write the number as a text.
     let seconds = given.expires_in.and_then(|life| life.as_i64().or_else(|| life.as_str()?.parse().ok()));
-    let life = seconds.map_or(UNTOLD_LIFE, |seconds| SignedDuration::from_secs(seconds.clamp(0, 10_000_000)));
+    let life =
+        seconds.map_or(UNTOLD_LIFE, |seconds| SignedDuration::from_secs(seconds.clamp(0, 100_000_000)));
     Ok(Tokens {
         access,
         refresh: given.refresh_token.filter(|token| !token.expose_secret().is_empty()),

@@ -35,6 +35,8 @@ const MAX_REMEMBERED: usize = 1_000;
 #[derive(Clone)]
 pub struct OAuth {
     pub(super) http: HttpClient,
+    /// For what must not be sent twice: a connection that was kept may be dead by the time it is used.
+    pub(super) posts: HttpClient,
     pub(super) store: Arc<dyn TokenStore>,
     /// Read by every exchange that must be seen through; see [`Self::settled`].
     pub(super) running: Arc<RwLock<()>>,
@@ -50,6 +52,7 @@ pub(crate) struct Access {
 }
 
 /// A grant as it was read, with all that is needed to write it.
+#[derive(Clone)]
 pub(super) struct Kept {
     pub(super) key: Key,
     pub(super) owner: Owner,
@@ -60,7 +63,8 @@ pub(super) struct Kept {
 impl OAuth {
     /// Asks authorization servers over `http`, keeps what they give in `store`.
     pub fn new(http: HttpClient, store: Arc<dyn TokenStore>) -> Self {
-        Self { http, store, running: Arc::default(), grants: Arc::default() }
+        let posts = http.unpooled();
+        Self { http, posts, store, running: Arc::default(), grants: Arc::default() }
     }
 
     /// Finds out who signs people in to a server: a look at what the others do, for whoever explains a
@@ -69,7 +73,7 @@ impl OAuth {
     /// # Errors
     /// [`OAuthError`].
     pub async fn discover(&self, config: &OAuthConfig) -> Result<AuthorizationServer, OAuthError> {
-        discover(&self.http, config, None).await
+        discover(&self.http, config, None).await.map_err(|error| error.without(config))
     }
 
     /// Waits until every exchange begun here has been seen through. To be called before an answer is sent
@@ -133,14 +137,17 @@ impl OAuth {
             }
             .into());
         }
+        let wanted_before = kept.grant.wanted.len();
+        kept.grant.wanted = union(&kept.grant.wanted, wanted);
+        // A write ends a lease: where somebody holds one, that is not ours to end.
+        let is_leased = kept.standing.leased_until.is_some();
+        if kept.grant.wanted.len() > wanted_before && !is_leased {
+            let version = self.write(config, &kept, kept.standing.version, now).await?;
+            kept.standing = Standing { version, ..kept.standing };
+        }
         if !kept.grant.is_clients_own {
-            kept.grant.wanted = union(&kept.grant.wanted, wanted);
-            self.write(config, &kept, kept.standing.version, now).await?;
             return Err(SignInNeeded::Scopes(wanted.to_vec()).into());
         }
-        kept.grant.scopes = union(&kept.grant.scopes, wanted);
-        let version = self.write(config, &kept, kept.standing.version, now).await?;
-        kept.standing = Standing { version, leased_until: None, usable: true };
         let is_good = |grant: &Grant| grant.access.as_ref().is_some_and(|token| !is_held(token));
         access_of(config, &self.renew(config, kept, &is_good, now).await?, now)
     }
@@ -168,7 +175,7 @@ impl OAuth {
         else {
             return Err(SignInNeeded::Never.into());
         };
-        let server = discover(&self.http, config, None).await?;
+        let server = self.discover(config).await?;
         self.remember(config, server.grant);
         if server.grant == GrantType::AuthorizationCode {
             return Err(SignInNeeded::Never.into());

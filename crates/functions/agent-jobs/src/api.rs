@@ -28,6 +28,9 @@ const MAX_PAGE: i64 = 100;
 /// Kept free of the invocation's time for what comes after discovery.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// Of that, what a token refresh under way may still take.
+const SETTLING: Duration = Duration::from_millis(1_500);
+
 /// All that a cold start makes.
 pub(crate) struct Api {
     jobs: JobTable,
@@ -65,7 +68,7 @@ impl Api {
     ) -> Result<Vec<ListedAgent>, ApiError> {
         let until = Instant::now() + time_left.saturating_sub(MARGIN);
         let agents = self.catalog.agents(Some(user_id), freshness, runtime::now(), until).await;
-        self.backend.settled(until).await;
+        self.backend.settled(until + SETTLING).await;
         Ok(agents?)
     }
 

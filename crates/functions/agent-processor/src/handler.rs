@@ -18,6 +18,8 @@ use crate::{
 
 /// Kept free of the invocation's time for writing how the run ended, retries included.
 const MARGIN: Duration = Duration::from_secs(10);
+/// Of that, what a token refresh under way may still take.
+const SETTLING: Duration = Duration::from_secs(8);
 /// One turn of a model: long answers of large models take minutes.
 const MODEL_TURN: Duration = Duration::from_secs(300);
 
@@ -64,7 +66,7 @@ pub(crate) async fn handle(
     match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
         Ok(Claimed::Won(claim, Earlier::NoEffect)) => {
             let answered = work(context, &claim, until).await;
-            context.backend.settled(until).await;
+            context.backend.settled(until + SETTLING).await;
             answered
         }
         Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => give_up(&claim, &tool).await,

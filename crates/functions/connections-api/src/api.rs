@@ -5,7 +5,7 @@ use auth::{
     Registration,
 };
 use catalog::Agent;
-use runtime::Backend;
+use runtime::{Backend, Caller};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ impl Api {
     /// `text` without any secret of the entries: an authorization server's own words may stand in it.
     pub(crate) async fn scrub(&self, text: String) -> String {
         match self.backend.entries.agents(runtime::now()).await {
-            Ok(agents) => agents.iter().fold(text, |text, agent| agent.server.auth.scrub(text)),
+            Ok(agents) => agents.iter().fold(text, |text, agent| agent.server.scrub(text)),
             Err(_) => "what went wrong cannot be told: the secret cannot be read".to_owned(),
         }
     }
@@ -72,18 +72,19 @@ impl Api {
 
     /// Completes a sign-in that `user` has started: `{agent_id, status}`.
     pub(crate) async fn complete(&self, state: &str, user: &str) -> Result<Value, ApiError> {
-        let agent_id = self.oauth().arrived(state, user, runtime::now()).await?.agent_id;
+        let arrival = self.oauth().arrival(state, user, runtime::now()).await?;
+        let agent_id = arrival.agent_id().to_owned();
         let config = self.config(&agent_id).await?;
-        self.oauth().complete(&config, state, user, runtime::now()).await?;
+        self.oauth().complete(&config, arrival, runtime::now()).await?;
         Ok(json!({"agent_id": agent_id, "status": "connected"}))
     }
 
-    /// Has a user sign in anew, as a client that is registered anew; where the client signs in for itself,
-    /// that is done here and now.
+    /// Has a user sign in anew; an administrator, as a client that is registered anew. Where the client signs in
+    /// for itself, that is done here and now, for everybody, and so by an administrator.
     pub(crate) async fn regenerate(
         &self,
         agent_id: &str,
-        starter: &str,
+        caller: &Caller,
         owner: &Owner,
     ) -> Result<Value, ApiError> {
         let config = self.config(agent_id).await?;
@@ -92,7 +93,12 @@ impl Api {
             None => self.oauth().discover(&config).await?.grant,
         };
         if grant != GrantType::ClientCredentials {
-            return self.start(agent_id, starter, owner, Registration::Anew).await;
+            // The client that registered itself is everybody's.
+            let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
+            return self.start(agent_id, &caller.user_id, owner, registration).await;
+        }
+        if !caller.is_admin() {
+            return Err(ApiError::Unauthorized("Admin"));
         }
         self.oauth().forget(&config, &Owner::Everybody, runtime::now()).await?;
         let auth = AuthConfig::OAuth(Box::new(config));

@@ -78,7 +78,7 @@ async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), Api
             let owner = owner(asked, &caller)?;
             match *step {
                 "start" => Ok((200, api.start(&agent_id, user, &owner, Registration::Kept).await?)),
-                _ => Ok((200, api.regenerate(&agent_id, user, &owner).await?)),
+                _ => Ok((200, api.regenerate(&agent_id, &caller, &owner).await?)),
             }
         }
         ("POST", ["oauth", "complete"]) => {

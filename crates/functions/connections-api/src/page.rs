@@ -32,7 +32,8 @@ pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
         "<h1>Almost there</h1>\
          <p>The sign-in to the agent <b>{}</b>, started by <b>{}</b>, has come back.</p>\
          <p id=\"next\">Go back to where you started it: it is completed there.</p>\
-         <p>If you are not {}, close this window and tell whoever sent you here: nothing has been handed over.</p>",
+         <p><b>If you are not {}</b>, somebody has sent you here to use your account: take the access back at the \
+         server that you have just agreed at, and tell your administrator.</p>",
         escaped(&arrived.agent_id),
         escaped(&arrived.starter),
         escaped(&arrived.starter),

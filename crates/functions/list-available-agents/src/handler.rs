@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// Kept free of the invocation's time for what comes after discovery: the snapshots, the answer.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// Of that, what a token refresh under way may still take.
+const SETTLING: Duration = Duration::from_millis(1_500);
+
 /// All that a cold start makes.
 pub(crate) struct Context {
     backend: Backend,
@@ -39,7 +42,7 @@ pub(crate) async fn handle(
     let until = Instant::now() + time_left.saturating_sub(MARGIN);
     let caller = Caller::of_resolver(&event["identity"]).map(|caller| caller.user_id);
     let agents = context.catalog.agents(caller.as_deref(), freshness(&event), runtime::now(), until).await;
-    context.backend.settled(until).await;
+    context.backend.settled(until + SETTLING).await;
     let agents = agents.map_err(|error| {
         tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");
         Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
