@@ -1,5 +1,7 @@
 //! What a request to a server carries to say who it is from.
 
+use std::{fmt, sync::Arc};
+
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -68,10 +70,10 @@ impl Credential {
         })
     }
 
-    /// `text` without the secrets: servers quote what they were sent.
-    pub fn scrub(&self, text: String) -> String {
+    /// What takes the secrets out of texts: servers quote what they were sent.
+    pub fn scrubber(&self) -> Scrubber {
         let values = self.extra.0.iter().chain(&self.own).map(|(_, value)| value);
-        values.fold(text, scrub_header)
+        Scrubber(values.flat_map(header_forms).collect())
     }
 
     /// Whether both carry the same secret.
@@ -83,28 +85,51 @@ impl Credential {
     }
 }
 
-/// `text` without `secret`, in whatever form it was sent: as it is, or escaped for a form or a URL.
+/// Takes secrets out of texts, in whatever form they were sent: as they are, or escaped for a form or a URL.
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Scrubber(Arc<[String]>);
+
+impl Scrubber {
+    /// `text` without the secrets.
+    pub fn scrub(&self, text: String) -> String {
+        self.0.iter().fold(
+            text,
+            |text, form| {
+                if text.contains(form) { text.replace(form, "[credential]") } else { text }
+            },
+        )
+    }
+}
+
+impl fmt::Debug for Scrubber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrubber")
+    }
+}
+
+/// `text` without `secret`.
 pub(crate) fn scrub(text: String, secret: &SecretString) -> String {
-    without(text, secret.expose_secret().trim())
+    Scrubber(forms(secret.expose_secret()).into()).scrub(text)
 }
 
 /// `text` without a header's value, and without what stands in it after its scheme (`Bearer …`).
 pub(crate) fn scrub_header(text: String, value: &SecretString) -> String {
+    Scrubber(header_forms(value).into()).scrub(text)
+}
+
+fn header_forms(value: &SecretString) -> Vec<String> {
     let value = value.expose_secret().trim();
     let bare = value.rsplit(' ').next().unwrap_or_default();
-    without(without(text, bare), value)
+    [forms(bare), forms(value)].concat()
 }
 
-fn without(text: String, secret: &str) -> String {
-    if secret.len() < SHORTEST_SECRET {
-        return text;
-    }
-    forms(secret).into_iter().fold(text, |text, form| {
-        if text.contains(&form) { text.replace(&form, "[credential]") } else { text }
-    })
-}
-
+/// The forms of a secret that is long enough to be one.
 fn forms(secret: &str) -> Vec<String> {
+    let secret = secret.trim();
+    if secret.len() < SHORTEST_SECRET {
+        return Vec::new();
+    }
     let in_form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let in_url = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -194,7 +219,8 @@ mod tests {
         extra.add("x-key", "extra-secret".into()).unwrap();
         extra.add("x-no", "no".into()).unwrap();
         let credential = Credential::bearer(&"canary-token".into()).with(&extra);
-        let scrubbed = credential.scrub("you sent Bearer canary-token and extra-secret, no?".to_owned());
+        let scrubbed =
+            credential.scrubber().scrub("you sent Bearer canary-token and extra-secret, no?".to_owned());
         assert_eq!(scrubbed, "you sent Bearer [credential] and [credential], no?");
         assert!(!format!("{credential:?}").contains("canary"));
     }

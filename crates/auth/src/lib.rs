@@ -13,7 +13,7 @@ mod sign_in;
 mod store;
 
 pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolId, UserPoolIdError};
-pub use credential::{Credential, ExtraHeaderError, ExtraHeaders};
+pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, Scrubber};
 pub use error::AuthError;
 pub use oauth::{
     Arrival, Arrived, AuthorizationServer, Challenge, ClientIdentity, ClientProof, ClientRegistration, Ended,

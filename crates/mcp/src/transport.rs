@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use auth::{Challenge, Credential};
+use auth::{Challenge, Credential, Scrubber};
 use egress::{Body, EgressError, HttpClient};
 use futures::{StreamExt, stream::BoxStream};
 use http::{
@@ -53,6 +53,7 @@ pub(crate) type WireError = StreamableHttpError<Arc<EgressError>>;
 pub(crate) struct Wire {
     http: HttpClient,
     credential: Credential,
+    scrubber: Scrubber,
     left_out: Arc<Mutex<LeftOut>>,
     /// Requests sent, and bytes of messages received.
     sent: Arc<AtomicUsize>,
@@ -68,7 +69,14 @@ struct LeftOut {
 
 impl Wire {
     pub(crate) fn new(http: HttpClient, credential: Credential) -> Self {
-        Self { http, credential, left_out: Arc::default(), sent: Arc::default(), received: Arc::default() }
+        Self {
+            http,
+            scrubber: credential.scrubber(),
+            credential,
+            left_out: Arc::default(),
+            sent: Arc::default(),
+            received: Arc::default(),
+        }
     }
 
     /// What was taken out of tool lists so far, one line each; the notes are given once.
@@ -134,10 +142,10 @@ impl Wire {
             return None;
         }
         let is_escaped = text.contains('\\');
-        let mut message = serde_json::from_str(&self.credential.scrub(text)).ok()?;
+        let mut message = serde_json::from_str(&self.scrubber.scrub(text)).ok()?;
         if is_escaped {
             // What a server has escaped shows itself only now.
-            scrub(&mut message, &self.credential);
+            scrub(&mut message, &self.scrubber);
         }
         take_malformed_tools(&mut message, |position, defect| self.note_left_out(position, defect));
         Some(message)
@@ -279,14 +287,14 @@ pub(crate) fn check_status(response: &Response<Body>, in_session: bool) -> Resul
 }
 
 /// Takes our own credential out of every text in a message.
-fn scrub(message: &mut Value, credential: &Credential) {
+fn scrub(message: &mut Value, scrubber: &Scrubber) {
     match message {
-        Value::String(text) => *text = credential.scrub(std::mem::take(text)),
-        Value::Array(values) => values.iter_mut().for_each(|value| scrub(value, credential)),
+        Value::String(text) => *text = scrubber.scrub(std::mem::take(text)),
+        Value::Array(values) => values.iter_mut().for_each(|value| scrub(value, scrubber)),
         Value::Object(fields) => {
             for (name, mut value) in std::mem::take(fields) {
-                scrub(&mut value, credential);
-                fields.insert(credential.scrub(name), value);
+                scrub(&mut value, scrubber);
+                fields.insert(scrubber.scrub(name), value);
             }
         }
         _ => {}
@@ -371,7 +379,7 @@ mod tests {
             extra
         });
         let mut message = serde_json::from_str(r#"{"canary\/secret": ["\u0063anary\/secret"]}"#).unwrap();
-        scrub(&mut message, &credential);
+        scrub(&mut message, &credential.scrubber());
         assert_eq!(message, json!({"[credential]": ["[credential]"]}));
     }
 

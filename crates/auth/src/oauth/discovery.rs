@@ -70,19 +70,40 @@ pub(crate) async fn discover(
     config: &OAuthConfig,
     pinned: Option<&str>,
 ) -> Result<AuthorizationServer, OAuthError> {
-    if let Some(explicit) = explicit(config) {
-        check_endpoints(http, &explicit).await?;
-        return Ok(explicit);
-    }
-    let asked = ask_server(http, config).await?;
-    let issuer = match (&config.issuer, pinned) {
-        (Some(issuer), _) => issuer.clone(),
-        (None, Some(pinned)) if asked.issuers.iter().any(|issuer| is_same_issuer(issuer, pinned)) => {
-            pinned.to_owned()
+    let found = match explicit(config) {
+        Some(explicit) if config.issuer.is_none() => explicit,
+        explicit => {
+            let asked = ask_server(http, config).await?;
+            let issuer = choose(config, &asked, pinned);
+            match (server_metadata(http, &issuer).await, explicit) {
+                (Ok(metadata), _) => combine(config, asked, metadata)?,
+                // The entry says all that is needed, and there is nothing to set against it.
+                (Err(OAuthError::NoMetadata { .. }), Some(explicit)) => {
+                    AuthorizationServer { issuer, issuer_is_told: true, ..explicit }
+                }
+                (Err(error), _) => return Err(error),
+            }
         }
-        _ => asked.issuers[0].clone(),
     };
-    let metadata = server_metadata(http, &issuer).await?;
+    check_endpoints(http, &found).await?;
+    Ok(found)
+}
+
+/// Which of the authorization servers to use: the entry's, the one of the first sign-in if the server still
+/// names it, else the first that it names.
+fn choose(config: &OAuthConfig, asked: &Asked, pinned: Option<&str>) -> String {
+    let still_named =
+        pinned.filter(|pinned| asked.issuers.iter().any(|issuer| is_same_issuer(issuer, pinned)));
+    let first = asked.issuers.first().map(String::as_str);
+    config.issuer.as_deref().or(still_named).or(first).unwrap_or_default().to_owned()
+}
+
+/// What the authorization server's metadata and the entry say together; the entry goes before.
+fn combine(
+    config: &OAuthConfig,
+    asked: Asked,
+    metadata: ServerMetadata,
+) -> Result<AuthorizationServer, OAuthError> {
     let grant = grant(config, &metadata)?;
     let issuer = metadata.issuer;
     if grant == GrantType::AuthorizationCode {
@@ -100,7 +121,7 @@ pub(crate) async fn discover(
     {
         scopes.push(offline);
     }
-    let found = AuthorizationServer {
+    Ok(AuthorizationServer {
         authorization_endpoint: config.authorization_url.clone().or(metadata.authorization_endpoint),
         token_endpoint: config
             .token_url
@@ -120,9 +141,7 @@ pub(crate) async fn discover(
         issuer,
         scopes,
         grant,
-    };
-    check_endpoints(http, &found).await?;
-    Ok(found)
+    })
 }
 
 /// Refuses endpoints before anybody or any secret is sent there: pages that no browser may open, addresses
@@ -142,8 +161,7 @@ async fn check_endpoints(http: &HttpClient, server: &AuthorizationServer) -> Res
 
 /// What the entry says itself needs no finding out: with both endpoints, or the one that is needed.
 fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
-    // Whoever names the issuer wants its metadata read, and no more than the endpoints put in its place.
-    let token_endpoint = config.token_url.clone().filter(|_| config.issuer.is_none())?;
+    let token_endpoint = config.token_url.clone()?;
     let grant = match (config.grant, &config.authorization_url) {
         (Some(GrantType::ClientCredentials), _) | (None, None) => GrantType::ClientCredentials,
         (_, Some(_)) => GrantType::AuthorizationCode,
