@@ -47,7 +47,7 @@ impl From<OAuthError> for AuthError {
     fn from(error: OAuthError) -> Self {
         match error {
             OAuthError::IssuerChanged { pinned, found } => {
-                let [pinned, found] = [pinned, found].map(|issuer| issuer.as_str().to_owned());
+                let [pinned, found] = [pinned, found].map(|issuer| issuer.whole().to_owned());
                 SignInNeeded::Ended(crate::Ended::IssuerChanged { pinned, found }).into()
             }
             error => Self::OAuth(error),

@@ -19,7 +19,7 @@ use rmcp::{
 use sse_stream::{Error as SseError, Sse};
 use url::Url;
 
-use crate::transport::{Wire, WireError, check_status, unexpected};
+use crate::transport::{Wire, WireError, unexpected};
 
 /// One open stream, and where it wants messages sent.
 pub(crate) struct SseTransport {
@@ -32,7 +32,7 @@ impl SseTransport {
     /// Opens the stream and waits for it to name its endpoint.
     pub(crate) async fn open(wire: Wire, url: &Url) -> Result<Self, WireError> {
         let response = wire.send(Method::GET, url.as_str(), None, HashMap::new(), Vec::new()).await?;
-        check_status(&response, false)?;
+        wire.check_status(&response, false)?;
         let mut events = wire.event_stream(response)?;
         while let Some(event) = events.next().await {
             let event = event.map_err(WireError::Sse)?;
@@ -67,7 +67,7 @@ impl Transport<RoleClient> for SseTransport {
             let body = serde_json::to_vec(&message)?;
             let response = wire.send(Method::POST, &endpoint, None, HashMap::new(), body).await?;
             // What it says beside the status comes on the stream.
-            check_status(&response, false)
+            wire.check_status(&response, false)
         }
     }
 

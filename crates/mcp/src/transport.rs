@@ -151,6 +151,20 @@ impl Wire {
         Some(message)
     }
 
+    /// Tells what a status means; what a refusal says has our own credential taken out.
+    pub(crate) fn check_status(&self, response: &Response<Body>, in_session: bool) -> Result<(), WireError> {
+        let challenge = || self.scrubber.scrub(Challenge::header(response.headers()));
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::UNAUTHORIZED => Err(WireError::AuthRequired(AuthRequiredError::new(challenge()))),
+            StatusCode::FORBIDDEN => {
+                Err(WireError::InsufficientScope(InsufficientScopeError::new(challenge(), None)))
+            }
+            StatusCode::NOT_FOUND if in_session => Err(WireError::SessionExpired),
+            status => Err(WireError::HttpStatus(HttpStatusError::new(status.as_u16(), None))),
+        }
+    }
+
     /// The JSON-RPC error that came with a status that is no success; `refused` if there is none.
     async fn json_rpc_error(
         &self,
@@ -213,7 +227,7 @@ impl StreamableHttpClient for Wire {
         let wants_answer = matches!(message, ClientJsonRpcMessage::Request(_));
         let body = serde_json::to_vec(&message)?;
         let response = self.send(Method::POST, &uri, session_id.as_deref(), custom_headers, body).await?;
-        if let Err(refused) = check_status(&response, session_id.is_some()) {
+        if let Err(refused) = self.check_status(&response, session_id.is_some()) {
             // From 2026-07-28 on a JSON-RPC error comes with a status of its own.
             return match refused {
                 WireError::HttpStatus(_) if wants_answer => self.json_rpc_error(response, refused).await,
@@ -268,21 +282,8 @@ impl StreamableHttpClient for Wire {
         custom_headers.insert(LAST_EVENT_ID, last_event_id);
         let response =
             self.send(Method::GET, &uri, session_id.as_deref(), custom_headers, Vec::new()).await?;
-        check_status(&response, session_id.is_some())?;
+        self.check_status(&response, session_id.is_some())?;
         self.event_stream(response)
-    }
-}
-
-pub(crate) fn check_status(response: &Response<Body>, in_session: bool) -> Result<(), WireError> {
-    let challenge = || Challenge::header(response.headers());
-    match response.status() {
-        status if status.is_success() => Ok(()),
-        StatusCode::UNAUTHORIZED => Err(WireError::AuthRequired(AuthRequiredError::new(challenge()))),
-        StatusCode::FORBIDDEN => {
-            Err(WireError::InsufficientScope(InsufficientScopeError::new(challenge(), None)))
-        }
-        StatusCode::NOT_FOUND if in_session => Err(WireError::SessionExpired),
-        status => Err(WireError::HttpStatus(HttpStatusError::new(status.as_u16(), None))),
     }
 }
 

@@ -216,7 +216,7 @@ impl OAuthError {
             _ => [None, None],
         };
         for text in texts.into_iter().flatten() {
-            *text = Shown::new(&config.scrub(text.as_str().to_owned()));
+            *text = Shown::new(&config.scrub(text.whole().to_owned()));
         }
         self
     }
@@ -301,7 +301,7 @@ impl OAuthError {
             Self::ClientNeeded { .. } => {
                 "register a client there with that redirect URI, and give client_id (and client_secret) in the entry"
             }
-            Self::Refused { error, .. } => refusal_remedy(error.as_str()),
+            Self::Refused { error, .. } => refusal_remedy(error.whole()),
             Self::TokenType { .. } => "use an authorization server that gives bearer tokens",
             Self::PrivateKey { .. } => {
                 "give private_key as PEM (PKCS#8), and signing_algorithm to match the key: ES256, RS256, PS256 or EdDSA"

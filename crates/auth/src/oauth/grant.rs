@@ -194,6 +194,7 @@ impl fmt::Display for Ended {
                 f.write_str("the authorization server no longer takes the sign-in")
             }
             Self::Revoked { description: Some(description) } => {
+                let description = Shown::new(description);
                 write!(f, "the authorization server no longer takes the sign-in: {description}")
             }
             Self::Lost => f.write_str(
@@ -204,6 +205,7 @@ impl fmt::Display for Ended {
                 f.write_str("the server no longer takes the access token, and there is no refresh token")
             }
             Self::IssuerChanged { pinned, found } => {
+                let [pinned, found] = [pinned, found].map(|issuer| Shown::new(issuer));
                 write!(
                     f,
                     "the server now names the authorization server {found}, where it was {pinned} at the sign-in"

@@ -299,8 +299,8 @@ impl Holder {
 /// sent, or a proxy's that nobody knows, leaves that open, and matters where a token is good for one use.
 fn what_it_means(error: &OAuthError, rotates: bool) -> Option<Ended> {
     match error {
-        OAuthError::Refused { error, description, .. } if error.as_str() == "invalid_grant" => {
-            let description = description.as_ref().map(|text| text.as_str().to_owned());
+        OAuthError::Refused { error, description, .. } if error.whole() == "invalid_grant" => {
+            let description = description.as_ref().map(|text| text.whole().to_owned());
             Some(Ended::Revoked { description })
         }
         OAuthError::Status { status: 502 | 504, .. } => rotates.then_some(Ended::Lost),

@@ -5,23 +5,19 @@ use std::fmt;
 /// How much of a text that somebody else chose is shown.
 const SHOWN: usize = 300;
 
-/// A text that somebody else chose, cut and without what could steer a terminal.
+/// A text that somebody else chose: shown cut, and without what could steer a terminal. It is kept whole, so that
+/// a secret in it is found even where the cut would fall into it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
 impl Shown {
-    /// `text`, made fit to be shown.
+    /// `text`, to be shown.
     pub fn new(text: &str) -> Self {
-        let fit = |c: char| if is_printable(c) { c } else { ' ' };
-        let mut shown: String = text.chars().take(SHOWN).map(fit).collect();
-        if text.chars().count() > SHOWN {
-            shown.push('…');
-        }
-        Self(shown)
+        Self(text.to_owned())
     }
 
-    /// As it may be shown.
-    pub fn as_str(&self) -> &str {
+    /// The whole of it, for comparing and for taking secrets out.
+    pub(crate) fn whole(&self) -> &str {
         &self.0
     }
 }
@@ -39,12 +35,27 @@ pub fn is_printable(c: char) -> bool {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let fit = |c: char| if is_printable(c) { c } else { ' ' };
+        f.write_str(&self.0.chars().take(SHOWN).map(fit).collect::<String>())?;
+        if self.0.chars().nth(SHOWN).is_some() { f.write_str("…") } else { Ok(()) }
     }
 }
 
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_cut_and_steers_nothing() {
+        assert_eq!(Shown::new("a\u{1b}[2J\nb\u{202e}c\u{200b}d").to_string(), "a [2J b c d");
+        let long = Shown::new(&"ä".repeat(301));
+        assert_eq!(long.to_string(), format!("{}…", "ä".repeat(300)));
+        assert_eq!(long.whole().chars().count(), 301);
     }
 }

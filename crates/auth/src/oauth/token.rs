@@ -90,7 +90,7 @@ pub(crate) async fn exchange(
     // Where no metadata says how a secret is sent, the other way is worth a try: nothing was used up.
     let is_unsure = server.token_endpoint_auth_methods.is_empty() && client.auth_method.is_none();
     match outcome {
-        Err(OAuthError::Refused { error, .. }) if is_unsure && error.as_str() == "invalid_client" => {
+        Err(OAuthError::Refused { error, .. }) if is_unsure && error.whole() == "invalid_client" => {
             let posted = Client { auth_method: Some("client_secret_post"), ..client };
             let prepared = prepare(server, posted, form, now)?;
             read(&send(http, server, &prepared, &exchange).await?, &prepared.secrets, now)
@@ -307,12 +307,14 @@ pub(crate) fn refusal(answer: &Answer, place: Place, secrets: &[SecretString]) -
         error_description: Option<String>,
     }
     let clean = |text: &str| Shown::new(&secrets.iter().fold(text.to_owned(), scrub));
+    // A proxy's words are not the authorization server's.
+    let is_proxys = matches!(answer.status.as_u16(), 502 | 504);
     match serde_json::from_slice::<Refusal>(&answer.body) {
-        Ok(refusal) => OAuthError::Refused {
+        Ok(refusal) if !is_proxys => OAuthError::Refused {
             place,
             error: clean(&refusal.error),
             description: refusal.error_description.as_deref().map(clean),
         },
-        Err(_) => OAuthError::Status { place, status: answer.status.as_u16() },
+        _ => OAuthError::Status { place, status: answer.status.as_u16() },
     }
 }

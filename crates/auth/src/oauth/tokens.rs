@@ -122,7 +122,7 @@ impl OAuth {
         now: Timestamp,
     ) -> Result<Access, AuthError> {
         let Some(mut kept) = self.find(config).await? else {
-            return Err(SignInNeeded::Scopes(wanted.to_vec()).into());
+            return Err(SignInNeeded::Scopes(without(config, wanted)).into());
         };
         let is_held = |token: &SecretString| Credential::bearer(token).is_same(held);
         if kept.grant.access.as_ref().is_some_and(|token| !is_held(token)) {
@@ -142,11 +142,15 @@ impl OAuth {
         // A write ends a lease: where somebody holds one, that is not ours to end.
         let is_leased = kept.standing.leased_until.is_some();
         if kept.grant.wanted.len() > wanted_before && !is_leased {
-            let version = self.write(config, &kept, kept.standing.version, now).await?;
-            kept.standing = Standing { version, ..kept.standing };
+            match self.write(config, &kept, kept.standing.version, now).await {
+                Ok(version) => kept.standing = Standing { version, ..kept.standing },
+                // Somebody else has written: what is wanted is asked for again when the server says so again.
+                Err(OAuthError::Store(StoreError::Changed)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         if !kept.grant.is_clients_own {
-            return Err(SignInNeeded::Scopes(wanted.to_vec()).into());
+            return Err(SignInNeeded::Scopes(without(config, wanted)).into());
         }
         let is_good = |grant: &Grant| grant.access.as_ref().is_some_and(|token| !is_held(token));
         access_of(config, &self.renew(config, kept, &is_good, now).await?, now)
@@ -303,6 +307,11 @@ impl Kept {
     fn read(key: Key, owner: Owner, item: Item) -> Result<Self, OAuthError> {
         Ok(Self { key, owner, grant: Grant::read(&item.content)?, standing: item.standing })
     }
+}
+
+/// Scopes without any secret of the entry: a server may ask for whatever it was sent.
+fn without(config: &OAuthConfig, scopes: &[String]) -> Vec<String> {
+    scopes.iter().map(|scope| config.scrub(scope.clone())).collect()
 }
 
 /// A grant's token, to be looked up again soon; at once where it is not the user's own, who may have signed in

@@ -128,9 +128,11 @@ impl Api {
         for (owner, name) in owners {
             if let Some((issuer, scopes, ended)) = self.oauth().standing(config, &owner).await? {
                 let status = if ended.is_some() { "needs_sign_in" } else { "connected" };
-                let reason = ended.map(|ended| ended.to_string());
+                let told = |text: String| agent.server.scrub(text);
+                let reason = ended.map(|ended| told(ended.to_string()));
+                let scopes: Vec<String> = scopes.into_iter().map(told).collect();
                 return Ok(json!({
-                    "agent_id": agent.id, "status": status, "reason": reason, "owner": name, "issuer": issuer,
+                    "agent_id": agent.id, "status": status, "reason": reason, "owner": name, "issuer": told(issuer),
                     "scopes": scopes,
                 }));
             }
