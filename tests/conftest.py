@@ -30,3 +30,18 @@ def backend(world):
 def server(world):
     """Makes an MCP server with faults: `server(**behaviour)`."""
     return world.server
+
+
+@pytest.fixture
+def stands():
+    """Starts a server or peer until the test's end: `stands(AuthorizationServer, rotates=False)`."""
+    started = []
+
+    def start(kind, *arguments, **steered):
+        started.append(kind(*arguments, **steered))
+        return started[-1]
+
+    start.all = started
+    yield start
+    for each in reversed(started):
+        each.stop()

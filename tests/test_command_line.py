@@ -46,21 +46,6 @@ COMMENTS = ("// our servers", "// the calculator, /* ask Ada */", "// keep")
 
 
 @pytest.fixture
-def stands():
-    """Starts servers that stop with the test: `stands(AuthorizationServer, rotates=False)`."""
-    started = []
-
-    def start(kind, *arguments, **options):
-        started.append(kind(*arguments, **options))
-        return started[-1]
-
-    start.all = started
-    yield start
-    for each in reversed(started):
-        each.stop()
-
-
-@pytest.fixture
 def lines(tmp_path, stands):
     """Makes somebody at a terminal; what they are shown holds no secret of any server."""
     made = []

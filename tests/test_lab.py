@@ -123,20 +123,6 @@ def signed_up(server) -> SignIn:
     return SignIn(metadata, register(metadata)["client_id"])
 
 
-@pytest.fixture
-def stands():
-    """Starts servers that stop with the test: `stands(AuthorizationServer, rotates=False)`."""
-    started = []
-
-    def start(kind, *arguments, **options):
-        started.append(kind(*arguments, **options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.stop()
-
-
 # oidc-provider
 
 

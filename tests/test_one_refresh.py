@@ -65,27 +65,13 @@ def machines(world, tmp_path):
     return lambda server: Machines(world, tmp_path, server.url)
 
 
-@pytest.fixture
-def stopped():
-    """Stops what a test starts: `stopped(thing)`."""
-    started = []
-
-    def keep(thing):
-        started.append(thing)
-        return thing
-
-    yield keep
-    for thing in reversed(started):
-        thing.stop()
-
-
-def test_fifty_processes_refresh_once_and_no_grant_is_lost(machines, stopped):
+def test_fifty_processes_refresh_once_and_no_grant_is_lost(machines, stands):
     """Each trial the server refuses the token that all of them hold; the refresh tokens are one chain.
 
     The answer takes its time, so that all are there before it comes.
     """
-    provider = stopped(OidcProvider(token_delay_ms=1500))
-    server = stopped(ProtectedServer(provider))
+    provider = stands(OidcProvider, token_delay_ms=1500)
+    server = stands(ProtectedServer, provider)
     all_of_them = machines(server)
     all_of_them.sign_in()
     def refreshes():
@@ -102,10 +88,10 @@ def test_fifty_processes_refresh_once_and_no_grant_is_lost(machines, stopped):
 
 
 @pytest.fixture
-def cut_off(world, machines, stopped):
+def cut_off(world, machines, stands):
     """A process killed after it has sent the refresh token, and before it has kept the answer."""
-    provider = stopped(AuthorizationServer(delays={}))
-    server = stopped(ProtectedServer(provider))
+    provider = stands(AuthorizationServer, delays={})
+    server = stands(ProtectedServer, provider)
     machine = machines(server)
     machine.sign_in()
     assert ends(machine.ask())[0] == 0

@@ -28,20 +28,6 @@ READ, WRITE = "read_notes", "write_notes"
 
 
 @pytest.fixture
-def stands():
-    """Starts servers that stop with the test: `stands(AuthorizationServer, rotates=False)`."""
-    started = []
-
-    def start(kind, *arguments, **options):
-        started.append(kind(*arguments, **options))
-        return started[-1]
-
-    yield start
-    for each in reversed(started):
-        each.stop()
-
-
-@pytest.fixture
 def backend(backend, world):
     """With tables of its own, since ports come again; each list asks the servers anew."""
 
