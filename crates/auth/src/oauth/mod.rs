@@ -1,9 +1,10 @@
 //! Signing in with OAuth 2.1, as MCP servers want it.
 //!
-//! [`discovery`] finds out who signs people in, [`registration`] which client we are there,
-//! [`authorization_code`] sends a user and looks at what comes back, [`token`] exchanges what was got for
-//! tokens. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh, [`pin`] holds a
-//! server to its first authorization server; [`consent`] is the way of a user from start to completion. Knows MCP servers by their URL alone.
+//! [`discovery`] finds out who signs people in, from the documents of [`metadata`]; [`registration`] which
+//! client we are there; [`authorization_code`] sends a user and looks at what comes back; [`token`] exchanges
+//! what was got for tokens. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh,
+//! [`pin`] holds a server to its first authorization server, [`revocation`] takes it back; [`consent`] is the
+//! way of a user from start to completion. Knows MCP servers by their URL alone.
 
 pub(crate) mod authorization_code;
 mod challenge;

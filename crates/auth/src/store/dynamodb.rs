@@ -1,9 +1,9 @@
 //! The store in DynamoDB, for every process to share.
 //!
 //! One item a key: `PK`, `version` (counts writes and leases), `leasedUntil` (milliseconds), `owner`,
-//! `issuer`, `resource` (what it is sealed for), `dataKey` and `sealed`, `usable` (whether that is of any use), `writer` (a random name of the
-//! last write), `ExpiresAfter` (seconds). Every write names the version it read. Reads are consistent: a
-//! lease is only as good as what is read of it.
+//! `issuer`, `resource` (what it is sealed for), `dataKey` and `sealed`, `usable` (whether that is of any
+//! use), `writer` (a random name of the last write), `ExpiresAfter` (seconds). Every write names the version
+//! it read. Reads are consistent: a lease is only as good as what is read of it.
 
 use std::collections::HashMap;
 

@@ -47,8 +47,8 @@ pub(crate) async fn run(
     Ok(answer.to_result(&job.query, claim.room_for_result(), runtime::now()))
 }
 
-/// The agents that the job names, each once, as they are for its user. Looks into the secret again before it says that there is
-/// none of that id: it may have been added within the last minute.
+/// The agents that the job names, each once, as they are for its user. Looks into the secret again before
+/// it says that there is none of that id: it may have been added within the last minute.
 async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError> {
     if job.agent_ids.is_empty() {
         return Err(RunError::NoAgent);
