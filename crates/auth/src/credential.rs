@@ -8,6 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
+/// What is escaped in ids and secrets: all but RFC 3986's unreserved characters.
+pub(crate) const UNRESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What is shorter is not taken out of texts: it would stand in ordinary words.
 const SHORTEST_SECRET: usize = 6;
 
@@ -132,8 +135,7 @@ fn forms(secret: &str) -> Vec<String> {
     }
     let in_form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let in_url = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    let in_header = utf8_percent_encode(secret, KEPT).to_string();
+    let in_header = utf8_percent_encode(secret, UNRESERVED).to_string();
     let with_spaces = in_form.replace('+', "%20");
     let mut forms = vec![secret.to_owned(), in_form, with_spaces, in_url, in_header];
     let lower: Vec<String> = forms.iter().map(|form| lower_escapes(form)).collect();

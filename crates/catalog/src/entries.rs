@@ -100,7 +100,8 @@ impl Entries {
     }
 }
 
-fn agents_of(entries: Vec<ParsedEntry>) -> Vec<Agent> {
+/// The agents that entries make.
+pub fn agents_of(entries: Vec<ParsedEntry>) -> Vec<Agent> {
     let ids = agent_positions(&entries);
     let working = entries.into_iter().filter_map(|entry| Some((entry.server.clone()?, entry)));
     let agent = |((server, entry), (id, _)): ((McpServer, ParsedEntry), (String, usize))| Agent {

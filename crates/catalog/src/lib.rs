@@ -11,7 +11,7 @@ mod naming;
 mod secret;
 
 pub use catalog::{AgentStatus, Catalog, ListedAgent};
-pub use entries::{Agent, Entries};
+pub use entries::{Agent, Entries, agents_of};
 pub use entry::{Diagnostic, ParsedEntry, parse_entries};
 pub use naming::{SAMPLE_QUERIES, described};
 pub use secret::{

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use auth::{AuthConfig, GrantType};
-use catalog::{ParsedEntry, edit_secret, parse_entries, parse_secret, with_entry};
+use catalog::{ParsedEntry, edit_secret, with_entry};
 use clap::Args;
 use mcp::McpError;
 use secrecy::ExposeSecret;
@@ -79,7 +79,7 @@ impl Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     // Before anybody is asked anything: whether there is a secret to write.
-    parse_secret(&setup.secret.read().await?)?;
+    setup.entries().await?;
     let mut entry = options.given()?;
     if !entry.contains_key("auth_type") {
         match probe(&setup, &mut entry).await {
@@ -280,10 +280,5 @@ fn name(entry: &mut Map<String, Value>) -> anyhow::Result<()> {
 }
 
 fn parse(setup: &Setup, entry: &Map<String, Value>) -> ParsedEntry {
-    let values = [Value::Object(entry.clone())];
-    let mut parsed = parse_entries(&values, setup.agentcore.as_ref()).remove(0);
-    if let (Some(server), Some(user)) = (&mut parsed.server, &setup.user) {
-        *server = server.on_behalf_of(user);
-    }
-    parsed
+    setup.parse(&[Value::Object(entry.clone())]).remove(0)
 }

@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use auth::AuthConfig;
-use catalog::{ParsedEntry, parse_entries, parse_secret};
+use catalog::ParsedEntry;
 use clap::Args;
 use egress::EgressError;
 use mcp::{Connector, McpError, McpServer, Session};
@@ -33,13 +33,8 @@ pub(crate) struct Options {
 /// Runs the checks and prints them.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
-    let text = setup.secret.read().await.context("no entries to check")?;
-    let values = parse_secret(&text).context("no entries to check")?;
     let mut reports = Vec::new();
-    for mut entry in parse_entries(&values, setup.agentcore.as_ref()) {
-        if let (Some(server), Some(user)) = (&mut entry.server, &setup.user) {
-            *server = server.on_behalf_of(user);
-        }
+    for entry in setup.entries().await.context("no entries to check")? {
         let report = examine(&setup, &entry).await;
         if !options.json {
             print_text(&report);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use auth::AuthConfig;
-use catalog::{parse_entries, parse_secret};
+use catalog::agents_of;
 use clap::Args;
 use serde_json::json;
 
@@ -27,9 +27,10 @@ pub(crate) struct Options {
 /// Lists them.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
-    let values = parse_secret(&setup.secret.read().await?)?;
-    let parsed = parse_entries(&values, setup.agentcore.as_ref());
-    let agents = setup.agents().await?;
+    let parsed = setup.entries().await?;
+    let all_work = parsed.iter().all(|entry| entry.server.is_some());
+    let diagnostics: Vec<_> = parsed.iter().flat_map(|entry| entry.diagnostics.clone()).collect();
+    let agents = agents_of(parsed);
     if options.json {
         let agents = agents.iter().map(|agent| {
             json!({
@@ -46,14 +47,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             println!("{id:<28} {kind:<8} {}", agent.server.shown_url());
         }
     }
-    for diagnostic in parsed.iter().flat_map(|entry| &entry.diagnostics) {
+    for diagnostic in diagnostics {
         eprintln!("{}", printable(&diagnostic.to_string()));
     }
-    let all_work = parsed.iter().all(|entry| entry.server.is_some());
     Ok(if all_work { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub(crate) fn auth_type(auth: &AuthConfig) -> &'static str {
+fn auth_type(auth: &AuthConfig) -> &'static str {
     match auth {
         AuthConfig::None => "none",
         AuthConfig::Cognito(_) => "cognito",

@@ -5,11 +5,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use auth::{FileStore, TokenStore};
 use aws_config::SdkConfig;
-use catalog::{Agent, Entries, SecretFile, SecretSource, SecretStore, SecretsManager};
+use catalog::{
+    Agent, ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries,
+    parse_secret,
+};
 use clap::Args;
 use egress::EgressPolicy;
 use mcp::Connector;
 use runtime::{ConnectionsConfig, McpConfig, SecretConfig, Vars};
+use serde_json::Value;
 use url::Url;
 
 /// Where entries and tokens are.
@@ -78,15 +82,24 @@ impl Setup {
         tokio::time::timeout(self.timeout, step).await.map_err(|_| late())
     }
 
+    /// The entries of the secret, as they are for the user.
+    pub(crate) async fn entries(&self) -> Result<Vec<ParsedEntry>, SecretError> {
+        Ok(self.parse(&parse_secret(&self.secret.read().await?)?))
+    }
+
+    /// Entries as they are for the user.
+    pub(crate) fn parse(&self, values: &[Value]) -> Vec<ParsedEntry> {
+        let mut parsed = parse_entries(values, self.agentcore.as_ref());
+        if let Some(user) = &self.user {
+            let servers = parsed.iter_mut().filter_map(|entry| entry.server.as_mut());
+            servers.for_each(|server| *server = server.on_behalf_of(user));
+        }
+        parsed
+    }
+
     /// The agents of the entries, as they are for the user.
     pub(crate) async fn agents(&self) -> anyhow::Result<Vec<Agent>> {
-        let source: Arc<dyn SecretSource> = self.secret.clone();
-        let entries = Entries::new(source, self.agentcore.clone());
-        let agents = entries.agents(runtime::now()).await.context("the entries cannot be read")?;
-        Ok(match &self.user {
-            Some(user) => agents.iter().map(|agent| agent.on_behalf_of(user)).collect(),
-            None => agents.to_vec(),
-        })
+        Ok(agents_of(self.entries().await.context("the entries cannot be read")?))
     }
 
     /// The agent with this id.

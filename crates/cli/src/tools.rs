@@ -31,10 +31,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     let agent = setup.agent(&options.agent).await?;
     let asking = ask(&setup, &agent.server);
-    let asked = tokio::time::timeout(setup.timeout, asking).await;
+    let asked = setup.within(asking).await;
     setup.connector.sign_in().oauth().settled().await;
-    let list = asked.map_err(|_| anyhow!("no answer within {} s", setup.timeout.as_secs()))?;
-    let list = list
+    let list = asked?
         .map_err(|error| anyhow!("{}; what to do: {}", agent.server.scrub(error.to_string()), error.remedy()))
         .context(agent.id)?;
     let offers = |name: &str| agent.server.tools.offers(name);

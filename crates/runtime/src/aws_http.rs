@@ -1,7 +1,7 @@
 //! What the AWS SDKs send their requests with: the HTTP client that everything else here uses.
 //!
-//! The SDKs' own client brings a second pool, HTTP/2 and a second reading of the root certificates along,
-//! which is half a megabyte of every function. What the services are asked here is small and answered
+//! The SDKs' own client brings a second pool, HTTP/2 and a second reading of the root certificates along, into
+//! every function. What the services are asked here is small and answered
 //! whole, so bodies are sent and read whole. Time-outs beyond connecting are the SDKs' own, around this.
 
 use std::{sync::Arc, time::Duration};

@@ -14,7 +14,7 @@ use super::{
     config::{GrantType, OAuthConfig, Owner},
     discovery::AuthorizationServer,
     error::OAuthError,
-    grant::{Grant, StoredClient, grant_key, in_clear, optional_secret, union},
+    grant::{Grant, KEPT, StoredClient, grant_key, in_clear, optional_secret, union},
     metadata::is_same_issuer,
     registration::{ClientIdentity, Registered, known_client, register},
     shown::Shown,
@@ -28,8 +28,6 @@ use crate::{
 
 /// How long a user may take.
 const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
-/// How long a client that registered itself is kept where it does not expire.
-const CLIENT_KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// A registration is not used in the last moments of its life.
 const CLIENT_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
@@ -260,22 +258,17 @@ impl OAuth {
         {
             return Ok(client);
         }
-        let Registered { client, auth_method, expires } = register(&self.posts, server, identity).await?;
-        let secret = match client.proof {
-            super::ClientProof::Secret(secret) => Some(secret),
-            _ => None,
-        };
-        let stored = StoredClient { id: client.client_id, secret, auth_method };
+        let Registered { client, expires } = register(&self.posts, server, identity).await?;
         let content = Content {
             owner: Owner::Everybody.as_text(),
             issuer: server.issuer.clone(),
             resource: identity.redirect_uri.clone(),
-            text: serde_json::to_string(&stored).unwrap_or_default().into(),
+            text: serde_json::to_string(&client).unwrap_or_default().into(),
             usable: true,
-            expires: expires.unwrap_or(now + CLIENT_KEPT),
+            expires: expires.unwrap_or(now + KEPT),
         };
         self.replace(&key, &content).await?;
-        Ok(stored)
+        Ok(client)
     }
 
     /// Writes over whatever is there.

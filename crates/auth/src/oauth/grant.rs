@@ -15,8 +15,9 @@ use super::{
 };
 use crate::store::{Content, Key, StoreError};
 
-/// How long a sign-in is kept that nobody uses: longer than refresh tokens live that nobody uses.
-const KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// How long what belongs to a sign-in is kept that nobody uses: longer than refresh tokens live that nobody
+/// uses.
+pub(super) const KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// What one owner has been granted at one authorization server for one resource.
 #[derive(Debug, Clone, Serialize, Deserialize)]

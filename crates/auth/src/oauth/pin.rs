@@ -3,21 +3,18 @@
 //! A server that names another authorization server later would have us send it the client's secret. What it
 //! named first is kept under what the entry says; an entry that names its issuer itself needs none of this.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     config::{ClientProof, OAuthConfig, Owner},
     discovery::AuthorizationServer,
     error::OAuthError,
-    grant::in_clear,
+    grant::{KEPT, in_clear},
     metadata::is_same_issuer,
     shown::Shown,
     tokens::OAuth,
 };
 use crate::store::{Content, Key, StoreError};
-
-/// As long as anything is kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 impl OAuth {
     /// Refuses an issuer that is not the one of the first sign-in, where the entry has a secret to lose.

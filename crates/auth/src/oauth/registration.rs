@@ -15,6 +15,7 @@ use super::{
     config::{ClientProof, ClientRegistration, OAuthConfig},
     discovery::AuthorizationServer,
     error::{OAuthError, Place},
+    grant::StoredClient,
     shown::Shown,
     token, wire,
 };
@@ -34,9 +35,7 @@ pub struct ClientIdentity {
 /// A client that was registered dynamically, and until when it is one.
 #[derive(Debug, Clone)]
 pub(crate) struct Registered {
-    pub(crate) client: ClientRegistration,
-    /// How it proves who it is, if the server said so.
-    pub(crate) auth_method: Option<String>,
+    pub(crate) client: StoredClient,
     pub(crate) expires: Option<Timestamp>,
 }
 
@@ -89,13 +88,9 @@ pub(crate) async fn register(
     let answer: Answer = answer.json(Place::Registration)?;
     let auth_method = answer.token_endpoint_auth_method;
     let is_public = auth_method.as_deref().unwrap_or_else(|| preferred_method(server)) == "none";
-    let proof = match answer.client_secret.filter(|_| !is_public) {
-        Some(secret) => ClientProof::Secret(secret),
-        None => ClientProof::Public,
-    };
+    let secret = answer.client_secret.filter(|_| !is_public);
     Ok(Registered {
-        client: ClientRegistration { client_id: answer.client_id, proof },
-        auth_method,
+        client: StoredClient { id: answer.client_id, secret, auth_method },
         expires: answer
             .client_secret_expires_at
             .filter(|at| *at > 0)

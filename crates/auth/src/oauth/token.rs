@@ -7,7 +7,7 @@ use egress::HttpClient;
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -21,7 +21,7 @@ use super::{
     shown::Shown,
     wire::{self, Answer},
 };
-use crate::credential::scrub;
+use crate::credential::{UNRESERVED, scrub};
 
 /// A token is taken as stale this long before it expires, so that it does not on its way; a tenth of its
 /// life if that is shorter.
@@ -197,8 +197,7 @@ pub(crate) fn prepare(
 
 /// RFC 6749 §2.3.1 wants ids and secrets escaped; what needs no escaping goes as every server knows it.
 fn escaped(text: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    utf8_percent_encode(text, KEPT).to_string()
+    utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
 fn uses_post(server: &AuthorizationServer, auth_method: Option<&str>) -> bool {
