@@ -59,6 +59,11 @@ impl Session {
             let open = self.open.read().await;
             (open.generation, open.connection.list_tools().await)
         };
+        if outcome.is_err() && self.open.read().await.connection.has_ended() {
+            // A list changes nothing: where the connection went away under it, it is asked for on another.
+            self.revive(now).await?;
+            return self.open.read().await.connection.list_tools().await;
+        }
         match self.mended(outcome, generation, now).await? {
             Some(list) => Ok(list),
             None => self.open.read().await.connection.list_tools().await,
