@@ -1,5 +1,7 @@
 //! Why nobody could be signed in, and what to do about it.
 
+use std::borrow::Cow;
+
 use crate::oauth::{OAuthError, SignInNeeded};
 
 /// Why nobody could be signed in. None holds a secret, and nothing that Cognito said beyond its code, since
@@ -65,9 +67,10 @@ impl AuthError {
         }
     }
 
-    /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
+    /// What to do about it, as an instruction that can be followed as it stands.
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let fixed = match self {
+            Self::OAuth(error) => return error.remedy(),
             Self::Challenge { name } => challenge_remedy(name),
             Self::Refused { code } => refusal_remedy(code),
             Self::Unreachable { .. } => "check the network of this function and the region in the pool id",
@@ -76,8 +79,8 @@ impl AuthError {
                 "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
             }
             Self::NeedsSignIn(_) => "sign in with POST /oauth/start or `mcp-agents login`",
-            Self::OAuth(error) => error.remedy(),
-        }
+        };
+        fixed.into()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the doctor found, and how it is told: as text, and as JSON.
 
+use std::borrow::Cow;
+
 use catalog::{Diagnostic, ParsedEntry};
 use mcp::{McpError, McpServer};
 use serde::Serialize;
@@ -28,7 +30,7 @@ pub(crate) struct StepReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<&'static str>,
+    remedy: Option<Cow<'static, str>>,
 }
 
 /// How one entry went. Its steps end with the first that failed.
@@ -62,9 +64,10 @@ impl StepReport {
         Self { step, ok: true, detail, reason: None, remedy: None }
     }
 
-    /// Takes the entry's own secrets out of what others say.
+    /// Takes the entry's own secrets out of what others say: the remedy may quote them too.
     pub(crate) fn scrub(&mut self, server: &McpServer) {
         self.detail = server.scrub(std::mem::take(&mut self.detail));
+        self.remedy = self.remedy.take().map(|remedy| server.scrub(remedy.into_owned()).into());
     }
 
     pub(crate) fn is(&self, step: Step) -> bool {
@@ -89,7 +92,7 @@ impl EntryReport {
                 ok: false,
                 detail: told(faults),
                 reason: Some("bad_entry"),
-                remedy: Some("mend the named fields in the secret"),
+                remedy: Some("mend the named fields in the secret".into()),
             },
         };
         Self {
@@ -131,9 +134,9 @@ pub(crate) fn print_text(report: &EntryReport) {
     for step in &report.steps {
         let mark = if step.ok { "ok" } else { "FAILED" };
         println!("  {:<14} {mark:<6} {}", step.step.title(), printable(&step.detail));
-        if let (Some(reason), Some(remedy)) = (step.reason, step.remedy) {
+        if let (Some(reason), Some(remedy)) = (step.reason, &step.remedy) {
             println!("  {:<14} {reason}", "reason");
-            println!("  {:<14} {remedy}", "what to do");
+            println!("  {:<14} {}", "what to do", printable(remedy));
         }
     }
     if !report.tools.is_empty() {

@@ -1,6 +1,6 @@
 //! Why a server gave no tools, or a call no result.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use auth::{AuthError, Shown};
 use egress::EgressError;
@@ -108,10 +108,10 @@ impl McpError {
         }
     }
 
-    /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::Auth(error) => error.remedy(),
+    /// What to do about it, as an instruction that can be followed as it stands.
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let fixed = match self {
+            Self::Auth(error) => return error.remedy(),
             Self::Egress(error) => match error.as_ref() {
                 EgressError::Url => "give an https URL",
                 EgressError::Refused { .. } => {
@@ -143,7 +143,8 @@ impl McpError {
             Self::Timeout { .. } => "see what keeps the server, or raise DISCOVERY_TIMEOUT_SECONDS",
             Self::CursorLoop | Self::TooMany { .. } => "have the server's tools/list mended",
             Self::Emptied { .. } => "look at the server: the tools known before are kept meanwhile",
-        }
+        };
+        fixed.into()
     }
 }
 

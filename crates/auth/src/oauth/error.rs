@@ -3,7 +3,7 @@
 //! Authorization servers' own words (`error`, `error_description`) are shown, since nobody can mend
 //! anything without them: cut, without control characters, and without any secret that was sent.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use egress::EgressError;
 
@@ -259,8 +259,13 @@ impl OAuthError {
         }
     }
 
-    /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
+    /// What to do about it, as an instruction that can be followed as it stands.
+    pub fn remedy(&self) -> Cow<'static, str> {
+        self.fixed_remedy().into()
+    }
+
+    /// The remedies that name nothing of this one failure.
+    fn fixed_remedy(&self) -> &'static str {
         match self {
             Self::Unreachable { source, .. } => match source.as_ref() {
                 EgressError::Refused { .. } => {

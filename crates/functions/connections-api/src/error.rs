@@ -1,5 +1,7 @@
 //! What is answered when something is not: what is wrong, by a word, in words, and what to do.
 
+use std::borrow::Cow;
+
 use auth::{AuthError, OAuthError, Place, StoreError};
 use catalog::SecretError;
 use runtime::BadRequest;
@@ -82,19 +84,20 @@ impl ApiError {
         }
     }
 
-    /// What to do about it.
-    pub(crate) fn remedy(&self) -> &'static str {
-        match self {
+    /// What to do about it. It may quote an authorization server: secrets are taken out before it is shown.
+    pub(crate) fn remedy(&self) -> Cow<'static, str> {
+        let fixed = match self {
+            Self::OAuth(error) => return error.remedy(),
+            Self::Auth(error) => return error.remedy(),
             Self::BadRequest(_) => "mend the request",
             Self::Unauthenticated | Self::Unauthorized(_) => "sign in as a user of the right group",
             Self::NoRoute => "see the README for the routes",
             Self::NoAgent => "GET /agents lists the agents",
             Self::NoConnection => "nothing is left to do",
             Self::NotOAuth => "set auth_type to oauth2 in its entry if that is wrong",
-            Self::OAuth(error) => error.remedy(),
-            Self::Auth(error) => error.remedy(),
             Self::TimedOut => "see what keeps it, and start again",
             Self::Secret(_) => "mend the secret",
-        }
+        };
+        fixed.into()
     }
 }

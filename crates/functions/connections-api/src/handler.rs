@@ -28,7 +28,8 @@ pub(crate) async fn handle(api: &Api, event: &Value, time_left: Duration) -> Res
     }
     let until = Instant::now() + time_left.saturating_sub(MARGIN);
     let answered = timeout_at(until, answer(api, event)).await;
-    let answered = answered.unwrap_or_else(|_| refused(&ApiError::TimedOut, &ApiError::TimedOut.to_string()));
+    let late = ApiError::TimedOut;
+    let answered = answered.unwrap_or_else(|_| refused(&late, &late.to_string(), &late.remedy()));
     api.settled(until + MARGIN / 2).await;
     Ok(answered)
 }
@@ -45,15 +46,15 @@ async fn answer(api: &Api, event: &Value) -> Value {
     match routed {
         Ok((status, body)) => json_response(status, &body),
         Err(error) => {
-            let message = told(api, &error).await;
-            refused(&error, &message)
+            let (message, remedy) = told(api, &error).await;
+            refused(&error, &message, &remedy)
         }
     }
 }
 
-fn refused(error: &ApiError, message: &str) -> Value {
+fn refused(error: &ApiError, message: &str, remedy: &str) -> Value {
     tracing::warn!(error = message, error.kind = error.name(), "External MCP: a connection was not changed");
-    let body = json!({"error": error.name(), "message": message, "remedy": error.remedy()});
+    let body = json!({"error": error.name(), "message": message, "remedy": remedy});
     json_response(error.status(), &body)
 }
 
@@ -112,22 +113,24 @@ async fn callback(api: &Api, request: &HttpRequest<'_>) -> Value {
         Ok(arrived) => page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default()),
         Err(error) => {
             let error = ApiError::from(error);
-            let message = told(api, &error).await;
+            let (message, remedy) = told(api, &error).await;
             tracing::warn!(
                 error = message,
                 error.kind = error.name(),
                 "External MCP: a sign-in was not taken in"
             );
-            page::refused(error.status(), &message, error.remedy())
+            page::refused(error.status(), &message, &remedy)
         }
     }
 }
 
-/// An error in words; those of an authorization server without any secret that stands in the entries.
-async fn told(api: &Api, error: &ApiError) -> String {
+/// An error's message and its remedy; those of an authorization server without any secret that stands in the
+/// entries.
+async fn told(api: &Api, error: &ApiError) -> (String, String) {
+    let (message, remedy) = (error.to_string(), error.remedy().into_owned());
     match error {
-        ApiError::OAuth(_) | ApiError::Auth(_) => api.scrub(error.to_string()).await,
-        _ => error.to_string(),
+        ApiError::OAuth(_) | ApiError::Auth(_) => (api.scrub(message).await, api.scrub(remedy).await),
+        _ => (message, remedy),
     }
 }
 
