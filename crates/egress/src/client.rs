@@ -2,7 +2,8 @@
 //!
 //! An address is checked where it is used: names in the resolver, whose answer is what gets connected
 //! to, and addresses written into the URL before the request. There are no redirects and no proxies,
-//! so nothing else chooses an address. Follows nothing, retries nothing, decompresses nothing.
+//! so nothing else chooses an address. Follows nothing, retries nothing. Asks for no content coding; what is
+//! encoded all the same is decoded, behind the limit of [`Body`]: it counts what comes out.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,6 +11,10 @@ use std::{
     time::Duration,
 };
 
+use http::{
+    HeaderValue,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
@@ -19,6 +24,11 @@ use crate::{
     error::{EgressError, Refused, Unresolved},
     policy::{EgressPolicy, Refusal},
 };
+
+/// Firewalls refuse requests that name no client: AWS WAF's core rule set does.
+const USER_AGENT: &str = concat!("mcp-agents/", env!("CARGO_PKG_VERSION"));
+/// What is cut of a content coding's name: it is shown.
+const MAX_CODING: usize = 40;
 
 /// How long a request may wait. The caller's own deadline comes on top.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +78,12 @@ impl HttpClient {
         let host = self.check(&url)?;
         let client = self.client(&url).await?;
         let failed = |error| EgressError::from_reqwest(&host, error);
-        let request = reqwest::Request::try_from(request).map_err(failed)?;
+        let mut request = reqwest::Request::try_from(request).map_err(failed)?;
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let response = client.execute(request).await.map_err(failed)?;
+        if let Some(coding) = unknown_coding(&response) {
+            return Err(EgressError::Coding { host, coding });
+        }
         let mut answer = http::Response::new(());
         *answer.status_mut() = response.status();
         *answer.headers_mut() = response.headers().clone();
@@ -152,6 +166,7 @@ fn build(
     builder
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .user_agent(USER_AGENT)
         .retry(reqwest::retry::never())
         .connect_timeout(deadlines.connect)
         .read_timeout(deadlines.read)
@@ -159,6 +174,16 @@ fn build(
         .dns_resolver(resolver)
         .build()
         .map_err(EgressError::Setup)
+}
+
+/// The content coding that an answer is still in; `None` if it is in none, or there is no body to be in one.
+fn unknown_coding(response: &reqwest::Response) -> Option<String> {
+    let coding = response.headers().get(CONTENT_ENCODING)?;
+    let coding: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(MAX_CODING).collect();
+    let has_body =
+        !matches!(response.status().as_u16(), 202 | 204 | 304) && response.content_length() != Some(0);
+    let is_plain = coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity");
+    (has_body && !is_plain).then(|| coding.chars().filter(char::is_ascii_graphic).collect())
 }
 
 /// Resolves names and keeps what the policy permits; the connection is made to its answer and to
@@ -282,6 +307,66 @@ mod tests {
         let answer = client("true").send(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap();
         let error = answer.into_body().collect().await.unwrap_err();
         assert!(matches!(error, EgressError::TooLarge { .. }), "{error:?}");
+    }
+
+    fn encoded(coding: &str, body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\nconnection: close\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<char> = hex.chars().collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
+            .collect()
+    }
+
+    async fn body_of(answer: Vec<u8>) -> Result<Vec<u8>, EgressError> {
+        let port = serve(answer).await;
+        client("true").send(get(&format!("http://127.0.0.1:{port}/"))).await?.into_body().collect().await
+    }
+
+    #[tokio::test]
+    async fn a_body_is_decoded_from_whatever_known_coding_it_comes_in() {
+        let plain = format!(r#"{{"hello":"{}"}}"#, "world".repeat(8));
+        for (coding, body) in [
+            ("br", "1b3300f82d92c7d5af084a6a32bc166193db5b6877a5d357656f2d42c6f6a624692a0a588f1a2f11"),
+            ("zstd", "28b52ffd2034bd0000887b2268656c6c6f223a22776f726c64227d010040963a"),
+            ("gzip", "1f8b0800000000000003ab56ca48cdc9c957b2522acf2fca49218250aa0500155335bd34000000"),
+            ("deflate", "789cab56ca48cdc9c957b2522acf2fca49218250aa05001f90150f"),
+        ] {
+            let body = body_of(encoded(coding, &bytes(body))).await.expect(coding);
+            assert_eq!(String::from_utf8(body).unwrap(), plain, "{coding}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limit_counts_what_comes_out_and_an_unknown_coding_is_named() {
+        // Nine megabytes of one letter.
+        let bomb = bytes("cbffff3ff825f0e2b14020f7feaffeff1fbf04401c1601e8de3f00");
+        let error = body_of(encoded("br", &bomb)).await.unwrap_err();
+        assert!(matches!(error, EgressError::TooLarge { .. }), "{error:?}");
+        let error = body_of(encoded("compress", b"x")).await.unwrap_err();
+        assert!(error.to_string().contains("in the content coding compress"), "{error}");
+        assert_eq!(body_of(encoded("identity", b"x")).await.unwrap(), b"x");
+    }
+
+    #[tokio::test]
+    async fn requests_name_this_client_and_ask_for_no_coding() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut seen = [0; 4096];
+            let length = socket.read(&mut seen).await.unwrap();
+            socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            String::from_utf8_lossy(&seen[..length]).to_lowercase()
+        });
+        client("true").send(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap();
+        let seen = seen.await.unwrap();
+        assert!(seen.contains(&format!("user-agent: {USER_AGENT}\r\n").to_lowercase()), "{seen}");
+        assert!(seen.contains("accept-encoding: identity\r\n"), "{seen}");
     }
 
     #[tokio::test]

@@ -60,6 +60,14 @@ pub enum EgressError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The body is in a content coding that was not asked for and is not known.
+    #[error("{host}: the answer is in the content coding {coding}, which was not asked for")]
+    Coding {
+        /// The host as the URL names it.
+        host: String,
+        /// The coding, cut and without odd characters.
+        coding: String,
+    },
     /// The client itself could not be made.
     #[error("the HTTP client could not be set up")]
     Setup(#[source] reqwest::Error),

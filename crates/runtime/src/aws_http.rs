@@ -70,6 +70,12 @@ fn build(is_https: bool) -> reqwest::Result<reqwest::Client> {
     builder
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        // What the SDKs sign is sent as it is, and what comes is checked as it came.
+        .http1_only()
+        .no_gzip()
+        .no_deflate()
+        .no_brotli()
+        .no_zstd()
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT)
         .build()
