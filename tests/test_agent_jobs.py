@@ -233,14 +233,43 @@ def test_resolvers_refuse_by_type(backend):
     asked = backend()
     submission = {"query": "hi", "agentIds": ["helper"]}
     guest = ALICE | {"claims": {}}
-    for identity, arguments, error in (
-        (None, submission, "Unauthorized"),
-        (guest, submission, "Unauthorized"),
-        (ALICE, {}, "BadRequest"),
+    for identity, arguments, error, message in (
+        (None, submission, "Unauthorized", "Unauthorized: sign in first"),
+        (guest, submission, "Unauthorized", "Unauthorized: this needs membership"),
+        (ALICE, {}, "ValueError", "Query parameter is required"),
+        (ALICE, submission | {"query": "x" * 100_001}, "ValueError", "Query exceeds maximum length of 100000 characters"),
+        (ALICE, submission | {"agentIds": []}, "ValueError", "At least one agent ID is required"),
     ):
         with pytest.raises(Failed) as failed:
             asked.resolve("submitAgentQuery", arguments, identity)
-        assert failed.value.type == error
+        assert failed.value.type == error and str(failed.value).startswith(message), failed.value
+    for field, arguments in (("getAgentJobStatus", {}), ("deleteAgentJob", {}), ("listAgentJobs", {"limit": 0}), ("noSuchField", {})):
+        with pytest.raises(Failed) as failed:
+            asked.resolve(field, arguments, ALICE)
+        assert failed.value.type == "ValueError", field
+
+
+def dispatched(failure: Failed) -> int:
+    """The status that the accelerator's dispatcher makes of a resolver's failure, by class name and message."""
+    message = str(failure)
+    if failure.type in ("PermissionError", "AuthorizationError") or message.startswith(("Unauthorized", "Forbidden")):
+        return 403
+    return {"ValueError": 400, "KeyError": 400, "ResourceNotFound": 404}.get(failure.type, 500)
+
+
+def test_the_accelerators_dispatcher_makes_the_right_status_of_each_failure(backend):
+    asked = backend()
+    guest, key = ALICE | {"claims": {}}, None
+    wrong = {"submitAgentQuery": {}, "getAgentJobStatus": {}, "deleteAgentJob": {}, "listAgentJobs": {"nextToken": "?"}}
+    for field, arguments in wrong.items():
+        for identity, status in ((guest, 403), (key, 403), (ALICE, 400)):
+            with pytest.raises(Failed) as failed:
+                asked.resolve(field, arguments, identity)
+            assert dispatched(failed.value) == status, (field, failed.value)
+    for identity in (guest, key):
+        with pytest.raises(Failed) as failed:
+            asked.agents({"info": {"fieldName": "listAvailableAgents"}, "arguments": {}, "identity": identity})
+        assert dispatched(failed.value) == 403
 
 
 def test_the_originals_jobs_are_listed_too(backend, server):

@@ -174,16 +174,16 @@ pub(crate) fn full(job: &Job) -> Value {
 fn checked<'a>(request: &Request<'a>) -> Result<(&'a str, Vec<String>), ApiError> {
     let bad = |message: &str| Err(ApiError::BadRequest(message.to_owned()));
     let Some(query) = request.query.as_str().filter(|query| !query.trim().is_empty()) else {
-        return bad("Query is required");
+        return Err(ApiError::QueryMissing);
     };
     if query.chars().count() > MAX_QUERY {
-        return bad("Query exceeds the maximum length of 100,000 characters");
+        return Err(ApiError::QueryTooLong);
     }
     let ids = request.agent_ids.as_array().map(Vec::as_slice).unwrap_or_default();
     let named: Option<Vec<String>> =
         ids.iter().map(|id| id.as_str().filter(|id| !id.is_empty()).map(str::to_owned)).collect();
     let Some(agent_ids) = named.filter(|ids| !ids.is_empty()) else {
-        return bad("At least one agent ID is required");
+        return Err(ApiError::NoAgents);
     };
     if agent_ids.len() > MAX_AGENTS {
         return bad("A query may ask at most 50 agents");

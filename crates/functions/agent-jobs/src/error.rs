@@ -9,6 +9,15 @@ pub(crate) enum ApiError {
     /// 400: the request is wrong.
     #[error("{0}")]
     BadRequest(String),
+    /// 400: a submission without a query.
+    #[error("Query is required")]
+    QueryMissing,
+    /// 400: a submission with a query that is too long.
+    #[error("Query exceeds the maximum length of 100,000 characters")]
+    QueryTooLong,
+    /// 400: a submission that names no agent.
+    #[error("At least one agent ID is required")]
+    NoAgents,
     /// 401: nobody is signed in.
     #[error("sign in first: this needs a signed-in user, not an API key")]
     Unauthenticated,
@@ -35,7 +44,7 @@ pub(crate) enum ApiError {
 impl ApiError {
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::QueryMissing | Self::QueryTooLong | Self::NoAgents => 400,
             Self::Unauthenticated => 401,
             Self::Unauthorized => 403,
             Self::NotFound(_) => 404,
@@ -49,13 +58,30 @@ impl ApiError {
     /// The error's name: `error` over HTTP, the error type for resolvers.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) => "BadRequest",
+            Self::BadRequest(_) | Self::QueryMissing | Self::QueryTooLong | Self::NoAgents => "BadRequest",
             Self::Unauthenticated | Self::Unauthorized => "Unauthorized",
             Self::NotFound(_) => "NotFound",
             Self::Method(_) => "MethodNotAllowed",
             Self::Conflict => "Conflict",
             Self::Secret(error) => error.error_type(),
             Self::Unavailable => "InternalError",
+        }
+    }
+
+    /// The error's type as resolvers raise it. The accelerator's dispatcher turns the names of Python's own
+    /// exceptions into statuses: `ValueError` into 400.
+    pub(crate) fn resolver_type(&self) -> &'static str {
+        if self.status() == 400 { "ValueError" } else { self.name() }
+    }
+
+    /// The message as resolvers raise it: the dispatcher makes 403 of what begins with `Unauthorized`, and the
+    /// accelerator's page knows the original's words for wrong input.
+    pub(crate) fn resolver_message(&self) -> String {
+        match self {
+            Self::QueryMissing => "Query parameter is required".to_owned(),
+            Self::QueryTooLong => "Query exceeds maximum length of 100000 characters".to_owned(),
+            Self::Unauthenticated | Self::Unauthorized => format!("Unauthorized: {self}"),
+            other => other.to_string(),
         }
     }
 }

@@ -16,7 +16,10 @@ pub(crate) async fn handle(api: &Api, event: Value, time_left: Duration) -> Resu
     if HttpRequest::is_one(&event) {
         Ok(http::answer(api, &event, time_left).await)
     } else if event.get("info").is_some() {
-        resolver::answer(api, &event, time_left).await.map_err(diagnostic)
+        resolver::answer(api, &event, time_left).await.map_err(|error| Diagnostic {
+            error_type: error.resolver_type().to_owned(),
+            error_message: error.resolver_message(),
+        })
     } else if event["source"] == "aws.events" {
         sweep(api).await.map_err(diagnostic)
     } else {

@@ -62,9 +62,10 @@ fn freshness(event: &Value) -> Freshness {
 /// A caller with an identity needs one of the groups. A resolver's event without one is an API key's,
 /// which has no groups to check; any other event without one is a direct call that IAM let through.
 fn authorize(event: &Value) -> Result<(), Diagnostic> {
-    let refused = |error_message: &str| {
-        tracing::warn!("External MCP: listing refused: {error_message}");
-        Diagnostic { error_type: "Unauthorized".to_owned(), error_message: error_message.to_owned() }
+    // The accelerator's dispatcher makes 403 of a message that begins so.
+    let refused = |reason: &str| {
+        tracing::warn!("External MCP: listing refused: {reason}");
+        Diagnostic { error_type: "Unauthorized".to_owned(), error_message: format!("Unauthorized: {reason}") }
     };
     match event.get("identity") {
         None | Some(Value::Null) if event.get("info").is_none() => Ok(()),
@@ -92,6 +93,7 @@ mod tests {
         assert_eq!(outcome.is_ok(), allowed, "{event}");
         if let Err(diagnostic) = outcome {
             assert_eq!(diagnostic.error_type, "Unauthorized");
+            assert!(diagnostic.error_message.starts_with("Unauthorized: "), "{}", diagnostic.error_message);
         }
     }
 
