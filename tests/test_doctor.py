@@ -121,7 +121,7 @@ def test_a_port_that_stays_silent_fails_at_tls(doctor):
         ({"body": "html"}, "initialized", "not_mcp"),
         ({"status": 503}, "initialized", "http_status"),
         ({"hang_on": "tools/list"}, "tools_listed", "timeout"),
-        ({"repeat_cursor": "x"}, "tools_listed", "endless_list"),
+        ({"pages": [[tool(f"t{n}")] for n in range(101)]}, "tools_listed", "endless_list"),
     ],
 )
 def test_a_faulty_server_fails_at_its_step(doctor, server, behaviour, step, reason):

@@ -14,18 +14,22 @@ from .authorization_server import AuthorizationServer
 from .browser import follow
 from .cognito import CognitoOAuth
 from .loopback import Answer, Request
+from .odd_server import OddServer
 from .plain_server import PlainServer
 from .protected_server import AgentCoreServer, ProtectedServer
+from .strict_model import StrictModel
 
 __all__ = [
     "AgentCoreServer",
     "Answer",
     "AuthorizationServer",
     "CognitoOAuth",
+    "OddServer",
     "OidcProvider",
     "PlainServer",
     "ProtectedServer",
     "Request",
     "SseServer",
+    "StrictModel",
     "follow",
 ]

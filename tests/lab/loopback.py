@@ -42,8 +42,8 @@ class Request:
 @dataclass
 class Answer:
     status: int
-    body: dict | list | str | None = None  # text goes out as HTML
-    headers: dict[str, str] = field(default_factory=dict)
+    body: dict | list | str | bytes | None = None  # text goes out as HTML, bytes as they are
+    headers: dict[str, str | None] = field(default_factory=dict)
 
 
 class LoopbackServer:
@@ -131,11 +131,15 @@ def _handler(owner: LoopbackServer):
 
         def send(self, answer: Answer):
             html = isinstance(answer.body, str)
-            content = b"" if answer.body is None else (answer.body if html else json.dumps(answer.body)).encode()
+            if isinstance(answer.body, bytes):
+                content = answer.body
+            else:
+                content = b"" if answer.body is None else (answer.body if html else json.dumps(answer.body)).encode()
             headers = {"content-type": "text/html; charset=utf-8" if html else "application/json"} | answer.headers
             self.send_response(answer.status)
             for name, value in headers.items():
-                self.send_header(name, value)
+                if value is not None:  # None leaves a header out
+                    self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

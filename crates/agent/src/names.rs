@@ -8,8 +8,6 @@ use std::collections::HashMap;
 
 /// Bedrock's limit on a tool's name, in characters.
 const MAX_NAME: usize = 64;
-/// Digits of the digest: 40 bits.
-const DIGEST_DIGITS: usize = 10;
 
 /// The names of one run.
 #[derive(Debug, Default)]
@@ -38,22 +36,7 @@ impl ToolNames {
 }
 
 fn model_name(original: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if (1..=MAX_NAME).contains(&original.len()) && original.chars().all(fits) {
-        return original.to_owned();
-    }
-    let readable = original.chars().map(|c| if fits(c) { c } else { '_' });
-    let readable: String = readable.take(MAX_NAME - 1 - DIGEST_DIGITS).collect();
-    let digest = fnv1a(original.as_bytes()) & ((1 << (4 * DIGEST_DIGITS)) - 1);
-    format!("{readable}-{digest:0width$x}", width = DIGEST_DIGITS)
-}
-
-/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across builds, unlike the
-/// standard library's hasher.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    mcp::fit_name(original, MAX_NAME, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 #[cfg(test)]

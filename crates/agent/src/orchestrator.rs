@@ -12,6 +12,7 @@ use crate::{
     error::RunError,
     model::{ToolResult, ToolSpec, ToolUse},
     names::ToolNames,
+    result::Part,
     run::{Run, SHAPES, Watch, ask_agent},
     transcript::Transcript,
     turns::Talk,
@@ -79,7 +80,11 @@ async fn ask(
     colleague: Option<&Colleague>,
     tool_use: &ToolUse,
 ) -> Result<ToolResult, RunError> {
-    let result = |text: String, is_error| ToolResult { id: tool_use.id.clone(), text, is_error };
+    let result = |text: String, is_error| ToolResult {
+        id: tool_use.id.clone(),
+        parts: vec![Part::Text(text)],
+        is_error,
+    };
     let Some(Colleague { agent, .. }) = colleague else {
         return Ok(result(format!("There is no agent {}.", tool_use.name), true));
     };

@@ -94,8 +94,7 @@ async fn with_tools(
     let failed = |error| RunError::Server { id: agent.id.clone(), error };
     let list = within(talk.run.limits.tool_call, session.list_tools((talk.run.clock)()));
     let list = talk.timed(Step::ListingTools, "listing tools", list).await?.map_err(failed)?;
-    let server = agent.server.shown_url();
-    let tools = Toolbox::new(session, &server, talk.run, list.tools);
+    let tools = Toolbox::new(session, &agent.server, talk.run, list.tools);
     let call = async |tool_use: &_| tools.call(tool_use).await;
     talk.answer(system_prompt(agent), tools.specs(), query, call).await
 }

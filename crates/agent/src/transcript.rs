@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::{model::ToolResult, result::Part};
+
 /// The messages of one run: `agent_messages` of its job. Clones write to the same list.
 #[derive(Debug, Clone, Default)]
 pub struct Transcript {
@@ -33,11 +35,19 @@ impl Transcript {
         self.push(json!({"role": "assistant", "content": content, "message_type": "message"}), now);
     }
 
-    /// That a tool came back.
-    pub(crate) fn tool(&self, tool_name: &str, is_error: bool, now: Timestamp) {
-        let status = if is_error { "error" } else { "success" };
+    /// That a tool came back; of the images and documents that it gave, type and size.
+    pub(crate) fn tool(&self, tool_name: &str, result: &ToolResult, now: Timestamp) {
+        let status = if result.is_error { "error" } else { "success" };
         let content = format!("Tool completed with status '{status}'.");
-        let message = json!({"role": "tool", "content": content, "message_type": "tool_result", "tool_name": tool_name});
+        let mut message = json!({"role": "tool", "content": content, "message_type": "tool_result", "tool_name": tool_name});
+        let media = result.parts.iter().filter_map(|part| match part {
+            Part::Media(media) => Some(json!({"mime_type": media.mime_type, "bytes": media.bytes.len()})),
+            Part::Text(_) => None,
+        });
+        let media: Vec<Value> = media.collect();
+        if !media.is_empty() {
+            message["media"] = media.into();
+        }
         self.push(message, now);
     }
 
@@ -81,6 +91,10 @@ impl Transcript {
 mod tests {
     use super::*;
 
+    fn result() -> ToolResult {
+        ToolResult { id: "t1".into(), parts: Vec::new(), is_error: false }
+    }
+
     #[test]
     fn messages_have_the_pages_shape() {
         let transcript = Transcript::default();
@@ -88,7 +102,7 @@ mod tests {
         transcript.user("What is 2 + 3?", now);
         let tool_use = json!({"toolUse": {"toolUseId": "t1", "name": "add", "input": {"a": 2, "b": 3}}});
         transcript.assistant(vec![json!({"text": "I add."}), tool_use], now);
-        transcript.of_agent("calculator").tool("add", false, now);
+        transcript.of_agent("calculator").tool("add", &result(), now);
         insta::assert_json_snapshot!(transcript.messages(), @r#"
         [
           {
@@ -145,7 +159,7 @@ mod tests {
                     let transcript = transcript.of_agent(&writer.to_string());
                     scope.spawn(move || {
                         for n in 0..25 {
-                            transcript.tool(&n.to_string(), false, Timestamp::UNIX_EPOCH);
+                            transcript.tool(&n.to_string(), &result(), Timestamp::UNIX_EPOCH);
                         }
                     });
                 }

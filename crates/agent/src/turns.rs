@@ -65,7 +65,7 @@ impl Talk<'_> {
         call: impl AsyncFn(&ToolUse) -> Result<ToolResult, RunError>,
     ) -> Result<ToolResult, RunError> {
         let result = call(tool_use).await?;
-        self.transcript.tool(&tool_use.name, result.is_error, (self.run.clock)());
+        self.transcript.tool(&tool_use.name, &result, (self.run.clock)());
         Ok(result)
     }
 
@@ -85,6 +85,9 @@ impl Talk<'_> {
                 }
                 Err(ModelError::ContextOverflow) if conversation.elide_oldest_results() => {
                     tracing::info!("External MCP: the oldest tool results were elided to make room");
+                }
+                Err(error) if error.may_be_about_media() && conversation.tell_media_in_words() => {
+                    tracing::warn!(%error, "External MCP: the model takes no such image or document, which it is told in words");
                 }
                 Err(error) if error.is_passing() && tries < MAX_TRIES => {
                     self.note_pause(&error);

@@ -142,7 +142,7 @@ async fn probe(setup: &Setup, entry: &mut Map<String, Value>) -> Result<&'static
     let kinds = ["cognito", "api_key", "oauth2", "oauth2", "oauth2"];
     let told = told.into_iter().zip(kinds).find(|(field, _)| entry.contains_key(*field));
     let mut outcome = knock(setup, entry).await?;
-    let may_be_sse = matches!(outcome, Err(McpError::NotMcp { .. } | McpError::Status { status: 400..=405 }));
+    let may_be_sse = outcome.as_ref().is_err_and(McpError::may_be_other_transport);
     if may_be_sse && !entry.contains_key("transport") {
         entry.insert("transport".to_owned(), "sse".into());
         let over_sse = knock(setup, entry).await?;

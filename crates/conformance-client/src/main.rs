@@ -77,7 +77,7 @@ async fn call_all(session: &Session, context: &Value) -> Result<(), McpError> {
             let arguments = arguments.as_object().cloned().unwrap_or_default();
             match session.call_tool(&tool.name, arguments, runtime::now()).await {
                 // A call that one tool refuses is no reason to leave the others out.
-                Err(McpError::Rejected { code }) => eprintln!("{}: JSON-RPC error {code}", tool.name),
+                Err(McpError::Rejected { code, .. }) => eprintln!("{}: JSON-RPC error {code}", tool.name),
                 outcome => drop(outcome?),
             }
         }

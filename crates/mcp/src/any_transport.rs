@@ -9,7 +9,7 @@ use rmcp::{
 
 use crate::{
     sse::SseTransport,
-    transport::{Wire, WireError},
+    wire::{Wire, fault::WireError},
 };
 
 /// Either transport.

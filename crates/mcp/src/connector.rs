@@ -23,10 +23,10 @@ use crate::{
     any_transport::AnyTransport,
     connection::Connection,
     error::McpError,
-    explain::{explain_initialize, explain_wire},
+    explain::Context,
     server::{McpServer, ServerKey, TransportKind},
     sse::SseTransport,
-    transport::Wire,
+    wire::Wire,
 };
 
 /// How often a broken event stream is taken up again, within the caller's deadline.
@@ -142,7 +142,8 @@ impl Connector {
         now: Timestamp,
     ) -> Result<(Connection, Credential), McpError> {
         let credential = self.sign_in.stepped_up(&server.auth, held, scopes, now).await?;
-        let credential = credential.ok_or(McpError::Forbidden)?.with(&server.extra_headers);
+        let forbidden = McpError::Forbidden { signed_in: held.signs_in(), message: None };
+        let credential = credential.ok_or(forbidden)?.with(&server.extra_headers);
         Ok((self.open(server, credential.clone()).await?, credential))
     }
 
@@ -173,9 +174,9 @@ impl Connector {
                 }
                 // What it said at first tells more, unless it is about the sign-in.
                 opened.map_err(|error| match error {
-                    McpError::Unauthorized | McpError::Forbidden | McpError::InsufficientScope { .. } => {
-                        error
-                    }
+                    McpError::Unauthorized
+                    | McpError::Forbidden { .. }
+                    | McpError::InsufficientScope { .. } => error,
                     _ => refused,
                 })
             }
@@ -197,17 +198,19 @@ impl Connector {
         credential: Credential,
         lifecycle: Lifecycle,
     ) -> Result<Connection, McpError> {
-        let lifecycle = match lifecycle {
-            Lifecycle::Stateful => ClientLifecycleMode::Initialize,
+        let (lifecycle, request) = match lifecycle {
+            Lifecycle::Stateful => (ClientLifecycleMode::Initialize, "initialize"),
             Lifecycle::Stateless => {
-                ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+                let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+                (ClientLifecycleMode::Discover { preferred_versions }, "server/discover")
             }
         };
         let wire = Wire::new(self.http.clone(), credential);
+        let context = Context { server, wire: &wire, request, has_spoken: false };
         let transport = match server.transport {
             TransportKind::Sse => {
                 let opened = SseTransport::open(wire.clone(), &server.url).await;
-                AnyTransport::Sse(opened.map_err(|error| explain_wire(&error))?)
+                AnyTransport::Sse(opened.map_err(|error| context.wire(&error))?)
             }
             TransportKind::StreamableHttp => {
                 let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str());
@@ -220,7 +223,8 @@ impl Connector {
         };
         // Boxed: rmcp's start-up is large, and what awaits this lies deep.
         let service = Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await;
-        let connection = Connection::new(service.map_err(explain_initialize)?, wire);
+        let service = service.map_err(|error| context.initialize(error))?;
+        let connection = Connection::new(service, wire.clone(), server.clone());
         match ProtocolVersion::KNOWN_VERSIONS
             .iter()
             .any(|known| known.as_str() == connection.protocol_version())
@@ -228,7 +232,8 @@ impl Connector {
             true => Ok(connection),
             false => {
                 connection.close().await;
-                Err(McpError::not_mcp("it shares no protocol revision with this client"))
+                let reason = "its revision of the protocol is none that this client knows".to_owned();
+                Err(McpError::BadAnswer { request, reason })
             }
         }
     }
@@ -238,8 +243,8 @@ impl Connector {
 /// speaks no such revision, or with a status that it wants something else.
 fn wants_another_lifecycle(refused: &McpError) -> bool {
     match refused {
-        McpError::Status { status } => matches!(status, 400 | 404 | 405),
-        McpError::Rejected { code } => matches!(code, -32601 | -32602 | -32600 | -32020 | -32022),
+        McpError::Status { status, .. } => matches!(status, 400 | 404 | 405),
+        McpError::Rejected { code, .. } => matches!(code, -32601 | -32602 | -32600 | -32020 | -32022),
         _ => false,
     }
 }

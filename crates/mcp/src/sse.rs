@@ -7,51 +7,94 @@
 //!
 //! Source: <https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::{StreamExt, stream::BoxStream};
-use http::Method;
+use http::{Method, StatusCode};
 use rmcp::{
     RoleClient,
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
     transport::Transport,
 };
-use sse_stream::{Error as SseError, Sse};
+use serde_json::Value;
+use sse_stream::{Error as SseError, Sse, SseStream};
 use url::Url;
 
-use crate::transport::{Wire, WireError, unexpected};
+use crate::wire::{
+    BodyKind, Wire,
+    answer::{self, Asked},
+    fault::{Instead, WireError, unusable},
+    kind,
+};
 
 /// One open stream, and where it wants messages sent.
 pub(crate) struct SseTransport {
     wire: Wire,
     endpoint: Arc<str>,
     events: BoxStream<'static, Result<Sse, SseError>>,
+    /// The requests that are not answered yet, oldest first.
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl SseTransport {
     /// Opens the stream and waits for it to name its endpoint.
     pub(crate) async fn open(wire: Wire, url: &Url) -> Result<Self, WireError> {
         let response = wire.send(Method::GET, url.as_str(), None, HashMap::new(), Vec::new()).await?;
-        wire.check_status(&response, false)?;
-        let mut events = wire.event_stream(response)?;
+        if !response.status().is_success() {
+            return Err(wire.status_fault(url.as_str(), &wire.refused(response).await));
+        }
+        if kind(&response) != BodyKind::EventStream {
+            return Err(unusable("its answer is no event stream"));
+        }
+        let mut events = SseStream::from_bytes_stream(response.into_body()).boxed();
         while let Some(event) = events.next().await {
             let event = event.map_err(WireError::Sse)?;
             if event.event.as_deref() == Some("endpoint") {
                 let endpoint = endpoint(url, event.data.as_deref().unwrap_or_default())?;
-                return Ok(Self { wire, endpoint, events });
+                return Ok(Self { wire, endpoint, events, asked: Arc::default() });
             }
         }
-        Err(WireError::UnexpectedEndOfStream)
+        Err(unusable("its event stream ended before it named its endpoint"))
     }
+
+    /// The message in an event, as rmcp takes it; `None` for what is none.
+    fn message(&self, event: Sse) -> Option<RxJsonRpcMessage<RoleClient>> {
+        let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
+        let data = event.data.filter(|_| is_message)?;
+        let is_meant_as_json = data.trim_start().starts_with(['{', '[']);
+        let mut open = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.wire.message(data) {
+            Ok(message) if answer::is_response(&message) => {
+                take_asked(&mut open, &message)?.answer(message, StatusCode::OK, |note| self.wire.note(note))
+            }
+            Ok(message) => serde_json::from_value(message).ok(),
+            // What cannot be read may have been the answer, if there is one to come.
+            Err(reason) if is_meant_as_json && open.len() == 1 => {
+                Some(open.remove(0).instead(Instead::Unusable(reason.to_owned())))
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// The request that a response answers: the one that it names; if it names none that is open, the only open
+/// one, since servers that cannot read a request answer under `null` or an id of their own.
+fn take_asked(open: &mut Vec<Asked>, response: &Value) -> Option<Asked> {
+    let named = open.iter().position(|asked| asked.is_named_by(response));
+    let only = (open.len() == 1 && answer::is_error(response)).then_some(0);
+    named.or(only).map(|position| open.remove(position))
 }
 
 /// Where messages go. Credentials go there too, so it must be on the server itself.
 fn endpoint(url: &Url, named: &str) -> Result<Arc<str>, WireError> {
-    let endpoint = url.join(named.trim()).map_err(|_| unexpected("its event stream names no endpoint"))?;
+    let endpoint = url.join(named.trim()).map_err(|_| unusable("its event stream names no endpoint"))?;
     if endpoint.origin() == url.origin() {
         Ok(endpoint.as_str().into())
     } else {
-        Err(unexpected("its event stream names an endpoint on another server"))
+        Err(unusable("its event stream names an endpoint on another server"))
     }
 }
 
@@ -63,21 +106,29 @@ impl Transport<RoleClient> for SseTransport {
         message: TxJsonRpcMessage<RoleClient>,
     ) -> impl Future<Output = Result<(), WireError>> + Send + 'static {
         let (wire, endpoint) = (self.wire.clone(), self.endpoint.clone());
+        let asked = Asked::of(&message);
+        let wants_answer = asked.is_some();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend(asked);
         async move {
             let body = serde_json::to_vec(&message)?;
-            let response = wire.send(Method::POST, &endpoint, None, HashMap::new(), body).await?;
-            // What it says beside the status comes on the stream.
-            wire.check_status(&response, false)
+            let sent = wire.send(Method::POST, &endpoint, None, HashMap::new(), body);
+            if !wants_answer {
+                return wire.notified(sent).await;
+            }
+            // The answer itself comes on the stream.
+            let response = sent.await?;
+            match response.status().is_success() {
+                true => Ok(()),
+                false => Err(wire.refusal(&endpoint, &wire.refused(response).await)),
+            }
         }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
         loop {
             let event = self.events.next().await?.ok()?;
-            let is_message = matches!(event.event.as_deref(), None | Some("message"));
-            let message = event.data.filter(|_| is_message).and_then(|data| serde_json::from_str(&data).ok());
-            if message.is_some() {
-                return message;
+            if let Some(message) = self.message(event) {
+                return Some(message);
             }
         }
     }

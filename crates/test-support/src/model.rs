@@ -272,8 +272,11 @@ fn from_converse(request: &Value) -> Conversation {
     let blocks = |message: &Value| message["content"].as_array().cloned().unwrap_or_default();
     let results = messages.last().map(blocks).unwrap_or_default().into_iter().filter_map(|block| {
         let result = block.get("toolResult")?;
-        let text = result["content"][0]["text"].as_str().unwrap_or_default().to_owned();
-        Some((text, if result["status"] == "error" { "error" } else { "success" }))
+        let pieces = result["content"].as_array()?.iter().map(piece);
+        Some((
+            pieces.collect::<Vec<_>>().join("\n"),
+            if result["status"] == "error" { "error" } else { "success" },
+        ))
     });
     let tools =
         request["toolConfig"]["tools"].as_array().cloned().unwrap_or_default().into_iter().map(|tool| Tool {
@@ -289,6 +292,13 @@ fn from_converse(request: &Value) -> Conversation {
         tools: tools.collect(),
         results: results.collect(),
     }
+}
+
+/// A piece of a tool result: its text, or what kind of image or document it is.
+fn piece(piece: &Value) -> String {
+    let named = |kind: &str| Some(format!("[{kind} {}]", piece.get(kind)?["format"].as_str()?));
+    let media = named("image").or_else(|| named("document"));
+    media.unwrap_or_else(|| text(&piece["text"]))
 }
 
 fn from_chat(request: &Value) -> Conversation {

@@ -46,6 +46,12 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Whether the model may have refused an image or a document: not every model takes them, and Bedrock has no
+    /// code for that.
+    pub(crate) fn may_be_about_media(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "ValidationException")
+    }
+
     /// Whether asking again may help.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Unreachable { .. })

@@ -9,6 +9,7 @@
 
 mod document;
 mod fault;
+mod media;
 
 use aws_sdk_bedrockruntime::{
     Client,
@@ -24,8 +25,9 @@ pub use self::fault::ModelError;
 use self::{
     document::{to_document, to_value},
     fault::explain,
+    media::Room,
 };
-use crate::meter::Tokens;
+use crate::{meter::Tokens, result::Part};
 
 /// A model behind Bedrock. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub(crate) struct Conversation {
     system: String,
     tools: Option<ToolConfiguration>,
     messages: Vec<Message>,
+    /// How many documents it has held so far: each needs a name of its own.
+    documents: usize,
 }
 
 /// A tool as a model sees it.
@@ -98,11 +102,11 @@ pub(crate) struct ToolUse {
     pub(crate) input: Value,
 }
 
-/// What came of a tool that a model asked for.
+/// The result of a tool that a model asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct ToolResult {
     pub(crate) id: String,
-    pub(crate) text: String,
+    pub(crate) parts: Vec<Part>,
     pub(crate) is_error: bool,
 }
 
@@ -152,24 +156,30 @@ impl Conversation {
         let specs: Vec<Tool> = tools.iter().filter_map(tool).collect();
         let tools = ToolConfiguration::builder().set_tools(Some(specs)).build().ok();
         let tools = tools.filter(|config| !config.tools.is_empty());
-        let mut conversation = Self { system, tools, messages: Vec::new() };
+        let mut conversation = Self { system, tools, messages: Vec::new(), documents: 0 };
         conversation.push_user(vec![ContentBlock::Text(query.to_owned())]);
         conversation
     }
 
     /// Answers the tools that the model asked for in its last turn, all of them.
     pub(crate) fn push_results(&mut self, results: Vec<ToolResult>) {
+        let mut room = Room::default();
         let blocks = results.into_iter().filter_map(|result| {
             let status = if result.is_error { ToolResultStatus::Error } else { ToolResultStatus::Success };
-            // Bedrock refuses blank text.
-            let text = if result.text.trim().is_empty() { "(no content)".to_owned() } else { result.text };
             let block = ToolResultBlock::builder()
                 .tool_use_id(result.id)
-                .content(ToolResultContentBlock::Text(text))
+                .set_content(Some(media::content(result.parts, &mut room, &mut self.documents)))
                 .status(status);
             block.build().ok().map(ContentBlock::ToolResult)
         });
-        self.push_user(blocks.collect());
+        let blocks = blocks.collect();
+        self.push_user(blocks);
+        media::keep_within(&mut self.messages, media::MAX_MEDIA_BYTES);
+    }
+
+    /// Tells every image and document in words; returns false if there are none.
+    pub(crate) fn tell_media_in_words(&mut self) -> bool {
+        media::keep_within(&mut self.messages, 0)
     }
 
     /// Elides the older half of the tool results that are not elided yet, at least one; tells whether there
@@ -186,7 +196,7 @@ impl Conversation {
             .collect();
         let count = results.len().div_ceil(2);
         for result in results.iter_mut().take(count) {
-            let bytes: usize = result.content.iter().filter_map(|c| Some(c.as_text().ok()?.len())).sum();
+            let bytes: usize = result.content.iter().map(media::size).sum();
             let marker = format!("{ELIDED}: {bytes} bytes, to make room]");
             result.content = vec![ToolResultContentBlock::Text(marker)];
         }
@@ -268,7 +278,8 @@ mod tests {
     fn the_oldest_results_are_elided_first_and_the_newest_last() {
         let mut conversation = Conversation::new("s".into(), &[], "q");
         for n in 0..4 {
-            let result = ToolResult { id: n.to_string(), text: format!("result {n}"), is_error: false };
+            let parts = vec![Part::Text(format!("result {n}"))];
+            let result = ToolResult { id: n.to_string(), parts, is_error: false };
             conversation.push_results(vec![result]);
         }
         let elided = |conversation: &Conversation| -> Vec<bool> {

@@ -1,0 +1,191 @@
+//! How much work a normalised schema makes: a few kilobytes of references that double each time would hold a
+//! thread for years.
+//!
+//! Two counts. [`size`] is what compiling and one level of arguments cost, and is looked at when a tool is
+//! listed. [`steps`] is what checking given arguments costs: a schema may refer to itself from a property, and
+//! then the depth of the arguments decides. Both follow every reference, since after [`super::normalise`]
+//! every reference is a pointer into the document, and remember what they have counted, so that counting is
+//! no bomb itself.
+
+use std::collections::HashMap;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+/// Keywords with schemas for the very value that the schema is for.
+const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
+/// Keywords with one schema for each member of an object.
+const EACH_MEMBER: [&str; 2] = ["additionalProperties", "unevaluatedProperties"];
+/// Keywords with one schema for each item of an array.
+const EACH_ITEM: [&str; 3] = ["items", "contains", "unevaluatedItems"];
+
+/// The schema that a `$ref` of a normalised document leads to.
+pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+    root.pointer(&pointer)
+}
+
+/// The nodes of a schema with its references followed, a reference to what it stands in counting once.
+pub(super) fn size(root: &Value) -> u64 {
+    Size { root, path: Vec::new(), known: HashMap::new() }.of(root)
+}
+
+struct Size<'a> {
+    root: &'a Value,
+    path: Vec<&'a str>,
+    known: HashMap<&'a str, u64>,
+}
+
+impl<'a> Size<'a> {
+    fn of(&mut self, value: &'a Value) -> u64 {
+        match value {
+            Value::Array(list) => list.iter().fold(1, |sum: u64, item| sum.saturating_add(self.of(item))),
+            Value::Object(fields) => {
+                let own = fields.values().fold(1, |sum: u64, item| sum.saturating_add(self.of(item)));
+                let reference = fields.get("$ref").and_then(Value::as_str);
+                own.saturating_add(reference.map_or(0, |reference| self.referenced(reference)))
+            }
+            _ => 1,
+        }
+    }
+
+    fn referenced(&mut self, reference: &'a str) -> u64 {
+        if self.path.contains(&reference) {
+            return 0;
+        }
+        if let Some(known) = self.known.get(reference) {
+            return *known;
+        }
+        self.path.push(reference);
+        let size = target(self.root, reference).map_or(0, |target| self.of(target));
+        self.path.pop();
+        self.known.insert(reference, size);
+        size
+    }
+}
+
+/// How many schemas are applied to how many values when `instance` is checked against `root`; `u64::MAX` if
+/// that never ends.
+pub(super) fn steps(root: &Value, instance: &Value) -> u64 {
+    Steps { root, known: HashMap::new() }.of(root, instance)
+}
+
+struct Steps<'a> {
+    root: &'a Value,
+    /// By the addresses of a schema and a value; `None` while it is being counted.
+    known: HashMap<(*const Value, *const Value), Option<u64>>,
+}
+
+impl<'a> Steps<'a> {
+    fn of(&mut self, schema: &'a Value, instance: &'a Value) -> u64 {
+        let Value::Object(keywords) = schema else { return 1 };
+        let key = (std::ptr::from_ref(schema), std::ptr::from_ref(instance));
+        match self.known.get(&key) {
+            Some(Some(steps)) => return *steps,
+            // A schema that applies itself to the same value.
+            Some(None) => return u64::MAX,
+            None => drop(self.known.insert(key, None)),
+        }
+        let mut sum: u64 = 1;
+        for (schema, instance) in self.applied(keywords, instance) {
+            sum = sum.saturating_add(self.of(schema, instance));
+        }
+        self.known.insert(key, Some(sum));
+        sum
+    }
+
+    /// What a schema applies, and to what.
+    fn applied(&self, keywords: &'a Map<String, Value>, instance: &'a Value) -> Vec<(&'a Value, &'a Value)> {
+        let mut applied: Vec<(&Value, &Value)> = Vec::new();
+        let reference = keywords.get("$ref").and_then(Value::as_str);
+        applied.extend(reference.and_then(|reference| target(self.root, reference)).map(|to| (to, instance)));
+        let schemas = |keyword: &str| match keywords.get(keyword) {
+            Some(Value::Array(list)) => list.iter().collect::<Vec<_>>(),
+            other => other.into_iter().collect(),
+        };
+        applied.extend(IN_PLACE.into_iter().flatten_schemas(schemas, instance));
+        if let Some(Value::Object(dependents)) = keywords.get("dependentSchemas") {
+            applied.extend(dependents.values().map(|schema| (schema, instance)));
+        }
+        match instance {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let named = keywords.get("properties").and_then(|properties| properties.get(name));
+                    applied.extend(named.map(|schema| (schema, member)));
+                    if let Some(Value::Object(patterns)) = keywords.get("patternProperties") {
+                        applied.extend(patterns.values().map(|schema| (schema, member)));
+                    }
+                    applied.extend(EACH_MEMBER.into_iter().flatten_schemas(schemas, member));
+                    applied.extend(["propertyNames"].into_iter().flatten_schemas(schemas, &Value::Null));
+                }
+            }
+            Value::Array(items) => {
+                let prefix = schemas("prefixItems");
+                applied.extend(prefix.into_iter().zip(items));
+                for item in items {
+                    applied.extend(EACH_ITEM.into_iter().flatten_schemas(schemas, item));
+                }
+            }
+            _ => {}
+        }
+        applied
+    }
+}
+
+/// Pairs the schemas of some keywords with the value that they are for.
+trait FlattenSchemas<'k>: Iterator<Item = &'k str> + Sized {
+    fn flatten_schemas<'a>(
+        self,
+        schemas: impl Fn(&str) -> Vec<&'a Value>,
+        instance: &'a Value,
+    ) -> Vec<(&'a Value, &'a Value)> {
+        self.flat_map(|keyword| schemas(keyword)).map(|schema| (schema, instance)).collect()
+    }
+}
+
+impl<'k, I: Iterator<Item = &'k str>> FlattenSchemas<'k> for I {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Definitions each of which applies the one below it twice.
+    fn doubling(levels: usize) -> Value {
+        let mut schema = json!({"$defs": {"d0": {"type": "string"}}});
+        for n in 1..=levels {
+            let below = json!({"$ref": format!("#/$defs/d{}", n - 1)});
+            schema["$defs"][format!("d{n}")] = json!({"allOf": [below, below]});
+        }
+        schema["properties"] = json!({"a": {"$ref": format!("#/$defs/d{levels}")}});
+        schema
+    }
+
+    #[test]
+    fn what_doubles_is_counted_without_following_it() {
+        assert!(size(&doubling(60)) > 1 << 59);
+        assert!(steps(&doubling(60), &json!({"a": "x"})) > 1 << 59);
+        assert!(size(&doubling(5)) < 1_000);
+        assert_eq!(steps(&doubling(60), &json!({})), 1);
+    }
+
+    #[test]
+    fn a_tree_costs_what_its_arguments_hold() {
+        let tree = json!({"$defs": {"node": {"properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}}}},
+            "properties": {"root": {"$ref": "#/$defs/node"}}});
+        let deep = (0..30).fold(json!({}), |below, _| json!({"left": below}));
+        assert!(steps(&tree, &json!({"root": deep})) < 200);
+        assert!(size(&tree) < 50);
+        let twice = json!({"properties": {"next": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}}});
+        let deep = (0..40).fold(json!({}), |below, _| json!({"next": below}));
+        assert!(steps(&twice, &deep) > 1 << 39);
+    }
+
+    #[test]
+    fn a_circle_without_a_way_down_never_ends() {
+        let circle = json!({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}, "properties": {"x": {"$ref": "#/$defs/a"}}});
+        assert_eq!(steps(&circle, &json!({"x": 1})), u64::MAX);
+        assert_eq!(steps(&circle, &json!({})), 1);
+    }
+}

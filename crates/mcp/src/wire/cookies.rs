@@ -1,0 +1,146 @@
+//! The cookies of one connection: load balancers keep a session with one of several servers by them.
+//!
+//! A jar belongs to one connection, so it dies with it and never serves another owner. Only the endpoint's own
+//! host sets cookies in it, and only requests to the endpoint carry them. Dates are not read: a connection is
+//! shorter than any cookie that is meant to last, and a date of 1970 is how servers delete one.
+//!
+//! Source: RFC 6265 §5.
+
+use std::sync::{Mutex, PoisonError};
+
+use http::{HeaderMap, Uri, header::SET_COOKIE};
+
+/// The most cookies that one connection keeps, and the most bytes of each: more than load balancers set.
+const MAX_COOKIES: usize = 20;
+const MAX_BYTES: usize = 4_096;
+
+/// The cookies that a server has set on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct CookieJar(Mutex<Vec<(String, String)>>);
+
+impl CookieJar {
+    /// Takes in what an answer to a request to `uri` sets.
+    pub(crate) fn take(&self, uri: &Uri, headers: &HeaderMap) {
+        let mut jar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok()) {
+            let Some(cookie) = Cookie::parse(line).filter(|cookie| cookie.is_for(uri)) else { continue };
+            jar.retain(|(name, _)| name != cookie.name);
+            if !cookie.is_deleted && jar.len() < MAX_COOKIES {
+                jar.push((cookie.name.to_owned(), cookie.value.to_owned()));
+            }
+        }
+    }
+
+    /// The value of the `Cookie` header, after `own`, which an entry may set itself; `None` if there is none.
+    pub(crate) fn header(&self, own: Option<&str>) -> Option<String> {
+        let jar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = jar.iter().map(|(name, value)| format!("{name}={value}"));
+        let all: Vec<String> = own.map(str::to_owned).into_iter().chain(set).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+/// One `Set-Cookie` line.
+struct Cookie<'a> {
+    name: &'a str,
+    value: &'a str,
+    path: Option<&'a str>,
+    domain: Option<&'a str>,
+    is_secure: bool,
+    is_deleted: bool,
+}
+
+impl<'a> Cookie<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut parts = line.split(';').map(str::trim);
+        let (name, value) = parts.next()?.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim());
+        let fits = |b: u8| b.is_ascii_graphic() || b == b' ';
+        if name.is_empty() || line.len() > MAX_BYTES || !line.bytes().all(fits) {
+            return None;
+        }
+        let mut cookie = Self { name, value, path: None, domain: None, is_secure: false, is_deleted: false };
+        for part in parts {
+            let (attribute, value) = part.split_once('=').unwrap_or((part, ""));
+            match attribute.trim().to_ascii_lowercase().as_str() {
+                "path" => cookie.path = Some(value).filter(|path| path.starts_with('/')),
+                "domain" => cookie.domain = Some(value.trim_start_matches('.')).filter(|d| !d.is_empty()),
+                "secure" => cookie.is_secure = true,
+                "max-age" => cookie.is_deleted |= value == "0" || value.starts_with('-'),
+                "expires" => cookie.is_deleted |= value.contains("1970"),
+                _ => {}
+            }
+        }
+        Some(cookie)
+    }
+
+    /// Returns true if the host of `uri` may set the cookie, and requests to `uri` carry it.
+    fn is_for(&self, uri: &Uri) -> bool {
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let of_domain = self.domain.is_none_or(|domain| {
+            let domain = domain.to_ascii_lowercase();
+            host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
+        });
+        let of_path = self.path.is_none_or(|path| {
+            let rest = uri.path().strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || path.ends_with('/') || rest.starts_with('/'))
+        });
+        of_domain && of_path && (!self.is_secure || uri.scheme_str() == Some("https"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn jar(uri: &str, lines: &[&str]) -> Option<String> {
+        let jar = CookieJar::default();
+        for line in lines {
+            let mut headers = HeaderMap::new();
+            headers.insert(SET_COOKIE, HeaderValue::from_str(line).unwrap());
+            jar.take(&uri.parse().unwrap(), &headers);
+        }
+        jar.header(None)
+    }
+
+    #[test]
+    fn a_load_balancers_cookie_is_sent_back() {
+        let check = |lines: &[&str], sent: Option<&str>| {
+            assert_eq!(jar("https://lb.a.example/mcp", lines).as_deref(), sent, "{lines:?}");
+        };
+        check(&["AWSALB=one; Expires=Wed, 02 Dec 2026 09:00:00 GMT; Path=/"], Some("AWSALB=one"));
+        check(&["AWSALB=one; Path=/", "AWSALBCORS=two; Path=/; SameSite=None; Secure"], {
+            Some("AWSALB=one; AWSALBCORS=two")
+        });
+        check(&["a=1", "a=2"], Some("a=2"));
+        check(&["a=1", "a=; Max-Age=0"], None);
+        check(&["a=1", "a=gone; expires=Thu, 01 Jan 1970 00:00:00 GMT"], None);
+        check(&["a=1; Domain=a.example", "b=2; Domain=.lb.a.example"], Some("a=1; b=2"));
+        check(&["a=1; Path=/mcp", "b=2; Path=/mcp/"], Some("a=1"));
+    }
+
+    #[test]
+    fn what_is_not_the_endpoints_is_not_kept() {
+        for line in
+            ["a=1; Domain=b.example", "a=1; Domain=xa.example", "a=1; Path=/other", "a=1; Path=/m", "=1", "a"]
+        {
+            assert_eq!(jar("https://a.example/mcp", &[line]), None, "{line}");
+        }
+        assert_eq!(jar("http://127.0.0.1/mcp", &["a=1; Secure"]), None);
+        let many: Vec<String> = (0..50).map(|n| format!("c{n}=1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(jar("https://a.example/mcp", &many).unwrap().split("; ").count(), MAX_COOKIES);
+    }
+
+    #[test]
+    fn an_entrys_own_cookies_stay() {
+        let jar = CookieJar::default();
+        assert_eq!(jar.header(Some("own=1")).as_deref(), Some("own=1"));
+        let mut headers = HeaderMap::new();
+        headers.insert(SET_COOKIE, HeaderValue::from_static("lb=2"));
+        jar.take(&"https://a.example/mcp".parse().unwrap(), &headers);
+        assert_eq!(jar.header(Some("own=1")).as_deref(), Some("own=1; lb=2"));
+    }
+}
