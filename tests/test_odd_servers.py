@@ -13,7 +13,9 @@ import time
 import pytest
 
 from tests.lab import Answer, OddServer
+from tests.lab.certificate import certify
 from tests.lab.odd_server import ECHO, events, result
+from tests.peers import Http2Server
 from tests.support import CANARY, CommandLine, script, tool
 
 NOT_MCP = "does not speak MCP"
@@ -473,6 +475,15 @@ def test_cookies_last_as_long_as_the_connection_and_serve_nobody_else(backend, s
     connections = [list(cookies) for begins, cookies in itertools.groupby(server.seen, key=lambda r: r.headers["cookie"]) if begins]
     assert [{request.headers["cookie"] for request in each} for each in connections] == [{"LB=server-0"}, {"LB=server-1"}]
     assert all(request.headers["cookie"] is None for request in server.requests("initialize"))
+
+
+def test_a_server_that_speaks_http_2_alone_is_spoken_to(line, stands, tmp_path):
+    authority, certificate, key = certify(tmp_path)
+    server = stands(Http2Server, certificate, key)
+    line.put({"mcp_url": server.url, "agent_name": "odd"})
+    [report] = line.doctor(SSL_CERT_FILE=str(authority))
+    assert all(step["ok"] for step in report["steps"]), report
+    assert report["tools"] == ["echo"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -98,6 +98,15 @@ class OidcProvider(Peer):
             return json.load(answer)
 
 
+class Http2Server(Peer):
+    """An MCP server that speaks HTTP/2 alone, over TLS, with the tool echo; `certificate` and `key` are files."""
+
+    def __init__(self, certificate: Path, key: Path):
+        command = [TOOLS / "node" / "bin" / "node", HERE / "http2_server.mjs", certificate, key]
+        super().__init__(command, {}, cwd=HERE)
+        self.url = f"https://localhost:{self.said}/mcp"
+
+
 class SseServer(Peer):
     """An MCP server with the tools add(a, b) and slow(seconds), by HTTP+SSE unless told otherwise."""
 
