@@ -141,7 +141,116 @@ impl Transport<RoleClient> for SseTransport {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use auth::Credential;
+    use axum::{
+        Router,
+        body::Body,
+        extract::State,
+        response::{IntoResponse, Response},
+        routing::{get, post},
+    };
+    use egress::{Deadlines, HttpClient};
+    use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+    use serde_json::json;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
     use super::*;
+    use crate::wire::fault::WireFault;
+
+    /// What a POST is answered with: a status and a JSON body.
+    type Posted = (u16, Value);
+
+    /// A server whose stream says what the test sends, and whose endpoint answers `posted`.
+    async fn serve(posted: Posted) -> (Url, UnboundedSender<String>) {
+        let (send, receive) = unbounded_channel();
+        let receive = Arc::new(Mutex::new(Some(receive)));
+        async fn stream(State(receive): State<Arc<Mutex<Option<UnboundedReceiver<String>>>>>) -> Response {
+            let receive = receive.lock().unwrap().take().unwrap();
+            let events = futures::stream::unfold(receive, |mut receive| async {
+                let event: String = receive.recv().await?;
+                Some((Ok::<_, std::io::Error>(format!("{event}\n\n")), receive))
+            });
+            ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+        }
+        let answer = move || async move {
+            (StatusCode::from_u16(posted.0).unwrap(), axum::Json(posted.1)).into_response()
+        };
+        let router =
+            Router::new().route("/sse", get(stream)).route("/messages", post(answer)).with_state(receive);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/sse", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        send.send("event: endpoint\ndata: /messages".to_owned()).unwrap();
+        (url, send)
+    }
+
+    async fn transport(url: &Url) -> SseTransport {
+        let deadlines = Deadlines { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
+        let wire = Wire::new(HttpClient::new("true".parse().unwrap(), deadlines), Credential::none());
+        SseTransport::open(wire, url).await.unwrap()
+    }
+
+    fn ping(id: i64) -> ClientJsonRpcMessage {
+        serde_json::from_value(json!({"jsonrpc": "2.0", "id": id, "method": "ping"})).unwrap()
+    }
+
+    fn id_and_code(message: ServerJsonRpcMessage) -> (Value, Value) {
+        let message = serde_json::to_value(message).unwrap();
+        (message["id"].clone(), message["error"]["code"].clone())
+    }
+
+    #[tokio::test]
+    async fn an_error_under_no_id_answers_the_only_open_request() {
+        let (url, stream) = serve((202, json!(null))).await;
+        let mut transport = transport(&url).await;
+        transport.send(ping(7)).await.unwrap();
+        for event in [
+            "event: keepalive\ndata: {}",
+            "data: ping",
+            "data: {\"jsonrpc\": \"2.0\", \"method\": \"notifications/odd\", \"params\": 5}",
+            "data: {\"jsonrpc\": \"2.0\", \"id\": null, \"error\": {\"code\": -5, \"message\": \"closed\"}}",
+        ] {
+            stream.send(event.to_owned()).unwrap();
+        }
+        assert_eq!(id_and_code(transport.receive().await.unwrap()), (json!(7), json!(-5)));
+        // What is no JSON may have been the answer too.
+        transport.send(ping(8)).await.unwrap();
+        stream.send("data: {\"jsonrpc\": ".to_owned()).unwrap();
+        assert_eq!(transport.receive().await.map(id_and_code).unwrap().0, json!(8));
+    }
+
+    #[tokio::test]
+    async fn with_several_open_requests_an_answer_belongs_to_the_one_that_it_names() {
+        let (url, stream) = serve((202, json!(null))).await;
+        let mut transport = transport(&url).await;
+        transport.send(ping(1)).await.unwrap();
+        transport.send(ping(2)).await.unwrap();
+        for event in [
+            "data: {\"jsonrpc\": \"2.0\", \"id\": null, \"error\": {\"code\": -1, \"message\": \"whose?\"}}",
+            "data: {\"jsonrpc\": \"2.0\", \"id\": \"2\", \"error\": {\"code\": -2, \"message\": \"second\"}}",
+        ] {
+            stream.send(event.to_owned()).unwrap();
+        }
+        assert_eq!(id_and_code(transport.receive().await.unwrap()), (json!(2), json!(-2)));
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_is_told_with_the_servers_words_and_a_refused_notification_is_not() {
+        let error =
+            json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "no such session"}});
+        let (url, _stream) = serve((400, error)).await;
+        let mut transport = transport(&url).await;
+        let fault = transport.send(ping(1)).await.unwrap_err();
+        let WireError::Client(WireFault::Rejected { status: 400, code: -32000, message }) = fault else {
+            panic!("{fault:?}")
+        };
+        assert_eq!(message, "no such session");
+        let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        transport.send(serde_json::from_value(notification).unwrap()).await.unwrap();
+        assert_eq!(transport.wire.notification_refused(), Some(400));
+    }
 
     #[test]
     fn messages_go_to_the_server_itself() {
