@@ -1,14 +1,16 @@
 //! Taking a grant back: forgotten here, revoked where the authorization server can (RFC 7009).
 
 use jiff::Timestamp;
+use secrecy::SecretString;
+use url::Url;
 
 use super::{
     config::{OAuthConfig, Owner},
-    discovery::discover,
+    discovery::{AuthorizationServer, discover},
     error::{OAuthError, Place},
     grant::Grant,
     metadata::is_same_issuer,
-    token::prepare,
+    token::{Client, prepare},
     tokens::OAuth,
 };
 use crate::store::StoreError;
@@ -53,7 +55,9 @@ impl OAuth {
 
     /// Has the authorization server revoke a grant, if it can (RFC 7009).
     async fn revoke(&self, config: &OAuthConfig, grant: &Grant, now: Timestamp) -> Revocation {
-        let Some(token) = grant.refresh.as_ref().or(grant.access.as_ref()) else {
+        let refresh = grant.refresh.as_ref().map(|token| (token, "refresh_token"));
+        let Some((token, kind)) = refresh.or(grant.access.as_ref().map(|token| (token, "access_token")))
+        else {
             return Revocation::NotOffered;
         };
         let revoked = async {
@@ -64,13 +68,43 @@ impl OAuth {
             };
             let registration = grant.client.registration(config);
             let client = grant.client.as_client(&registration);
-            let prepared = prepare(&server, client, vec![("token", token.clone())], now)?;
-            let answer = prepared.post(&self.posts, endpoint, Place::Revocation).await?;
-            match answer.status.is_success() {
-                true => Ok(Revocation::Done),
-                false => Err(prepared.refusal(&answer, Place::Revocation)),
+            // FastMCP 2 takes its own refresh token for an access token where it is not told what it is.
+            let mut form = vec![("token", token.clone()), ("token_type_hint", kind.into())];
+            let Err(refused) = self.ask_to_revoke(&server, endpoint, client, form.clone(), now).await? else {
+                return Ok(Revocation::Done);
+            };
+            if !misses_client_secret(&refused) {
+                return Err(refused);
             }
+            form.push(("client_secret", "".into()));
+            let asked_again = self.ask_to_revoke(&server, endpoint, client, form, now).await?;
+            asked_again.map(|()| Revocation::Done)
         };
         revoked.await.unwrap_or_else(|error: OAuthError| Revocation::Failed(error.without(config)))
     }
+
+    /// Sends one request to the revocation endpoint. The inner error is the authorization server's refusal.
+    async fn ask_to_revoke(
+        &self,
+        server: &AuthorizationServer,
+        endpoint: &Url,
+        client: Client<'_>,
+        form: Vec<(&'static str, SecretString)>,
+        now: Timestamp,
+    ) -> Result<Result<(), OAuthError>, OAuthError> {
+        let prepared = prepare(server, client, form, now)?;
+        let answer = prepared.post(&self.posts, endpoint, Place::Revocation).await?;
+        let is_done = answer.status.is_success();
+        Ok(if is_done { Ok(()) } else { Err(prepared.refusal(&answer, Place::Revocation)) })
+    }
+}
+
+/// Returns true if the server refused because the form had no `client_secret`.
+///
+/// The revocation endpoint of the MCP Python SDK (1.x and 2.x) wants the parameter also from clients that have no
+/// secret, or that send it in the header: "client_secret: Field required". An empty one says the same as none (RFC
+/// 6749 §2.3.1).
+fn misses_client_secret(refused: &OAuthError) -> bool {
+    matches!(refused, OAuthError::Refused { error, description: Some(description), .. }
+        if error.whole() == "invalid_request" && description.whole().contains("client_secret"))
 }
