@@ -78,6 +78,9 @@ impl AuthError {
             Self::NeedsSignIn(SignInNeeded::Ended(crate::Ended::IssuerChanged { .. })) => {
                 "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
             }
+            Self::NeedsSignIn(SignInNeeded::Ended(crate::Ended::Expired)) => {
+                "sign in again with POST /oauth/start or `mcp-agents login`; to stay signed in, have a refresh token given: offline_access in scopes, or for Google access_type=offline and prompt=consent in the query of authorization_url"
+            }
             Self::NeedsSignIn(_) => "sign in with POST /oauth/start or `mcp-agents login`",
         };
         fixed.into()

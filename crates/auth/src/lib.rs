@@ -16,9 +16,10 @@ pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolI
 pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, Scrubber};
 pub use error::AuthError;
 pub use oauth::{
-    Arrival, Arrived, AuthorizationServer, Challenge, ClientIdentity, ClientProof, ClientRegistration, Ended,
-    GrantType, OAuth, OAuthConfig, OAuthError, Owner, Place, PrivateKey, Purpose, Redirect, Registration,
-    ResourceIndicator, Revocation, Shown, SignInNeeded, Started, client_metadata, is_loopback, is_printable,
+    About, Arrival, Arrived, Asking, AuthorizationServer, Challenge, ClientIdentity, ClientKind, ClientProof,
+    ClientRegistration, Ended, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Place, PrivateKey, Purpose,
+    Redirect, Registration, ResourceIndicator, Revocation, Shown, SignInNeeded, Started, client_metadata,
+    is_loopback, is_printable,
 };
 pub use sign_in::SignIn;
 pub use store::{DynamoDbStore, FileStore, ProcessStore, Sealer, StoreError, TokenStore};

@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     config::OAuthConfig,
     discovery::AuthorizationServer,
-    error::{OAuthError, Place},
+    error::{About, OAuthError, Place},
     random_token,
     shown::Shown,
 };
@@ -151,6 +151,7 @@ pub(crate) fn arrive(redirect: &Redirect, server: &AuthorizationServer) -> Resul
             place: Place::Authorization,
             error: Shown::new(error),
             description: redirect.error_description.as_deref().map(Shown::new),
+            about: About::default(),
         });
     }
     redirect.code.clone().filter(|code| !code.expose_secret().is_empty()).ok_or(OAuthError::NoCode)
@@ -191,6 +192,7 @@ mod tests {
                 registration_endpoint: None,
                 revocation_endpoint: None,
                 token_endpoint_auth_methods: Vec::new(),
+                grant_types: None,
                 takes_client_metadata_documents: false,
                 announces_iss,
                 resource: None,

@@ -13,13 +13,14 @@ use super::{
     authorization_code::{Redirect, arrive, depart},
     config::{GrantType, OAuthConfig, Owner},
     discovery::AuthorizationServer,
-    error::OAuthError,
+    error::{About, ClientKind, OAuthError},
     grant::{Grant, KEPT, StoredClient, grant_key, in_clear, optional_secret, union},
     metadata::is_same_issuer,
     registration::{ClientIdentity, Registered, known_client, register},
     shown::Shown,
-    token::{Exchange, exchange},
+    token::{Exchange, Exchanged, exchange},
     tokens::OAuth,
+    verdict::{Verdict, verdict},
 };
 use crate::{
     config::{digest, hex},
@@ -28,16 +29,36 @@ use crate::{
 
 /// How long a user may take.
 const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
+/// A client that is suspected to be forgotten is registered anew at most this often.
+const REGISTER_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// A registration is not used in the last moments of its life.
 const CLIENT_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// Whether a client that registered itself earlier will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registration {
     /// It will.
     Kept,
+    /// It will, unless it has this id: a user was sent off with that one and never came back, as happens where the
+    /// authorization server has forgotten the client and shows the user an error page.
+    KeptUnless(Option<String>),
     /// A new one is registered: what is kept does not work.
     Anew,
+}
+
+impl Registration {
+    /// Returns true if a client that registered itself earlier will do. One that is suspected is registered anew,
+    /// but not again and again: users also close pages.
+    fn takes(&self, client: &StoredClient, now: Timestamp) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::KeptUnless(suspected) => {
+                let is_young = client.registered_at.is_some_and(|at| now < at + REGISTER_AT_MOST_EVERY);
+                is_young || suspected.as_ref() != Some(&client.id)
+            }
+            Self::Anew => false,
+        }
+    }
 }
 
 /// What a sign-in is for.
@@ -96,6 +117,7 @@ struct Pending {
     redirect_uri: String,
     server: AuthorizationServer,
     client: StoredClient,
+    client_kind: ClientKind,
     scopes: Vec<String>,
     #[serde(with = "optional_secret")]
     verifier: Option<SecretString>,
@@ -123,10 +145,18 @@ impl OAuth {
             return Err(OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks });
         }
         self.check_pin(config, &server.issuer).await?;
-        let client = self.client(config, &server, identity, registration, now).await?;
         let earlier = self.store.load(&grant_key(config, purpose.owner)).await?;
         let earlier = earlier.and_then(|item| Grant::read(&item.content).ok());
         let earlier = earlier.filter(|grant| is_same_issuer(&grant.issuer, &server.issuer));
+        let under_way = Key::new("under_way", &[grant_key(config, purpose.owner).as_str(), purpose.starter]);
+        let registration = match registration {
+            Registration::Kept => Registration::KeptUnless(self.never_came_back(&under_way, now).await?),
+            anew => anew,
+        };
+        let mut client = self.client(config, &server, identity, registration, now).await?;
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.client.id == client.id) {
+            client.auth_method = client.auth_method.or_else(|| earlier.client.auth_method.clone());
+        }
         let scopes = earlier.map_or_else(|| server.scopes.clone(), |grant| grant.scopes_to_ask_for(&server));
         let departure = depart(config, &server, &client.id, &identity.redirect_uri, &scopes)?;
         let expires = (now + STATE_LIFE).round(Unit::Second).unwrap_or(now + STATE_LIFE);
@@ -137,13 +167,18 @@ impl OAuth {
             grant_key: grant_key(config, purpose.owner).as_str().to_owned(),
             redirect_uri: identity.redirect_uri.clone(),
             server,
+            client_kind: client.kind(config),
             client,
             scopes,
             verifier: Some(departure.verifier),
             code: None,
         };
         let key = state_key(departure.state.expose_secret());
-        self.store.put(&key, &pending.content(&in_clear(config.server_url.as_str()), expires), None).await?;
+        let resource = in_clear(config.server_url.as_str());
+        self.store.put(&key, &pending.content(&resource, expires), None).await?;
+        if pending.client.kind(config) == ClientKind::Registered {
+            self.replace(&under_way, &pending.under_way(&resource, expires)).await?;
+        }
         Ok(Started { authorization_url: departure.url, state: departure.state, expires })
     }
 
@@ -159,10 +194,15 @@ impl OAuth {
         if pending.code.is_some() {
             return Err(OAuthError::State);
         }
+        self.came_back(&pending).await;
         match arrive(redirect, &pending.server) {
             Ok(code) => pending.code = Some(code),
             Err(error) => {
                 self.use_up(&key, &item).await?;
+                let error = error.about(About { client: Some(pending.client_kind), ..About::default() });
+                if verdict(&error) == Verdict::ClientForgotten {
+                    self.forget_registration(&pending.server.issuer, &pending.client).await;
+                }
                 return Err(error);
             }
         }
@@ -212,15 +252,25 @@ impl OAuth {
         }
         self.check_pin(config, &pending.server.issuer).await?;
         let registration = pending.client.registration(config);
-        let client = pending.client.as_client(&registration);
+        let client = pending.client.as_client(&registration, config);
         let redirect_uri = pending.redirect_uri.as_str();
         let what = Exchange::Code { code, verifier, redirect_uri };
-        let tokens = exchange(&self.posts, &pending.server, client, what, now).await;
-        let tokens = tokens.map_err(|error| error.without(config))?;
+        let Exchanged { tokens, auth_method } =
+            match exchange(&self.posts, &pending.server, client, what, now).await {
+                Ok(exchanged) => exchanged,
+                Err(error) => {
+                    if verdict(&error) == Verdict::ClientForgotten {
+                        self.forget_registration(&pending.server.issuer, &pending.client).await;
+                    }
+                    return Err(error.without(config));
+                }
+            };
+        let mut client = pending.client;
+        self.keep_method(config, &pending.server.issuer, &mut client, auth_method).await;
         let mut grant = Grant {
             issuer: pending.server.issuer.clone(),
             resource: pending.server.resource.clone(),
-            client: pending.client,
+            client,
             access: None,
             refresh: None,
             stale_from: now,
@@ -229,6 +279,7 @@ impl OAuth {
             wanted: Vec::new(),
             rotates: true,
             ended: None,
+            retry_from: None,
         };
         grant.take(tokens);
         self.replace(&grant_key, &grant.content(config, owner, now)).await?;
@@ -247,18 +298,16 @@ impl OAuth {
         now: Timestamp,
     ) -> Result<StoredClient, OAuthError> {
         if let Some(client) = known_client(config, server, identity) {
-            return Ok(StoredClient { id: client.client_id, secret: None, auth_method: None });
+            return Ok(StoredClient::known(client.client_id));
         }
-        let key = Key::new("client", &[&server.issuer, &identity.redirect_uri]);
+        let key = client_key(&server.issuer, &identity.redirect_uri);
         let kept = self.store.load(&key).await?;
-        let usable =
-            |item: &&Item| registration == Registration::Kept && now < item.content.expires - CLIENT_MARGIN;
-        if let Some(item) = kept.as_ref().filter(usable)
-            && let Ok(client) = serde_json::from_str(item.content.text.expose_secret())
-        {
+        let kept = kept.filter(|item| now < item.content.expires - CLIENT_MARGIN);
+        let kept = kept.and_then(|item| serde_json::from_str(item.content.text.expose_secret()).ok());
+        if let Some(client) = kept.filter(|client| registration.takes(client, now)) {
             return Ok(client);
         }
-        let Registered { client, expires } = register(&self.posts, server, identity).await?;
+        let Registered { client, expires } = register(&self.posts, server, identity, now).await?;
         let content = Content {
             owner: Owner::Everybody.as_text(),
             issuer: server.issuer.clone(),
@@ -269,6 +318,74 @@ impl OAuth {
         };
         self.replace(&key, &content).await?;
         Ok(client)
+    }
+
+    /// Forgets a client that registered itself, for all users; another one that has registered meanwhile stays.
+    pub(super) async fn forget_registration(&self, issuer: &str, client: &StoredClient) {
+        let Some(redirect_uri) = &client.redirect_uri else { return };
+        let key = client_key(issuer, redirect_uri);
+        let forgotten = async {
+            let Some(item) = self.store.load(&key).await? else { return Ok(()) };
+            let kept: Option<StoredClient> = serde_json::from_str(item.content.text.expose_secret()).ok();
+            match kept.is_none_or(|kept| kept.id == client.id) {
+                true => self.store.remove(&key, item.standing.version).await,
+                false => Ok(()),
+            }
+        };
+        match forgotten.await {
+            Ok(()) => tracing::info!("External MCP: the client is registered anew at the next sign-in"),
+            Err(StoreError::Changed) => {}
+            Err(error) => tracing::warn!(%error, "External MCP: a registration was not forgotten"),
+        }
+    }
+
+    /// Keeps how a client proved itself, with the client and with its registration.
+    pub(super) async fn keep_method(
+        &self,
+        config: &OAuthConfig,
+        issuer: &str,
+        client: &mut StoredClient,
+        worked: Option<&'static str>,
+    ) {
+        let Some(worked) = worked.filter(|worked| client.auth_method.as_deref() != Some(worked)) else {
+            return;
+        };
+        client.auth_method = Some(worked.to_owned());
+        let Some(redirect_uri) =
+            client.redirect_uri.as_ref().filter(|_| client.kind(config) == ClientKind::Registered)
+        else {
+            return;
+        };
+        let key = client_key(issuer, redirect_uri);
+        let written = async {
+            let Some(item) = self.store.load(&key).await? else { return Ok(()) };
+            let kept: Option<StoredClient> = serde_json::from_str(item.content.text.expose_secret()).ok();
+            if kept.is_none_or(|kept| kept.id != client.id) {
+                return Ok(());
+            }
+            let text = serde_json::to_string(client).unwrap_or_default().into();
+            let content = Content { text, ..item.content };
+            self.store.put(&key, &content, Some(item.standing.version)).await.map(drop)
+        };
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "how a client proves itself was not kept with its registration");
+        }
+    }
+
+    /// The id of the client that the same user was sent off with for the same grant and never came back; `None` if
+    /// nobody is under way.
+    async fn never_came_back(&self, under_way: &Key, now: Timestamp) -> Result<Option<String>, OAuthError> {
+        let item = self.store.load(under_way).await?.filter(|item| now < item.content.expires);
+        Ok(item.map(|item| item.content.text.expose_secret().to_owned()))
+    }
+
+    /// Notes that a user has come back, with whatever redirect.
+    async fn came_back(&self, pending: &Pending) {
+        let key = Key::new("under_way", &[&pending.grant_key, &pending.starter]);
+        let Ok(Some(standing)) = self.store.peek(&key).await else { return };
+        if let Err(error) = self.store.remove(&key, standing.version).await {
+            tracing::debug!(%error, "a user who came back stays noted as under way for ten minutes");
+        }
     }
 
     /// Writes over whatever is there.
@@ -301,6 +418,11 @@ impl OAuth {
 }
 
 impl Pending {
+    /// What is kept of a user who is under way: the id of the client that the browser was sent off with.
+    fn under_way(&self, resource: &str, expires: Timestamp) -> Content {
+        Content { text: self.client.id.as_str().into(), ..self.content(resource, expires) }
+    }
+
     fn content(&self, resource: &str, expires: Timestamp) -> Content {
         Content {
             owner: Owner::User(self.starter.clone()).as_text(),
@@ -311,6 +433,11 @@ impl Pending {
             expires,
         }
     }
+}
+
+/// Where a client that registered itself is kept.
+fn client_key(issuer: &str, redirect_uri: &str) -> Key {
+    Key::new("client", &[issuer, redirect_uri])
 }
 
 /// A state is never written anywhere, only its hash: who reads the table cannot complete anything.

@@ -40,6 +40,9 @@ pub struct AuthorizationServer {
     pub revocation_endpoint: Option<Url>,
     /// How clients may prove who they are at the token endpoint.
     pub token_endpoint_auth_methods: Vec<String>,
+    /// The grants that the authorization server announces; `None` if it is silent.
+    #[serde(default)]
+    pub grant_types: Option<Vec<String>>,
     /// Whether a client's id may be the URL of its own metadata.
     pub takes_client_metadata_documents: bool,
     /// Whether its redirects always name it.
@@ -134,6 +137,7 @@ fn combine(
         token_endpoint_auth_methods: metadata
             .token_endpoint_auth_methods_supported
             .unwrap_or_else(|| vec!["client_secret_basic".to_owned()]),
+        grant_types: metadata.grant_types_supported,
         takes_client_metadata_documents: metadata.client_id_metadata_document_supported,
         announces_iss: metadata.authorization_response_iss_parameter_supported,
         resource: asked.resource,
@@ -181,6 +185,7 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
         registration_endpoint: None,
         revocation_endpoint: None,
         token_endpoint_auth_methods: Vec::new(),
+        grant_types: None,
         takes_client_metadata_documents: false,
         announces_iss: false,
         resource,

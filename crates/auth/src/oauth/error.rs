@@ -6,8 +6,13 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use egress::EgressError;
+use serde::{Deserialize, Serialize};
 
-use super::{config::OAuthConfig, shown::Shown};
+use super::{
+    config::OAuthConfig,
+    remedy::{refusal_remedy, status_remedy},
+    shown::Shown,
+};
 use crate::store::StoreError;
 
 /// Why there is no access token.
@@ -28,6 +33,8 @@ pub enum OAuthError {
         place: Place,
         /// The status.
         status: u16,
+        /// What was asked for, and by which client.
+        about: About,
     },
     /// A web page, or anything else, where JSON belongs.
     #[error("{place} answered with {} instead of JSON", if *.html { "HTML" } else { "something else" })]
@@ -115,13 +122,16 @@ pub enum OAuthError {
     },
     /// No client is known at the authorization server, and none can be made there.
     #[error(
-        "the authorization server {issuer} knows no client of ours and lets none register; the redirect URI to register one with is {redirect_uri}"
+        "the authorization server {issuer} knows no client of ours and lets none register{}; the redirect URI to register one with is {redirect_uri}",
+        in_brackets(said)
     )]
     ClientNeeded {
         /// Which.
         issuer: Shown,
         /// The redirect URI to register it with.
         redirect_uri: String,
+        /// What the server said when this client tried to register, if it tried.
+        said: Option<Shown>,
     },
     /// It refused, in its own words.
     #[error("{place} refused with {error}{}", described(.description))]
@@ -132,6 +142,8 @@ pub enum OAuthError {
         error: Shown,
         /// What it says about it.
         description: Option<Shown>,
+        /// What was asked for, and by which client.
+        about: About,
     },
     /// The token is of a kind that cannot be sent as a bearer token.
     #[error("the token endpoint gave a token of the type {found}, not Bearer")]
@@ -198,7 +210,63 @@ pub enum Place {
     Revocation,
 }
 
+/// What was asked of an authorization server, as far as that is known: a remedy depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct About {
+    /// What was to be exchanged.
+    pub asking: Option<Asking>,
+    /// Where the client is from.
+    pub client: Option<ClientKind>,
+    /// The HTTP status of a refusal.
+    pub status: Option<u16>,
+}
+
+/// What is exchanged for tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// An authorization code.
+    Code,
+    /// A refresh token.
+    Refresh,
+    /// The client's own proof.
+    ClientCredentials,
+}
+
+/// Where a client is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientKind {
+    /// The entry names it.
+    OfEntry,
+    /// It registered itself.
+    Registered,
+    /// Its id is the URL of this client's metadata document.
+    Document,
+}
+
 impl OAuthError {
+    /// The same, knowing what was asked for and by which client.
+    pub(crate) fn about(mut self, known: About) -> Self {
+        if let Self::Refused { about, .. } | Self::Status { about, .. } = &mut self {
+            *about = About {
+                asking: about.asking.or(known.asking),
+                client: about.client.or(known.client),
+                status: about.status.or(known.status),
+            };
+        }
+        self
+    }
+
+    /// What the authorization server said, where it said anything.
+    pub(crate) fn said(&self) -> Option<Shown> {
+        match self {
+            Self::Refused { error, description, .. } => {
+                Some(Shown::new(&format!("{}{}", error.whole(), described(description))))
+            }
+            Self::Status { status, .. } => Some(Shown::new(&format!("HTTP status {status}"))),
+            _ => None,
+        }
+    }
+
     /// The same without any secret of `config` in what others say: a server that is shown one may name itself
     /// after it.
     pub(crate) fn without(mut self, config: &OAuthConfig) -> Self {
@@ -208,9 +276,8 @@ impl OAuthError {
             | Self::IssMismatch { expected, found }
             | Self::IssuerChanged { pinned: expected, found } => [Some(expected), Some(found)],
             Self::NoMetadata { tried } => [Some(tried), None],
-            Self::NoPkce { issuer } | Self::NotOffered { issuer, .. } | Self::ClientNeeded { issuer, .. } => {
-                [Some(issuer), None]
-            }
+            Self::NoPkce { issuer } | Self::NotOffered { issuer, .. } => [Some(issuer), None],
+            Self::ClientNeeded { issuer, said, .. } => [Some(issuer), said.as_mut()],
             Self::IssMissing { expected } => [Some(expected), None],
             Self::Refused { error, description, .. } => [Some(error), description.as_mut()],
             _ => [None, None],
@@ -261,7 +328,17 @@ impl OAuthError {
 
     /// What to do about it, as an instruction that can be followed as it stands.
     pub fn remedy(&self) -> Cow<'static, str> {
-        self.fixed_remedy().into()
+        match self {
+            Self::ClientNeeded { redirect_uri, .. } => format!(
+                "register a client at the authorization server with the redirect URI {redirect_uri}, and give its client_id (and client_secret) in the entry"
+            )
+            .into(),
+            Self::Refused { place, about, error, .. } => refusal_remedy(*place, *about, error.whole()).into(),
+            Self::Status { place, about, status } if !matches!(status, 429 | 500..=599) && about.client.is_some() => {
+                status_remedy(*place, *about).into()
+            }
+            other => other.fixed_remedy().into(),
+        }
     }
 
     /// The remedies that name nothing of this one failure.
@@ -303,10 +380,7 @@ impl OAuthError {
             }
             Self::NotHttps { .. } => "have the authorization server's metadata mended: it must be https",
             Self::NotOffered { .. } => "check grant_type in the entry, and what the client may do there",
-            Self::ClientNeeded { .. } => {
-                "register a client there with that redirect URI, and give client_id (and client_secret) in the entry"
-            }
-            Self::Refused { error, .. } => refusal_remedy(error.whole()),
+            Self::ClientNeeded { .. } | Self::Refused { .. } => "look at the authorization server's own logs",
             Self::TokenType { .. } => "use an authorization server that gives bearer tokens",
             Self::PrivateKey { .. } => {
                 "give private_key as PEM (PKCS#8), and signing_algorithm to match the key: ES256, RS256, PS256 or EdDSA"
@@ -323,25 +397,12 @@ impl OAuthError {
     }
 }
 
-fn refusal_remedy(error: &str) -> &'static str {
-    match error {
-        "invalid_client" | "unauthorized_client" => {
-            "check client_id and client_secret (or private_key), and that the client may use this grant"
-        }
-        "invalid_grant" => "sign in again",
-        "invalid_scope" => "check scopes in the entry against what the authorization server knows",
-        "invalid_target" => "check resource in the entry, or set it to \"omit\"",
-        "access_denied" => "the user said no, or may not use this client",
-        "invalid_request" | "invalid_redirect_uri" | "invalid_client_metadata" => {
-            "check that the client is registered with exactly this redirect URI"
-        }
-        "temporarily_unavailable" | "server_error" => "try again in a moment",
-        _ => "look the error up in the authorization server's documentation",
-    }
-}
-
 fn described(description: &Option<Shown>) -> String {
     description.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+fn in_brackets(said: &Option<Shown>) -> String {
+    said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default()
 }
 
 impl fmt::Display for Place {

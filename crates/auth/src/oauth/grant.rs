@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     challenge::MAX_SCOPES,
+    client_proof::Client,
     config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
     discovery::AuthorizationServer,
+    error::ClientKind,
     shown::Shown,
-    token::{Client, Tokens},
+    token::Tokens,
 };
 use crate::store::{Content, Key, StoreError};
 
@@ -39,6 +41,9 @@ pub(crate) struct Grant {
     /// Whether a refresh token is good for one use. Taken to be so until a refresh shows otherwise.
     pub(crate) rotates: bool,
     pub(crate) ended: Option<Ended>,
+    /// From when on a refresh token that was refused is tried once more, though the grant has ended.
+    #[serde(default)]
+    pub(crate) retry_from: Option<Timestamp>,
 }
 
 /// A client as it is kept beside its tokens.
@@ -48,7 +53,14 @@ pub(crate) struct StoredClient {
     /// Only of a client that registered itself: others have theirs in the entry.
     #[serde(with = "optional_secret")]
     pub(crate) secret: Option<SecretString>,
+    /// How it proves itself: what its registration was answered with, or what worked.
     pub(crate) auth_method: Option<String>,
+    /// The redirect URI that it registered itself with: with the issuer, it names the registration.
+    #[serde(default)]
+    pub(crate) redirect_uri: Option<String>,
+    /// When it registered itself.
+    #[serde(default)]
+    pub(crate) registered_at: Option<Timestamp>,
 }
 
 /// Why a grant is no longer good.
@@ -60,6 +72,13 @@ pub enum Ended {
         /// What it says about it.
         description: Option<String>,
     },
+    /// The authorization server refuses the refresh, with another code than that of a grant that is gone.
+    RefreshRefused {
+        /// What it says.
+        said: String,
+    },
+    /// The authorization server no longer knows the client, which had registered itself.
+    ClientForgotten,
     /// A refresh was sent and its answer never kept: the refresh token may be used up.
     Lost,
     /// The access token is over, and there is nothing to refresh it with.
@@ -106,7 +125,7 @@ impl Grant {
     pub(crate) fn take(&mut self, tokens: Tokens) {
         self.access = Some(tokens.access);
         self.stale_from = tokens.stale_from;
-        self.ended = None;
+        (self.ended, self.retry_from) = (None, None);
         let same = |old: &SecretString, new: &SecretString| old.expose_secret() == new.expose_secret();
         match (&self.refresh, tokens.refresh) {
             (Some(old), Some(new)) => {
@@ -120,7 +139,19 @@ impl Grant {
 
     /// Ends it: its tokens go.
     pub(crate) fn end(&mut self, ended: Ended) {
-        (self.access, self.refresh, self.ended) = (None, None, Some(ended));
+        (self.access, self.refresh, self.ended, self.retry_from) = (None, None, Some(ended), None);
+    }
+
+    /// Ends it but for its refresh token, which is tried once more at `retry_from`: a server that is mended then
+    /// heals it without a user. Only for refusals, after which the token cannot have been used.
+    pub(crate) fn suspend(&mut self, ended: Ended, retry_from: Timestamp) {
+        (self.access, self.ended, self.retry_from) = (None, Some(ended), Some(retry_from));
+    }
+
+    /// Why it is no longer good at `now`; `None` if it is, or if its refresh token is due to be tried once more.
+    pub(crate) fn over(&self, now: Timestamp) -> Option<&Ended> {
+        let is_due = self.refresh.is_some() && self.retry_from.is_some_and(|from| from <= now);
+        self.ended.as_ref().filter(|_| !is_due)
     }
 
     /// The scopes that `needed` has beyond those that were asked for.
@@ -159,8 +190,26 @@ impl StoredClient {
         }
     }
 
-    pub(crate) fn as_client<'a>(&'a self, registration: &'a ClientRegistration) -> Client<'a> {
-        Client { registration, auth_method: self.auth_method.as_deref() }
+    pub(crate) fn as_client<'a>(
+        &'a self,
+        registration: &'a ClientRegistration,
+        config: &OAuthConfig,
+    ) -> Client<'a> {
+        Client { registration, auth_method: self.auth_method.as_deref(), kind: self.kind(config) }
+    }
+
+    /// A client that did not register itself.
+    pub(crate) fn known(id: String) -> Self {
+        Self { id, secret: None, auth_method: None, redirect_uri: None, registered_at: None }
+    }
+
+    /// Where the client is from.
+    pub(crate) fn kind(&self, config: &OAuthConfig) -> ClientKind {
+        match &config.client {
+            Some(known) if known.client_id == self.id => ClientKind::OfEntry,
+            _ if self.redirect_uri.is_none() && self.id.starts_with("https://") => ClientKind::Document,
+            _ => ClientKind::Registered,
+        }
     }
 }
 
@@ -198,6 +247,12 @@ impl fmt::Display for Ended {
                 let description = Shown::new(description);
                 write!(f, "the authorization server no longer takes the sign-in: {description}")
             }
+            Self::RefreshRefused { said } => {
+                write!(f, "the authorization server refuses to renew the sign-in: {}", Shown::new(said))
+            }
+            Self::ClientForgotten => f.write_str(
+                "the authorization server no longer knows this client, which had registered itself; the next sign-in registers it anew",
+            ),
             Self::Lost => f.write_str(
                 "a refresh was cut off before its answer was kept, so the refresh token may be used up",
             ),

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     challenge::Challenge,
     config::{OAuthConfig, ResourceIndicator},
-    error::{OAuthError, Place},
+    error::{About, OAuthError, Place},
     shown::Shown,
     wire,
 };
@@ -150,7 +150,8 @@ async fn first_of<T: DeserializeOwned>(
                 }
             },
             _ if answer.is_busy() => {
-                worst.get_or_insert(OAuthError::Status { place, status: answer.status.as_u16() });
+                let (status, about) = (answer.status.as_u16(), About::default());
+                worst.get_or_insert(OAuthError::Status { place, status, about });
             }
             _ => {}
         }

@@ -2,12 +2,13 @@
 //!
 //! [`discovery`] finds out who signs people in, from the documents of [`metadata`]; [`registration`] which
 //! client we are there; [`authorization_code`] sends a user and looks at what comes back; [`token`] exchanges
-//! what was got for tokens. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh,
+//! what was got for tokens, [`client_proof`] says how the client proves itself. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh,
 //! [`pin`] holds a server to its first authorization server, [`revocation`] takes it back; [`consent`] is the
 //! way of a user from start to completion. Knows MCP servers by their URL alone.
 
 pub(crate) mod authorization_code;
 mod challenge;
+mod client_proof;
 mod config;
 mod consent;
 mod discovery;
@@ -16,11 +17,13 @@ mod grant;
 mod metadata;
 mod pin;
 mod registration;
+mod remedy;
 mod renewal;
 mod revocation;
 mod shown;
 mod token;
 mod tokens;
+mod verdict;
 mod wire;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -33,7 +36,7 @@ pub use config::{
 };
 pub use consent::{Arrival, Arrived, Purpose, Registration, Started};
 pub use discovery::AuthorizationServer;
-pub use error::{OAuthError, Place};
+pub use error::{About, Asking, ClientKind, OAuthError, Place};
 pub use grant::{Ended, SignInNeeded};
 pub use registration::{ClientIdentity, client_metadata};
 pub use revocation::Revocation;

@@ -7,17 +7,20 @@
 
 use egress::HttpClient;
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::{
     config::{ClientProof, ClientRegistration, OAuthConfig},
     discovery::AuthorizationServer,
-    error::{OAuthError, Place},
+    error::{About, ClientKind, OAuthError, Place},
     grant::StoredClient,
     shown::Shown,
-    token, wire,
+    token,
+    verdict::{Verdict, verdict},
+    wire::{self, Answer},
 };
 
 /// What people read on a page that asks for their consent.
@@ -39,6 +42,15 @@ pub(crate) struct Registered {
     pub(crate) expires: Option<Timestamp>,
 }
 
+/// What an attempt to register came to.
+enum Attempt {
+    Registered(Registered),
+    /// The server does not like something in the request, which another attempt may leave out.
+    Disliked(OAuthError),
+    /// The server registers no clients that ask for it, whatever its metadata announces.
+    Closed(Option<Shown>),
+}
+
 /// Which client to be, without asking anybody; `None` if one is to be registered.
 pub(crate) fn known_client(
     config: &OAuthConfig,
@@ -52,50 +64,110 @@ pub(crate) fn known_client(
     config.client.clone().or_else(document)
 }
 
-/// Registers a client.
+/// Registers a client. Where the server refuses what is asked for, asks for less: without `offline_access`, then
+/// without any scope, each with the grants that the server announces.
 ///
 /// # Errors
-/// [`OAuthError::ClientNeeded`] where nobody may register; else as the server refuses.
+/// [`OAuthError::ClientNeeded`] where no client may register itself; else as the server refuses.
 #[tracing::instrument(name = "auth.oauth.register", skip_all)]
 pub(crate) async fn register(
     http: &HttpClient,
     server: &AuthorizationServer,
     identity: &ClientIdentity,
+    now: Timestamp,
 ) -> Result<Registered, OAuthError> {
-    let Some(endpoint) = &server.registration_endpoint else {
-        return Err(OAuthError::ClientNeeded {
-            issuer: Shown::new(&server.issuer),
-            redirect_uri: identity.redirect_uri.clone(),
-        });
+    let needed = |said| OAuthError::ClientNeeded {
+        issuer: Shown::new(&server.issuer),
+        redirect_uri: identity.redirect_uri.clone(),
+        said,
     };
+    let Some(endpoint) = &server.registration_endpoint else { return Err(needed(None)) };
+    let mut refused = None;
+    for scopes in scopes_to_try(&server.scopes) {
+        match attempt(http, endpoint, server, identity, &scopes, now).await? {
+            Attempt::Registered(registered) => return Ok(registered),
+            Attempt::Closed(said) => return Err(needed(said)),
+            Attempt::Disliked(error) => drop(refused.get_or_insert(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| needed(None)))
+}
+
+/// The scopes to ask for, the wanted ones first.
+fn scopes_to_try(wanted: &[String]) -> Vec<Vec<String>> {
+    let without_offline: Vec<String> =
+        wanted.iter().filter(|scope| *scope != "offline_access").cloned().collect();
+    let mut all = vec![wanted.to_vec(), without_offline, Vec::new()];
+    all.dedup();
+    all
+}
+
+async fn attempt(
+    http: &HttpClient,
+    endpoint: &Url,
+    server: &AuthorizationServer,
+    identity: &ClientIdentity,
+    scopes: &[String],
+    now: Timestamp,
+) -> Result<Attempt, OAuthError> {
     let mut metadata = client_metadata(identity);
     metadata["token_endpoint_auth_method"] = preferred_method(server).into();
-    if !server.scopes.is_empty() {
-        metadata["scope"] = server.scopes.join(" ").into();
+    metadata["grant_types"] = grants(server);
+    if !scopes.is_empty() {
+        metadata["scope"] = scopes.join(" ").into();
     }
     let body = metadata.to_string().into_bytes();
     let answer = wire::post(http, endpoint, Place::Registration, "application/json", None, body).await?;
-    if !answer.status.is_success() {
-        return Err(token::refusal(&answer, Place::Registration, &[]));
+    if answer.status.is_success() {
+        return read(&answer, server, identity, now).map(Attempt::Registered);
     }
+    let about = About { client: Some(ClientKind::Registered), ..About::default() };
+    let error = token::refusal(&answer, Place::Registration, &[]).about(about);
+    Ok(match verdict(&error) {
+        Verdict::ClientNeeded => Attempt::Closed(error.said()),
+        Verdict::RetryLater => return Err(error),
+        _ => Attempt::Disliked(error),
+    })
+}
+
+fn read(
+    answer: &Answer,
+    server: &AuthorizationServer,
+    identity: &ClientIdentity,
+    now: Timestamp,
+) -> Result<Registered, OAuthError> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct Given {
         client_id: String,
         client_secret: Option<SecretString>,
         token_endpoint_auth_method: Option<String>,
-        client_secret_expires_at: Option<i64>,
+        client_secret_expires_at: Option<Value>,
     }
-    let answer: Answer = answer.json(Place::Registration)?;
-    let auth_method = answer.token_endpoint_auth_method;
-    let is_public = auth_method.as_deref().unwrap_or_else(|| preferred_method(server)) == "none";
-    let secret = answer.client_secret.filter(|_| !is_public);
+    let given: Given = answer.json(Place::Registration)?;
+    let auth_method = given.token_endpoint_auth_method.filter(|method| !method.is_empty());
+    let expires =
+        given.client_secret_expires_at.and_then(|at| at.as_i64().or_else(|| at.as_str()?.parse().ok()));
     Ok(Registered {
-        client: StoredClient { id: answer.client_id, secret, auth_method },
-        expires: answer
-            .client_secret_expires_at
-            .filter(|at| *at > 0)
-            .and_then(|at| Timestamp::from_second(at).ok()),
+        client: StoredClient {
+            id: given.client_id,
+            // A server that issues a secret expects it to be sent.
+            secret: given.client_secret.filter(|secret| !secret.expose_secret().is_empty()),
+            auth_method: auth_method.or_else(|| Some(preferred_method(server).to_owned())),
+            redirect_uri: Some(identity.redirect_uri.clone()),
+            registered_at: Some(now),
+        },
+        expires: expires.filter(|at| *at > 0).and_then(|at| Timestamp::from_second(at).ok()),
     })
+}
+
+/// The grants to register for: both, or those of them that the server announces. A code alone is better than no
+/// client: the sign-in then lasts as long as its access token.
+fn grants(server: &AuthorizationServer) -> Value {
+    let announced = |grant: &&str| {
+        server.grant_types.as_ref().is_none_or(|announced| announced.iter().any(|one| one == grant))
+    };
+    let grants: Vec<&str> = ["authorization_code", "refresh_token"].into_iter().filter(announced).collect();
+    if grants.is_empty() { json!(["authorization_code"]) } else { json!(grants) }
 }
 
 /// What this client says of itself, when registering and in its metadata document.
@@ -113,8 +185,8 @@ pub fn client_metadata(identity: &ClientIdentity) -> Value {
 
 fn preferred_method(server: &AuthorizationServer) -> &'static str {
     let takes = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
-    // A secret that is not needed is one more to lose.
-    ["none", "client_secret_basic", "client_secret_post"]
+    // A secret that is not needed is one more to lose; one in the form is understood by more servers.
+    ["none", "client_secret_post", "client_secret_basic"]
         .into_iter()
         .find(|method| takes(method))
         .unwrap_or("client_secret_basic")

@@ -19,8 +19,9 @@ use super::{
     grant::{Ended, Grant, SignInNeeded, union},
     metadata::is_same_issuer,
     shown::Shown,
-    token::{Exchange, Tokens, exchange},
+    token::{Exchange, Exchanged, exchange},
     tokens::{Kept, OAuth},
+    verdict::{Verdict, verdict},
 };
 use crate::{AuthError, store::StoreError};
 
@@ -35,6 +36,9 @@ const KEEP_WITHIN: Duration = Duration::from_secs(12);
 /// How often it is looked whether another process has finished: at first, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(60);
 const LATER_LOOK: Duration = Duration::from_millis(500);
+/// After this long a refresh token that was refused for another reason than that the grant is gone is tried once
+/// more: as often as a list asks a server anew.
+const RETRY_REFUSED: SignedDuration = SignedDuration::from_mins(15);
 /// How often it is tried to write what came of an exchange.
 const WRITES: u32 = 4;
 
@@ -111,7 +115,7 @@ impl<'a> Renewal<'a> {
 
     fn turn(&self, kept: &Kept) -> Result<Turn, AuthError> {
         let Kept { grant, standing, .. } = kept;
-        if let Some(ended) = &grant.ended {
+        if let Some(ended) = grant.over(self.clock()) {
             return Err(SignInNeeded::Ended(ended.clone()).into());
         }
         if (self.is_good)(grant) {
@@ -196,7 +200,10 @@ impl Holder {
         let scopes = union(&union(&server.scopes, &self.config.scopes), &kept.grant.scopes);
         let scopes = union(&scopes, &kept.grant.wanted);
         match self.send(&kept.grant, server, &scopes).await {
-            Ok(tokens) => {
+            Ok(Exchanged { tokens, auth_method }) => {
+                self.oauth
+                    .keep_method(&self.config, &kept.grant.issuer, &mut kept.grant.client, auth_method)
+                    .await;
                 let granted = tokens.scopes.clone().unwrap_or_default();
                 kept.grant.take(tokens);
                 if kept.grant.is_clients_own {
@@ -216,9 +223,9 @@ impl Holder {
         grant: &Grant,
         server: &AuthorizationServer,
         scopes: &[String],
-    ) -> Result<Tokens, OAuthError> {
+    ) -> Result<Exchanged, OAuthError> {
         let registration = grant.client.registration(&self.config);
-        let client = grant.client.as_client(&registration);
+        let client = grant.client.as_client(&registration, &self.config);
         let what = match &grant.refresh {
             Some(refresh) if !grant.is_clients_own => Exchange::Refresh(refresh),
             _ => Exchange::ClientCredentials { scopes, audience: self.config.audience.as_deref() },
@@ -252,7 +259,7 @@ impl Holder {
     /// What a failed exchange leaves: an ended grant, or one that is as it was and free again.
     async fn refused(&self, mut kept: Kept, error: OAuthError) -> AuthError {
         let is_clients_own = kept.grant.is_clients_own;
-        let ended = what_it_means(&error, kept.grant.rotates).filter(|_| !is_clients_own);
+        let ended = ended_by(&error, kept.grant.rotates).filter(|_| !is_clients_own);
         if is_clients_own && kept.grant.access.is_none() {
             // The first try: nothing is to be remembered of it, the issuer least of all.
             if let Err(failed) = self.oauth.store.remove(&kept.key, kept.standing.version).await {
@@ -265,8 +272,14 @@ impl Holder {
             kept.grant.wanted.clear();
         }
         if let Some(ended) = &ended {
-            kept.grant.end(ended.clone());
+            match ended {
+                Ended::RefreshRefused { .. } => kept.grant.suspend(ended.clone(), self.at + RETRY_REFUSED),
+                _ => kept.grant.end(ended.clone()),
+            }
             tracing::warn!(%error, "External MCP: the sign-in is over, a user must sign in again");
+        }
+        if ended == Some(Ended::ClientForgotten) {
+            self.oauth.forget_registration(&kept.grant.issuer, &kept.grant.client).await;
         }
         if let Err(failed) = self.keep(&kept).await {
             return OAuthError::Store(failed).into();
@@ -295,14 +308,25 @@ impl Holder {
     }
 }
 
-/// Whether a failed refresh ends the grant. A refusal says that nothing was given out; no answer to what was
+/// Why a failed refresh ends the grant, if it does. A refusal says that nothing was given out; no answer to what was
 /// sent, or a proxy's that nobody knows, leaves that open, and matters where a token is good for one use.
-fn what_it_means(error: &OAuthError, rotates: bool) -> Option<Ended> {
-    match error {
-        OAuthError::Refused { error, description, .. } if error.whole() == "invalid_grant" => {
-            let description = description.as_ref().map(|text| text.whole().to_owned());
-            Some(Ended::Revoked { description })
+fn ended_by(error: &OAuthError, rotates: bool) -> Option<Ended> {
+    match verdict(error) {
+        Verdict::ClientForgotten => return Some(Ended::ClientForgotten),
+        Verdict::GrantEnds => {
+            return Some(match error {
+                OAuthError::Refused { error, description, .. } if error.whole() == "invalid_grant" => {
+                    let description = description.as_ref().map(|text| text.whole().to_owned());
+                    Ended::Revoked { description }
+                }
+                _ => Ended::RefreshRefused {
+                    said: error.said().map_or_else(String::new, |said| said.to_string()),
+                },
+            });
         }
+        Verdict::RetryLater | Verdict::EntryWrong | Verdict::ClientNeeded => {}
+    }
+    match error {
         OAuthError::Status { status: 502 | 504, .. } => rotates.then_some(Ended::Lost),
         OAuthError::Unreachable { source, .. } => match source.as_ref() {
             EgressError::Timeout { .. } | EgressError::Broken { .. } | EgressError::TooLarge { .. } => {

@@ -5,13 +5,15 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
+    client_proof::{Client, ClientRequest},
     config::{OAuthConfig, Owner},
     discovery::{AuthorizationServer, discover},
-    error::{OAuthError, Place},
+    error::{About, OAuthError, Place},
     grant::Grant,
     metadata::is_same_issuer,
-    token::{Client, prepare},
+    token::refusal,
     tokens::OAuth,
+    verdict::{Verdict, verdict},
 };
 use crate::store::StoreError;
 
@@ -60,14 +62,14 @@ impl OAuth {
         else {
             return Revocation::NotOffered;
         };
-        let revoked = async {
+        let revoked: Result<Revocation, OAuthError> = async {
             let server = discover(&self.http, config, Some(&grant.issuer)).await?;
             let is_same = is_same_issuer(&server.issuer, &grant.issuer);
             let Some(endpoint) = server.revocation_endpoint.as_ref().filter(|_| is_same) else {
                 return Ok(Revocation::NotOffered);
             };
             let registration = grant.client.registration(config);
-            let client = grant.client.as_client(&registration);
+            let client = grant.client.as_client(&registration, config);
             // FastMCP 2 takes its own refresh token for an access token where it is not told what it is.
             let mut form = vec![("token", token.clone()), ("token_type_hint", kind.into())];
             let Err(refused) = self.ask_to_revoke(&server, endpoint, client, form.clone(), now).await? else {
@@ -79,8 +81,17 @@ impl OAuth {
             form.push(("client_secret", "".into()));
             let asked_again = self.ask_to_revoke(&server, endpoint, client, form, now).await?;
             asked_again.map(|()| Revocation::Done)
-        };
-        revoked.await.unwrap_or_else(|error: OAuthError| Revocation::Failed(error.without(config)))
+        }
+        .await;
+        match revoked {
+            Ok(revocation) => revocation,
+            Err(error) => {
+                if verdict(&error) == Verdict::ClientForgotten {
+                    self.forget_registration(&grant.issuer, &grant.client).await;
+                }
+                Revocation::Failed(error.without(config))
+            }
+        }
     }
 
     /// Sends one request to the revocation endpoint. The inner error is the authorization server's refusal.
@@ -92,10 +103,13 @@ impl OAuth {
         form: Vec<(&'static str, SecretString)>,
         now: Timestamp,
     ) -> Result<Result<(), OAuthError>, OAuthError> {
-        let prepared = prepare(server, client, form, now)?;
-        let answer = prepared.post(&self.posts, endpoint, Place::Revocation).await?;
-        let is_done = answer.status.is_success();
-        Ok(if is_done { Ok(()) } else { Err(prepared.refusal(&answer, Place::Revocation)) })
+        let request = ClientRequest { to: endpoint, place: Place::Revocation, form };
+        let answered = request.send(&self.posts, server, client, now, &|_| false).await?;
+        if answered.answer.status.is_success() {
+            return Ok(Ok(()));
+        }
+        let about = About { client: Some(client.kind), ..About::default() };
+        Ok(Err(refusal(&answered.answer, Place::Revocation, &answered.secrets).about(about)))
     }
 }
 

@@ -1,36 +1,29 @@
-//! The token endpoint: who we say we are, what we send, what comes back.
+//! The token endpoint: what is exchanged for tokens, and what comes back.
 //!
-//! Source: RFC 6749 §§2.3, 4.1.3, 4.4, 5 and 6; RFC 7523 for assertions; RFC 8707 for `resource`.
+//! How the client proves itself is [`super::client_proof`]'s.
+//!
+//! Source: RFC 6749 §§4.1.3, 4.4, 5 and 6; RFC 8707 for `resource`.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use egress::HttpClient;
-use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use percent_encoding::utf8_percent_encode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
-use url::{Url, form_urlencoded};
 
 use super::{
     challenge::scopes,
-    config::{ClientProof, ClientRegistration, PrivateKey},
+    client_proof::{Client, ClientRequest},
     discovery::AuthorizationServer,
-    error::{OAuthError, Place},
+    error::{About, Asking, OAuthError, Place},
     shown::Shown,
-    wire::{self, Answer},
+    wire::Answer,
 };
-use crate::credential::{UNRESERVED, scrub};
+use crate::credential::scrub;
 
 /// A token is taken as stale this long before it expires, so that it does not on its way; a tenth of its
 /// life if that is shorter.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// How long a token is used whose life is not told: until the server refuses it.
 const UNTOLD_LIFE: SignedDuration = SignedDuration::from_hours(24 * 400);
-/// How long an assertion is good for: it is used at once, and clocks differ.
-const ASSERTION_LIFE: SignedDuration = SignedDuration::from_secs(60);
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// What a token endpoint gave.
 #[derive(Debug, Clone)]
@@ -53,20 +46,11 @@ pub(crate) enum Exchange<'a> {
     ClientCredentials { scopes: &'a [String], audience: Option<&'a str> },
 }
 
-/// Who asks: a client, and how this server has it prove itself.
-#[derive(Clone, Copy)]
-pub(crate) struct Client<'a> {
-    pub(crate) registration: &'a ClientRegistration,
-    /// What the registration itself was answered with; it goes before the server's metadata.
-    pub(crate) auth_method: Option<&'a str>,
-}
-
-/// A request to an endpoint of an authorization server that wants to know who asks.
-pub(crate) struct Prepared {
-    authorization: Option<HeaderValue>,
-    body: Vec<u8>,
-    /// What an answer may repeat, and nobody may be shown.
-    secrets: Vec<SecretString>,
+/// A token answer, and how the client proved itself when it got it.
+pub(crate) struct Exchanged {
+    pub(crate) tokens: Tokens,
+    /// The method that worked, where another could have been tried.
+    pub(crate) auth_method: Option<&'static str>,
 }
 
 /// Exchanges something for tokens. Sends it again only where the server says that it did nothing.
@@ -79,44 +63,28 @@ pub(crate) async fn exchange(
     client: Client<'_>,
     exchange: Exchange<'_>,
     now: Timestamp,
-) -> Result<Tokens, OAuthError> {
+) -> Result<Exchanged, OAuthError> {
     let mut form = exchange.form();
     if let Some(resource) = &server.resource {
         form.push(("resource", resource.clone().into()));
     }
-    let prepared = prepare(server, client, form.clone(), now)?;
-    let answer = send(http, server, &prepared, &exchange).await?;
-    let outcome = read(&answer, &prepared.secrets, now);
-    // Where no metadata says how a secret is sent, the other way is worth a try: nothing was used up.
-    let is_unsure = server.token_endpoint_auth_methods.is_empty() && client.auth_method.is_none();
-    match outcome {
-        Err(OAuthError::Refused { error, .. }) if is_unsure && error.whole() == "invalid_client" => {
-            let posted = Client { auth_method: Some("client_secret_post"), ..client };
-            let prepared = prepare(server, posted, form, now)?;
-            read(&send(http, server, &prepared, &exchange).await?, &prepared.secrets, now)
-        }
-        outcome => outcome,
-    }
-}
-
-async fn send(
-    http: &HttpClient,
-    server: &AuthorizationServer,
-    prepared: &Prepared,
-    exchange: &Exchange<'_>,
-) -> Result<Answer, OAuthError> {
-    let mut tried = 0;
-    loop {
-        let answer = prepared.post(http, &server.token_endpoint, Place::Token).await?;
-        tried += 1;
-        if tried == wire::TRIES || !exchange.may_be_repeated(&answer) {
-            return Ok(answer);
-        }
-        tokio::time::sleep(answer.pause(tried - 1)).await;
-    }
+    let request = ClientRequest { to: &server.token_endpoint, place: Place::Token, form };
+    let about = About { asking: Some(exchange.asking()), client: Some(client.kind), status: None };
+    let repeats = |answer: &Answer| exchange.may_be_repeated(answer);
+    let answered = request.send(http, server, client, now, &repeats).await?;
+    let tokens = read(&answered.answer, &answered.secrets, now).map_err(|error| error.about(about))?;
+    Ok(Exchanged { tokens, auth_method: answered.method.name() })
 }
 
 impl Exchange<'_> {
+    fn asking(&self) -> Asking {
+        match self {
+            Self::Code { .. } => Asking::Code,
+            Self::Refresh(_) => Asking::Refresh,
+            Self::ClientCredentials { .. } => Asking::ClientCredentials,
+        }
+    }
+
     /// Whether the same may be sent again after such an answer. What is good for one use may be used up by
     /// a server that failed; 429 and 503 say that it was not looked at.
     fn may_be_repeated(&self, answer: &Answer) -> bool {
@@ -144,118 +112,6 @@ impl Exchange<'_> {
             }
         }
     }
-}
-
-impl Prepared {
-    /// What a server says when it refuses, without what it was sent.
-    pub(crate) fn refusal(&self, answer: &Answer, place: Place) -> OAuthError {
-        refusal(answer, place, &self.secrets)
-    }
-
-    /// Sends it, once.
-    pub(crate) async fn post(&self, http: &HttpClient, to: &Url, place: Place) -> Result<Answer, OAuthError> {
-        const FORM: &str = "application/x-www-form-urlencoded";
-        wire::post(http, to, place, FORM, self.authorization.clone(), self.body.clone()).await
-    }
-}
-
-/// Puts into a request who we are.
-pub(crate) fn prepare(
-    server: &AuthorizationServer,
-    client: Client<'_>,
-    mut form: Vec<(&'static str, SecretString)>,
-    now: Timestamp,
-) -> Result<Prepared, OAuthError> {
-    const SECRET: [&str; 5] = ["code", "code_verifier", "refresh_token", "token", "client_assertion"];
-    let id = client.registration.client_id.as_str();
-    let mut authorization = None;
-    let mut secrets = Vec::new();
-    match &client.registration.proof {
-        ClientProof::Public => form.push(("client_id", id.into())),
-        ClientProof::Secret(secret) if uses_post(server, client.auth_method) => {
-            form.extend([("client_id", id.into()), ("client_secret", secret.clone())]);
-            secrets.push(secret.clone());
-        }
-        ClientProof::Secret(secret) => {
-            let pair = BASE64_STANDARD.encode(format!("{}:{}", escaped(id), escaped(secret.expose_secret())));
-            authorization = HeaderValue::from_str(&format!("Basic {pair}")).ok();
-            secrets.extend([secret.clone(), pair.into()]);
-        }
-        ClientProof::PrivateKey(key) => {
-            form.extend([
-                ("client_id", id.into()),
-                ("client_assertion_type", ASSERTION_TYPE.into()),
-                ("client_assertion", assertion(key, id, audience(server), now)?),
-            ]);
-        }
-    }
-    secrets.extend(form.iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| value.clone()));
-    let mut body = form_urlencoded::Serializer::new(String::new());
-    body.extend_pairs(form.iter().map(|(name, value)| (name, value.expose_secret())));
-    Ok(Prepared { authorization, body: body.finish().into_bytes(), secrets })
-}
-
-/// RFC 6749 §2.3.1 wants ids and secrets escaped; what needs no escaping goes as every server knows it.
-fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string()
-}
-
-fn uses_post(server: &AuthorizationServer, auth_method: Option<&str>) -> bool {
-    match auth_method {
-        Some(method) => method == "client_secret_post",
-        None => {
-            let takes = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
-            !takes("client_secret_basic") && takes("client_secret_post")
-        }
-    }
-}
-
-/// Whom an assertion is for: the issuer, since for the token endpoint alone another server could have it made
-/// out to itself; where no issuer is told, the endpoint that the entry names.
-fn audience(server: &AuthorizationServer) -> &str {
-    if server.issuer_is_told { &server.issuer } else { server.token_endpoint.as_str() }
-}
-
-/// A statement, signed with the client's key, that it is this client (RFC 7523 §3).
-fn assertion(
-    key: &PrivateKey,
-    client_id: &str,
-    audience: &str,
-    now: Timestamp,
-) -> Result<SecretString, OAuthError> {
-    let failed = |reason| OAuthError::PrivateKey { reason };
-    let pem = key.pem.expose_secret().as_bytes();
-    let by_kind = |algorithm: Algorithm| match algorithm {
-        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem),
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
-        _ => EncodingKey::from_rsa_pem(pem),
-    };
-    let usual = [Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA];
-    let named = key.algorithm.as_deref().map(|name| name.parse::<Algorithm>());
-    let algorithms = match named {
-        None => usual.to_vec(),
-        Some(Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)) | Some(Err(_)) => {
-            return Err(failed("its algorithm is not one for keys of this kind"));
-        }
-        Some(Ok(algorithm)) => vec![algorithm],
-    };
-    let claims = json!({
-        "iss": client_id,
-        "sub": client_id,
-        "aud": audience,
-        "iat": now.as_second(),
-        "exp": (now + ASSERTION_LIFE).as_second(),
-        "jti": super::random_token()?.expose_secret(),
-    });
-    for algorithm in algorithms {
-        let Ok(signing_key) = by_kind(algorithm) else { continue };
-        let mut header = Header::new(algorithm);
-        header.kid = key.key_id.clone();
-        if let Ok(signed) = jsonwebtoken::encode(&header, &claims, &signing_key) {
-            return Ok(signed.into());
-        }
-    }
-    Err(failed("it is no PEM of an EC, RSA or Ed25519 key, or its algorithm is one for another kind"))
 }
 
 fn read(answer: &Answer, secrets: &[SecretString], now: Timestamp) -> Result<Tokens, OAuthError> {
@@ -313,7 +169,8 @@ pub(crate) fn refusal(answer: &Answer, place: Place, secrets: &[SecretString]) -
             place,
             error: clean(&refusal.error),
             description: refusal.error_description.as_deref().map(clean),
+            about: About { status: Some(answer.status.as_u16()), ..About::default() },
         },
-        _ => OAuthError::Status { place, status: answer.status.as_u16() },
+        _ => OAuthError::Status { place, status: answer.status.as_u16(), about: About::default() },
     }
 }

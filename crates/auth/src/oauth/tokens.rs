@@ -16,7 +16,7 @@ use tokio::sync::RwLock;
 use super::{
     config::{ClientProof, GrantType, OAuthConfig, Owner},
     discovery::{AuthorizationServer, discover},
-    error::{OAuthError, Place},
+    error::{About, OAuthError, Place},
     grant::{Ended, Grant, SignInNeeded, StoredClient, grant_key, union},
     renewal::{IsGood, Renewal},
     shown::Shown,
@@ -92,7 +92,7 @@ impl OAuth {
         let Some(mut kept) = self.find(config).await? else {
             return self.first(config, now).await;
         };
-        if let Some(ended) = &kept.grant.ended {
+        if let Some(ended) = kept.grant.over(now) {
             return Err(SignInNeeded::Ended(ended.clone()).into());
         }
         let lacking = kept.grant.lacks(&config.scopes);
@@ -134,6 +134,7 @@ impl OAuth {
                 place: Place::Server,
                 error: Shown::new("insufficient_scope"),
                 description: Some(Shown::new(&format!("it was asked for and granted: {}", wanted.join(" ")))),
+                about: About::default(),
             }
             .into());
         }
@@ -188,7 +189,7 @@ impl OAuth {
         let grant = Grant {
             issuer: server.issuer.clone(),
             resource: server.resource.clone(),
-            client: StoredClient { id: client.client_id.clone(), secret: None, auth_method: None },
+            client: StoredClient::known(client.client_id.clone()),
             access: None,
             refresh: None,
             stale_from: now,
@@ -197,6 +198,7 @@ impl OAuth {
             wanted: Vec::new(),
             rotates: false,
             ended: None,
+            retry_from: None,
         };
         let owner = Owner::Everybody;
         let key = grant_key(config, &owner);

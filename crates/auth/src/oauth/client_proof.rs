@@ -1,0 +1,349 @@
+//! How a client proves who it is to an endpoint of an authorization server.
+//!
+//! `client_id` always stands in the form, at first beside Basic too: RFC 6749 §3.2.1 allows it, and the MCP Python
+//! SDK's own endpoints ask for it, while Cloudflare's workers-oauth-provider takes it for a second method. Servers
+//! differ on how a secret is to be sent, and their metadata is often silent or wrong. So where a server says that
+//! it does not take the client as it came, each other way is tried once. By then nothing is used up: a server
+//! looks at the client before it looks at a code or a refresh token (RFC 6749 §§4.1.3, 6), and says so with an
+//! error under which it has issued nothing. What worked is told, for its caller to keep.
+//!
+//! Source: RFC 6749 §2.3; RFC 7523 for assertions.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use egress::HttpClient;
+use http::{HeaderValue, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use percent_encoding::utf8_percent_encode;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use url::{Url, form_urlencoded};
+
+use super::{
+    config::{ClientProof, ClientRegistration, PrivateKey},
+    discovery::AuthorizationServer,
+    error::{ClientKind, OAuthError, Place},
+    wire::{self, Answer},
+};
+use crate::credential::UNRESERVED;
+
+/// How long an assertion is good for: it is used at once, and clocks differ.
+const ASSERTION_LIFE: SignedDuration = SignedDuration::from_secs(60);
+/// What is kept as the method of a client that is taken with Basic and nothing else.
+const BASIC_ALONE: &str = "client_secret_basic without client_id";
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// A client, and what is known of how this server has it prove itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'a> {
+    pub(crate) registration: &'a ClientRegistration,
+    /// What its registration was answered with, or what worked before; goes before the server's metadata.
+    pub(crate) auth_method: Option<&'a str>,
+    pub(crate) kind: ClientKind,
+}
+
+/// A way to prove who one is (RFC 8414 §2, `token_endpoint_auth_methods_supported`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Not at all.
+    None,
+    /// The secret in the form.
+    Post,
+    /// The secret in the header `Authorization`, and `client_id` in the form too.
+    Basic,
+    /// The secret in the header `Authorization`, and nothing of the client in the form.
+    BasicAlone,
+    /// A signed assertion.
+    PrivateKey,
+}
+
+/// A request of a client to an endpoint that wants to know who asks.
+pub(crate) struct ClientRequest<'a> {
+    pub(crate) to: &'a Url,
+    pub(crate) place: Place,
+    pub(crate) form: Vec<(&'static str, SecretString)>,
+}
+
+/// An answer to a [`ClientRequest`].
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    /// What the answer may repeat, and nobody may be shown.
+    pub(crate) secrets: Vec<SecretString>,
+    pub(crate) method: Method,
+}
+
+impl Method {
+    /// The method's name, of those between which there is a choice.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => Some("none"),
+            Self::Post => Some("client_secret_post"),
+            Self::Basic => Some("client_secret_basic"),
+            Self::BasicAlone => Some(BASIC_ALONE),
+            Self::PrivateKey => None,
+        }
+    }
+}
+
+impl ClientRequest<'_> {
+    /// Sends the request; where the server does not take the client, once more in each other way. Sends the same
+    /// again after an answer that `repeats` says allows it.
+    pub(crate) async fn send(
+        &self,
+        http: &HttpClient,
+        server: &AuthorizationServer,
+        client: Client<'_>,
+        now: Timestamp,
+        repeats: &(dyn Fn(&Answer) -> bool + Sync),
+    ) -> Result<Answered, OAuthError> {
+        let mut refused = None;
+        for method in methods(server, client) {
+            let answered = self.send_by(method, http, server, client, now, repeats).await?;
+            if !does_not_take_client(&answered.answer, method) {
+                return Ok(answered);
+            }
+            // The first refusal says more than those of ways that were only tried.
+            refused.get_or_insert(answered);
+        }
+        refused.ok_or(OAuthError::PrivateKey { reason: "there is no way to send it" })
+    }
+
+    async fn send_by(
+        &self,
+        method: Method,
+        http: &HttpClient,
+        server: &AuthorizationServer,
+        client: Client<'_>,
+        now: Timestamp,
+        repeats: &(dyn Fn(&Answer) -> bool + Sync),
+    ) -> Result<Answered, OAuthError> {
+        let mut tried = 0;
+        loop {
+            let Prepared { authorization, body, secrets } = self.prepare(method, server, client, now)?;
+            const FORM: &str = "application/x-www-form-urlencoded";
+            let answer = wire::post(http, self.to, self.place, FORM, authorization, body).await?;
+            tried += 1;
+            if tried == wire::TRIES || !repeats(&answer) {
+                return Ok(Answered { answer, secrets, method });
+            }
+            tokio::time::sleep(answer.pause(tried - 1)).await;
+        }
+    }
+
+    fn prepare(
+        &self,
+        method: Method,
+        server: &AuthorizationServer,
+        client: Client<'_>,
+        now: Timestamp,
+    ) -> Result<Prepared, OAuthError> {
+        const SECRET: [&str; 5] = ["code", "code_verifier", "refresh_token", "token", "client_assertion"];
+        let id = client.registration.client_id.as_str();
+        let mut form = self.form.clone();
+        if method != Method::BasicAlone {
+            form.push(("client_id", id.into()));
+        }
+        let mut authorization = None;
+        let mut secrets = Vec::new();
+        match (&client.registration.proof, method) {
+            (ClientProof::Secret(secret), Method::Basic | Method::BasicAlone) => {
+                let pair =
+                    BASE64_STANDARD.encode(format!("{}:{}", escaped(id), escaped(secret.expose_secret())));
+                authorization = HeaderValue::from_str(&format!("Basic {pair}")).ok();
+                secrets.extend([secret.clone(), pair.into()]);
+            }
+            (ClientProof::Secret(secret), Method::Post) => {
+                form.push(("client_secret", secret.clone()));
+                secrets.push(secret.clone());
+            }
+            (ClientProof::PrivateKey(key), _) => form.extend([
+                ("client_assertion_type", ASSERTION_TYPE.into()),
+                ("client_assertion", assertion(key, id, audience(server), now)?),
+            ]),
+            (ClientProof::Public | ClientProof::Secret(_), _) => {}
+        }
+        secrets.extend(form.iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| value.clone()));
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(form.iter().map(|(name, value)| (name, value.expose_secret())));
+        Ok(Prepared { authorization, body: body.finish().into_bytes(), secrets })
+    }
+}
+
+/// A request with the client's proof in it.
+struct Prepared {
+    authorization: Option<HeaderValue>,
+    body: Vec<u8>,
+    secrets: Vec<SecretString>,
+}
+
+/// The ways to prove who the client is, the likeliest first.
+fn methods(server: &AuthorizationServer, client: Client<'_>) -> Vec<Method> {
+    use Method::{Basic, BasicAlone, Post};
+    match &client.registration.proof {
+        ClientProof::Public => return vec![Method::None],
+        ClientProof::PrivateKey(_) => return vec![Method::PrivateKey],
+        ClientProof::Secret(_) => {}
+    }
+    let offers = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
+    let by_metadata = match (offers("client_secret_post"), offers("client_secret_basic")) {
+        (true, _) => vec![Post, Basic, BasicAlone],
+        (false, _) => vec![Basic, BasicAlone, Post],
+    };
+    match client.auth_method {
+        Some("client_secret_post") => vec![Post, Basic, BasicAlone],
+        Some("client_secret_basic") => vec![Basic, BasicAlone, Post],
+        Some(BASIC_ALONE) => vec![BasicAlone, Basic, Post],
+        // A server that issues a secret expects it to be sent, whatever method it echoes.
+        Some("none") if offers("client_secret_basic") && !offers("client_secret_post") => {
+            vec![Basic, Method::None]
+        }
+        Some("none") => vec![Post, Method::None],
+        _ => by_metadata,
+    }
+}
+
+/// Returns true if an answer says that the server does not take the client as it came, so that it looked at
+/// nothing else. RFC 6749 §5.2 has `invalid_client` for that; some servers answer a bare 401, or 401 with another
+/// code; one takes `client_id` beside Basic for two methods at once.
+fn does_not_take_client(answer: &Answer, method: Method) -> bool {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let says = |code: &str| body["error"] == code;
+    let about_methods = || {
+        let description = body["error_description"].as_str().unwrap_or_default().to_ascii_lowercase();
+        says("invalid_request") && description.contains("authentication method")
+    };
+    match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            says("invalid_client") || says("unauthorized_client") || !body["error"].is_string()
+        }
+        status if status.is_server_error() => false,
+        _ => says("invalid_client") || method == Method::Basic && about_methods(),
+    }
+}
+
+/// RFC 6749 §2.3.1 wants ids and secrets escaped; what needs no escaping goes as every server knows it.
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+/// Whom an assertion is for: the issuer, since for the token endpoint alone another server could have it made
+/// out to itself; where no issuer is told, the endpoint that the entry names.
+fn audience(server: &AuthorizationServer) -> &str {
+    if server.issuer_is_told { &server.issuer } else { server.token_endpoint.as_str() }
+}
+
+/// A statement, signed with the client's key, that it is this client (RFC 7523 §3).
+fn assertion(
+    key: &PrivateKey,
+    client_id: &str,
+    audience: &str,
+    now: Timestamp,
+) -> Result<SecretString, OAuthError> {
+    let failed = |reason| OAuthError::PrivateKey { reason };
+    let pem = key.pem.expose_secret().as_bytes();
+    let by_kind = |algorithm: Algorithm| match algorithm {
+        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
+        _ => EncodingKey::from_rsa_pem(pem),
+    };
+    let usual = [Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA];
+    let named = key.algorithm.as_deref().map(|name| name.parse::<Algorithm>());
+    let algorithms = match named {
+        None => usual.to_vec(),
+        Some(Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)) | Some(Err(_)) => {
+            return Err(failed("its algorithm is not one for keys of this kind"));
+        }
+        Some(Ok(algorithm)) => vec![algorithm],
+    };
+    let claims = json!({
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "iat": now.as_second(),
+        "exp": (now + ASSERTION_LIFE).as_second(),
+        "jti": super::random_token()?.expose_secret(),
+    });
+    for algorithm in algorithms {
+        let Ok(signing_key) = by_kind(algorithm) else { continue };
+        let mut header = Header::new(algorithm);
+        header.kid = key.key_id.clone();
+        if let Ok(signed) = jsonwebtoken::encode(&header, &claims, &signing_key) {
+            return Ok(signed.into());
+        }
+    }
+    Err(failed("it is no PEM of an EC, RSA or Ed25519 key, or its algorithm is one for another kind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(methods: &[&str]) -> AuthorizationServer {
+        AuthorizationServer {
+            issuer: "https://a.example".into(),
+            issuer_is_told: true,
+            authorization_endpoint: None,
+            token_endpoint: "https://a.example/token".parse().unwrap(),
+            registration_endpoint: None,
+            revocation_endpoint: None,
+            token_endpoint_auth_methods: methods.iter().map(|&method| method.into()).collect(),
+            grant_types: None,
+            takes_client_metadata_documents: false,
+            announces_iss: false,
+            resource: None,
+            scopes: Vec::new(),
+            grant: crate::GrantType::AuthorizationCode,
+        }
+    }
+
+    #[test]
+    fn a_secret_is_sent_as_told_and_then_in_each_other_way() {
+        use Method::{Basic, BasicAlone, None as Without, Post};
+        let check = |offered: &[&str], known: Option<&str>, expected: &[Method]| {
+            let registration =
+                ClientRegistration { client_id: "c".into(), proof: ClientProof::Secret("s".into()) };
+            let client =
+                Client { registration: &registration, auth_method: known, kind: ClientKind::OfEntry };
+            assert_eq!(methods(&server(offered), client), expected, "{offered:?} {known:?}");
+        };
+        let (basic, post) = ("client_secret_basic", "client_secret_post");
+        check(&[], None, &[Basic, BasicAlone, Post]);
+        check(&[basic], None, &[Basic, BasicAlone, Post]);
+        check(&[post], None, &[Post, Basic, BasicAlone]);
+        check(&[basic, post], None, &[Post, Basic, BasicAlone]);
+        check(&[basic], Some(post), &[Post, Basic, BasicAlone]);
+        check(&[post], Some(basic), &[Basic, BasicAlone, Post]);
+        check(&[post], BasicAlone.name(), &[BasicAlone, Basic, Post]);
+        check(&["none", post], Some("none"), &[Post, Without]);
+        check(&["none", basic], Some("none"), &[Basic, Without]);
+        check(&["none"], Some("none"), &[Post, Without]);
+    }
+
+    #[test]
+    fn a_client_that_is_not_taken_is_told_from_everything_else() {
+        let check = |status: u16, body: &str, expected: bool| {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: http::HeaderMap::new(),
+                body: body.as_bytes().to_vec(),
+            };
+            assert_eq!(does_not_take_client(&answer, Method::Basic), expected, "{status} {body}");
+        };
+        check(401, r#"{"error":"invalid_client"}"#, true);
+        check(400, r#"{"error":"invalid_client"}"#, true);
+        check(200, r#"{"error":"invalid_client"}"#, true);
+        check(401, r#"{"error":"unauthorized_client"}"#, true);
+        check(401, "<html>", true);
+        check(400, r#"{"error":"unauthorized_client"}"#, false);
+        check(
+            400,
+            r#"{"error":"invalid_request","error_description":"Client must not use multiple authentication methods"}"#,
+            true,
+        );
+        check(400, r#"{"error":"invalid_request","error_description":"resource"}"#, false);
+        check(401, r#"{"error":"invalid_grant"}"#, false);
+        check(400, r#"{"error":"invalid_grant"}"#, false);
+        check(500, r#"{"error":"invalid_client"}"#, false);
+        check(200, r#"{"access_token":"t"}"#, false);
+    }
+}
