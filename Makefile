@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 VENV := target/tools/venv
 TOOLS := $(VENV)/.installed
 NODE := target/tools/node
-PEERS := $(NODE)/.installed target/tools/mcp-1.30/.installed target/tools/peers/.installed
+PEERS := $(foreach peer,node mcp-1.30 mcp-2 peers,target/tools/$(peer)/.installed)
 FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
 .PHONY: help
@@ -91,13 +91,19 @@ $(NODE)/.installed: tests/peers/node-requirements.txt
 	@touch $@
 
 target/tools/mcp-1.30/.installed: tests/peers/mcp-requirements.txt
-	@echo "== setting up the Python MCP server that still serves SSE (once)"
+	@echo "== setting up the Python MCP servers of SDK 1, which still serves SSE (once)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+target/tools/mcp-2/.installed: tests/peers/mcp-2-requirements.txt
+	@echo "== setting up the Python MCP servers of SDK 2 (once)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 target/tools/peers/.installed: tests/peers/package.json tests/peers/package-lock.json tests/peers/.npmrc $(NODE)/.installed
-	@echo "== setting up the authorization server and the conformance suites (once)"
+	@echo "== setting up the servers from npm and the conformance suites (once)"
 	@mkdir -p $(@D)
 	@cp $(filter tests/peers/%,$^) $(@D)
 	@cd $(@D) && PATH="$(CURDIR)/$(NODE)/bin:$$PATH" npm ci --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null

@@ -57,7 +57,8 @@ class AuthorizationServer(LoopbackServer):
     """A small OAuth authorization server. As it starts it does everything right.
 
     `path` is its issuer's. Endpoints, for `requests`, `fail`, `delays` and `lost`: metadata, authorize, token,
-    register, revoke. Authorization is given at once to the user in `login_hint`, else ada.
+    register, revoke, introspect (for its clients). Authorization is given at once to the user in `login_hint`,
+    else ada.
     """
 
     def __init__(self, path: str = "", **steered):
@@ -164,6 +165,7 @@ class AuthorizationServer(LoopbackServer):
             "token": self._token,
             "register": self._register,
             "revoke": self._revoke,
+            "introspect": self._introspect,
         }
         if endpoint not in endpoints:
             return Answer(404, "<h1>Not Found</h1>")
@@ -355,6 +357,10 @@ class AuthorizationServer(LoopbackServer):
         if given := self._access_tokens.get(token):
             given.used = True
         return Answer(200)
+
+    def _introspect(self, request: Request) -> Answer:
+        self._authenticate(request)
+        return Answer(200, over(self.introspect(request.form.get("token")), {}))
 
     # Clients
 

@@ -36,7 +36,9 @@ def follow(url: str, redirect_uri: str | None = None, form: dict[str, str] | Non
     which is never asked for. A page with a form is filled in with `form` and sent, once.
     """
     redirect_uri = redirect_uri or dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
-    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    # Browsers take cookies that are for secure origins from loopback too.
+    policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http"))
+    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar(policy))
     browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies, _Stay)
     data = None
     for _ in range(20):

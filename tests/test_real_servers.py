@@ -1,0 +1,222 @@
+"""The servers that people really run, each signed in to, listed, refreshed and revoked as a user would.
+
+Their software is of others, as it comes from the registries: see tests/peers/real_servers.py.
+"""
+
+import json
+import re
+
+import pytest
+
+from tests.lab import follow
+from tests.peers.real_servers import (
+    FastMcp,
+    FastMcpProxy,
+    PythonSdk,
+    PythonSdkSessions,
+    SignInServer,
+    TypeScriptSdk,
+    TypeScriptSdkSessions,
+    Workers,
+)
+from tests.support import CommandLine, as_user, connect, script, wait_for
+
+# Long enough for a command on a slow machine, short enough to wait for.
+ACCESS_TOKEN_SECONDS = 2
+TOOL = "count_calls"
+
+SIGN_IN_SERVERS = {
+    "python-sdk-1": lambda: PythonSdk(1, ACCESS_TOKEN_SECONDS),
+    "python-sdk-2": lambda: PythonSdk(2, ACCESS_TOKEN_SECONDS),
+    "fastmcp-2": lambda: FastMcp(1, ACCESS_TOKEN_SECONDS),
+    "fastmcp-4": lambda: FastMcp(2, ACCESS_TOKEN_SECONDS),
+    "fastmcp-2-proxy": lambda: FastMcpProxy(1, ACCESS_TOKEN_SECONDS),
+    "fastmcp-4-proxy": lambda: FastMcpProxy(2, ACCESS_TOKEN_SECONDS),
+    "typescript-sdk": lambda: TypeScriptSdk(ACCESS_TOKEN_SECONDS),
+    "workers-oauth-provider": Workers,
+}
+SESSION_SERVERS = {
+    "python-sdk-1": lambda: PythonSdkSessions(1),
+    "python-sdk-2": lambda: PythonSdkSessions(2),
+    "typescript-sdk-404": lambda: TypeScriptSdkSessions(404),
+    "typescript-sdk-400": lambda: TypeScriptSdkSessions(400),
+}
+
+
+@pytest.fixture(scope="module")
+def running():
+    """Starts a server at its first use; it runs until the last test of this file."""
+    started = {}
+
+    def run(kinds: dict, name: str):
+        key = (name, id(kinds))
+        if key not in started:
+            started[key] = kinds[name]()
+        started[key].recorder.seen.clear()
+        return started[key]
+
+    yield run
+    for each in started.values():
+        each.stop()
+
+
+@pytest.fixture(params=SIGN_IN_SERVERS)
+def signed(request, running) -> SignInServer:
+    """A server that wants users to sign in."""
+    return running(SIGN_IN_SERVERS, request.param)
+
+
+@pytest.fixture(params=SESSION_SERVERS)
+def sessions(request, running):
+    """A server with sessions that it can be told to forget."""
+    return running(SESSION_SERVERS, request.param)
+
+
+@pytest.fixture
+def line(tmp_path):
+    """The command line of a user with a home folder of their own."""
+    line = CommandLine(tmp_path / "home")
+    yield line
+    line.stop()
+
+
+@pytest.fixture
+def backend(backend, world):
+    """With tables of its own; each list asks the servers anew.
+
+    It has no client metadata document: no server of this machine could fetch one from an API that is not out there,
+    and FastMCP's proxy would try.
+    """
+
+    def make(*entries):
+        table = world.table()
+        tables = {"CONNECTIONS_TABLE": table, "CATALOG_TABLE": table}
+        return backend(entries, **tables, TOOL_CACHE_TTL_SECONDS="0.001", OAUTH_CLIENT_METADATA_URL="")
+
+    return make
+
+
+def entry(server, auth_type: str = "oauth2") -> dict:
+    return {"mcp_url": server.url, "agent_name": "notes", "auth_type": auth_type}
+
+
+def browser(server):
+    """A user's browser, in which the consent page of the server is agreed to."""
+    return lambda url: follow(url, form=server.consent)
+
+
+def wait_until_access_tokens_are_over(server) -> str:
+    """Gives the access token of the last list, which the server takes no more."""
+    token = server.requests("tools/list")[-1].bearer
+    server.end_access_tokens()
+    wait_for(lambda: not server.takes(token), every=0.05)
+    return token
+
+
+def assert_refreshed(server, over: str) -> str:
+    """The last list was made with a token that a refresh gave. Gives the refresh token that is good now."""
+    listed = server.requests("tools/list")[-1]
+    assert (listed.status, listed.bearer != over) == (200, True)
+    refreshes = server.requests("token", grant_type="refresh_token")
+    assert refreshes and {each.status for each in refreshes} == {200}
+    assert listed.bearer in [each.answer["access_token"] for each in refreshes]
+    used = [each.form["refresh_token"] for each in refreshes]
+    assert len(used) == len(set(used)), "a refresh token is used once"
+    return refreshes[-1].answer["refresh_token"]
+
+
+def assert_revoked(server, refresh_token: str):
+    assert [each.status for each in server.requests("revoke")][-1] == 200
+    assert not server.refreshes(refresh_token)
+
+
+# Signing in
+
+
+def test_the_command_line_signs_in_lists_refreshes_and_revokes(signed, line):
+    line.put(entry(signed))
+    sitting = line.start("login", "notes")
+    sitting.come_back(browser(signed)(sitting.url))
+    done = sitting.done()
+    assert done.returncode == 0, done.stderr
+    assert [each.status for each in signed.requests("register")] == [201]
+    assert tools(line) == [TOOL]
+    over = wait_until_access_tokens_are_over(signed)
+    assert tools(line) == [TOOL]
+    refresh_token = assert_refreshed(signed, over)
+    assert "and revoked at the authorization server" in line.run("remove", "notes").stdout
+    assert_revoked(signed, refresh_token)
+    assert signed.secrets and not [secret for secret in signed.secrets if secret in line.printed]
+
+
+def tools(line) -> list[str]:
+    done = line.run("tools", "notes")
+    assert done.returncode == 0, done.stderr
+    return [shown.split()[0] for shown in done.stdout.splitlines()]
+
+
+def test_add_signs_in_and_writes_an_entry_that_works(signed, line):
+    line.put()
+    sitting = line.start("add", signed.url, "--name", "notes")
+    sitting.come_back(browser(signed)(sitting.url))
+    done = sitting.done()
+    assert done.returncode == 0, done.stdout + done.stderr
+    [written] = line.entries
+    assert (written["mcp_url"], written["auth_type"]) == (signed.url, "oauth2")
+    assert tools(line) == [TOOL]
+
+
+def test_the_deployed_functions_sign_in_list_run_refresh_and_revoke(signed, backend):
+    made = backend(entry(signed))
+    assert agent(made)["status"] == "needs_sign_in"
+    connect(made, "notes", browser=browser(signed))
+    assert (agent(made)["status"], agent(made)["tools"]) == ("available", [TOOL])
+    assert count(made) == 1
+    over = wait_until_access_tokens_are_over(signed)
+    assert agent(made)["status"] == "available"
+    refresh_token = assert_refreshed(signed, over)
+    status, answer = made.http("GET", "/oauth/connections")
+    assert (status, [each["status"] for each in answer["connections"]]) == (200, ["connected"])
+    assert made.http("DELETE", "/oauth/notes") == (204, None)
+    assert_revoked(signed, refresh_token)
+    assert agent(made)["status"] == "needs_sign_in"
+    assert not [secret for secret in signed.secrets if secret in "\n".join(made.log_lines())]
+
+
+def agent(backend) -> dict:
+    """The one agent, as it is for ada."""
+    [agent] = backend.agents(as_user("ada"))
+    return agent
+
+
+def count(backend) -> int:
+    """Has a job call the tool once; gives how often it was called by then."""
+    event = backend.submit(script({"call": TOOL, "with": {}}, {"say": "{result}"}), ["notes"], user="ada")
+    backend.process(event)
+    job = backend.job(event)
+    assert job["status"] == "COMPLETED", job["error"]
+    said = json.loads(job["result"])["content"]
+    counted = re.search(r"call (\d+)", said)
+    assert counted, said
+    return int(counted[1])
+
+
+# Sessions
+
+
+def test_a_session_forgotten_before_the_list_is_begun_anew(sessions, line):
+    line.put(entry(sessions, "none"))
+    sessions.recorder.before["tools/list"] = sessions.forget_sessions
+    assert tools(line) == [TOOL]
+    assert len(sessions.requests("initialize")) == 2
+    assert sessions.requests("tools/list")[-1].status == 200
+
+
+def test_a_session_forgotten_in_mid_run_is_begun_anew_and_the_call_made_once(sessions, backend):
+    made = backend(entry(sessions, "none"))
+    before = count(made)
+    sessions.recorder.seen.clear()
+    sessions.recorder.before["tools/call"] = sessions.forget_sessions
+    assert count(made) == before + 1
+    assert [each.status for each in sessions.requests("tools/call")] in ([404, 200], [400, 200])
+    assert len(sessions.requests("initialize")) == 2
