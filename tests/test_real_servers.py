@@ -19,7 +19,7 @@ from tests.peers.real_servers import (
     TypeScriptSdkSessions,
     Workers,
 )
-from tests.support import CommandLine, as_user, connect, script, wait_for
+from tests.support import CommandLine, as_user, connect, script
 
 # Long enough for a command on a slow machine, short enough to wait for.
 ACCESS_TOKEN_SECONDS = 2
@@ -35,6 +35,8 @@ SIGN_IN_SERVERS = {
     "typescript-sdk": lambda: TypeScriptSdk(ACCESS_TOKEN_SECONDS),
     "workers-oauth-provider": Workers,
 }
+# One of each kind: the command line has gone the same way through the others.
+DEPLOYED = ["python-sdk-2", "fastmcp-4-proxy", "typescript-sdk", "workers-oauth-provider"]
 SESSION_SERVERS = {
     "python-sdk-1": lambda: PythonSdkSessions(1),
     "python-sdk-2": lambda: PythonSdkSessions(2),
@@ -105,14 +107,6 @@ def browser(server):
     return lambda url: follow(url, form=server.consent)
 
 
-def wait_until_access_tokens_are_over(server) -> str:
-    """Gives the access token of the last list, which the server takes no more."""
-    token = server.requests("tools/list")[-1].bearer
-    server.end_access_tokens()
-    wait_for(lambda: not server.takes(token), every=0.05)
-    return token
-
-
 def assert_refreshed(server, over: str) -> str:
     """The last list was made with a token that a refresh gave. Gives the refresh token that is good now."""
     listed = server.requests("tools/list")[-1]
@@ -141,7 +135,8 @@ def test_the_command_line_signs_in_lists_refreshes_and_revokes(signed, line):
     assert done.returncode == 0, done.stderr
     assert [each.status for each in signed.requests("register")] == [201]
     assert tools(line) == [TOOL]
-    over = wait_until_access_tokens_are_over(signed)
+    over = signed.requests("tools/list")[-1].bearer
+    signed.wait_until_over(over)
     assert tools(line) == [TOOL]
     refresh_token = assert_refreshed(signed, over)
     assert "and revoked at the authorization server" in line.run("remove", "notes").stdout
@@ -166,13 +161,15 @@ def test_add_signs_in_and_writes_an_entry_that_works(signed, line):
     assert tools(line) == [TOOL]
 
 
+@pytest.mark.parametrize("signed", DEPLOYED, indirect=True)
 def test_the_deployed_functions_sign_in_list_run_refresh_and_revoke(signed, backend):
     made = backend(entry(signed))
     assert agent(made)["status"] == "needs_sign_in"
     connect(made, "notes", browser=browser(signed))
     assert (agent(made)["status"], agent(made)["tools"]) == ("available", [TOOL])
     assert count(made) == 1
-    over = wait_until_access_tokens_are_over(signed)
+    over = signed.requests("tools/list")[-1].bearer
+    signed.wait_until_over(over)
     assert agent(made)["status"] == "available"
     refresh_token = assert_refreshed(signed, over)
     status, answer = made.http("GET", "/oauth/connections")

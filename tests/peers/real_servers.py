@@ -4,12 +4,14 @@ Each stands behind a `Recorder`, so that a test sees what was said to it.
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from urllib.parse import urlencode
 
 from tests.lab.authorization_server import AuthorizationServer
 from tests.lab.recorder import Exchange, Recorder
+from tests.support import wait_for
 
 from . import HERE, TOOLS, Peer
 
@@ -86,8 +88,9 @@ class SignInServer(RealServer):
         assert status == 200 or json.loads(answer)["error"] == "invalid_grant", answer
         return status == 200
 
-    def end_access_tokens(self):
-        """Sees to it that no access token is good any more. They end by themselves, unless a subclass helps."""
+    def wait_until_over(self, access_token: str):
+        """Waits for an access token's end, as the server sees it."""
+        wait_for(lambda: not self.takes(access_token), every=0.05)
 
 
 class PythonSdk(SignInServer):
@@ -99,11 +102,19 @@ class PythonSdk(SignInServer):
 
 
 class FastMcp(SignInServer):
-    """FastMCP with its in-memory authorization server; see fastmcp_server.py."""
+    """FastMCP with its in-memory authorization server; see fastmcp_server.py.
+
+    Where an access token comes that is over, this server drops the refresh token that belongs to it.
+    """
 
     def __init__(self, line: int, access_token_seconds: int = 3600):
         environment = {"AUTH": "in_memory", "ACCESS_TOKEN_SECONDS": str(access_token_seconds)}
         super().__init__([PYTHON[line], HERE / "fastmcp_server.py"], **environment)
+        self.access_token_seconds = access_token_seconds
+
+    def wait_until_over(self, access_token: str):
+        """Its end cannot be asked about without ending the grant too."""
+        time.sleep(self.access_token_seconds)
 
 
 class FastMcpProxy(SignInServer):
@@ -148,12 +159,13 @@ class Workers(SignInServer):
 
     consent = {"decision": "approve"}
 
-    def __init__(self, access_token_seconds: int = 3600):
+    def __init__(self):
         super().__init__([NODE, HERE / "workers_server.mjs"], cwd=TOOLS / "peers")
 
-    def end_access_tokens(self):
+    def wait_until_over(self, access_token: str):
         status, answer = self.post("/_expire_access_tokens")
         assert status == 200 and json.loads(answer)["expired"] > 0, answer
+        super().wait_until_over(access_token)
 
 
 class SessionServer(RealServer):
