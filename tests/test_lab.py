@@ -26,6 +26,7 @@ from tests.lab import (
     CognitoOAuth,
     OidcProvider,
     ProtectedServer,
+    Recorder,
     SseServer,
     follow,
 )
@@ -247,6 +248,17 @@ def test_our_server_is_right_as_it_starts(stands):
     assert [request.endpoint for request in server.seen] == ["metadata", "register", "authorize", "token", "token"]
     assert len(server.requests("token", resource=RESOURCE)) == 1
     assert {tokens["access_token"], tokens["refresh_token"], back["code"], client.verifier} <= server.secrets
+
+
+def test_our_server_introspects_for_its_clients_alone(stands):
+    server = stands(AuthorizationServer)
+    server.add_client("proxy", "proxy-secret")
+    token = signed_up(server).tokens(resource=RESOURCE)["access_token"]
+    where = f"{server.issuer}/introspect"
+    status, found = post(where, {"token": token}, ("proxy", "proxy-secret"))
+    assert (status, found) == (200, server.introspect(token)) and found["active"]
+    assert post(where, {"token": "garbage"}, ("proxy", "proxy-secret")) == (200, {"active": False})
+    assert post(where, {"token": token}, ("proxy", "wrong"))[0] == 401
 
 
 def test_our_server_checks_the_code(stands):
@@ -540,6 +552,24 @@ def test_the_sdk_server_answers_its_own_client(stands, transport):
     assert said.split("\n")[:3] == ["add slow", "5", "slept for 0.01 s"]
     method, path = ("POST", "/messages") if transport == "sse" else ("POST", "/mcp")
     assert server.seen["requests"][f"{method} {path}"] >= 4
+
+
+def test_the_recorder_hands_on_what_is_said_and_keeps_it(stands):
+    """The SDK's own client notices no difference; it also opens a stream that does not end."""
+    server, recorder = stands(SseServer, "streamable-http", bearer="open-sesame"), stands(Recorder)
+    recorder.upstream = server.base
+    done = []
+    recorder.before["tools/list"] = lambda: done.append(len(recorder.requests("tools/list")))
+    command = [TOOLS / "mcp-1.30" / "bin" / "python", "-c", CLIENT, f"{recorder.base}/mcp", "open-sesame"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    assert said.split("\n")[:3] == ["add slow", "5", "slept for 0.01 s"]
+    calls = recorder.requests("tools/call")
+    assert [(call.status, call.bearer, call.json["params"]["name"]) for call in calls] == [
+        (200, "open-sesame", "add"),
+        (200, "open-sesame", "slow"),
+    ]
+    assert b"slept for 0.01 s" in calls[1].answered
+    assert done == [0], "once, before the first was handed on"
 
 
 # Cognito

@@ -5,7 +5,9 @@ ports, and record every request; each is steered by its attributes, at the start
 (`AuthorizationServer(rotates=False)`) or later. They show what a server may do wrong, and count. They keep
 every secret in plain sight, so that a test can look for it.
 
-`OidcProvider`, `SseServer` and `CognitoOAuth` are programs of others. `follow` is a browser without a face.
+`OidcProvider`, `SseServer` and `CognitoOAuth` are programs of others; so are the servers of
+tests/peers/real_servers.py. A `Recorder` before one of them shows what was said to it. `follow` is a browser
+without a face.
 """
 
 from tests.peers import OidcProvider, SseServer
@@ -17,6 +19,7 @@ from .loopback import Answer, Request
 from .odd_server import OddServer
 from .plain_server import PlainServer
 from .protected_server import AgentCoreServer, ProtectedServer
+from .recorder import Recorder
 from .strict_model import StrictModel
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "OidcProvider",
     "PlainServer",
     "ProtectedServer",
+    "Recorder",
     "Request",
     "SseServer",
     "StrictModel",

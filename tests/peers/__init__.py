@@ -1,7 +1,7 @@
 """Starts and stops the peers that are programs of others, each a process on a free loopback port.
 
 `make end-to-end-test` installs them below target/tools. They behave well: for servers that do not, see
-tests/lab.py.
+tests/lab. The servers that people sign in to out there are in real_servers.py.
 """
 
 import json

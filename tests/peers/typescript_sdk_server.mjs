@@ -29,7 +29,7 @@ const load = (name) => import(pathToFileURL(require.resolve(name)));
 const { default: express } = await load('express');
 const { McpServer } = await load('@modelcontextprotocol/sdk/server/mcp.js');
 const { StreamableHTTPServerTransport } = await load('@modelcontextprotocol/sdk/server/streamableHttp.js');
-const { mcpAuthRouter, getOAuthProtectedResourceMetadataUrl } = await load('@modelcontextprotocol/sdk/server/auth/router.js');
+const router = await load('@modelcontextprotocol/sdk/server/auth/router.js');
 const { requireBearerAuth } = await load('@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js');
 const { InvalidGrantError, InvalidTokenError } = await load('@modelcontextprotocol/sdk/server/auth/errors.js');
 const { isInitializeRequest } = await load('@modelcontextprotocol/sdk/types.js');
@@ -119,8 +119,8 @@ const resourceServerUrl = new URL('/mcp', publicUrl);
 const guards = [];
 if (SIGN_IN === 'oauth') {
   const provider = new Provider();
-  app.use(mcpAuthRouter({ provider, issuerUrl: publicUrl, resourceServerUrl, scopesSupported: [SCOPE] }));
-  const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(resourceServerUrl);
+  app.use(router.mcpAuthRouter({ provider, issuerUrl: publicUrl, resourceServerUrl, scopesSupported: [SCOPE] }));
+  const resourceMetadataUrl = router.getOAuthProtectedResourceMetadataUrl(resourceServerUrl);
   guards.push(requireBearerAuth({ verifier: provider, requiredScopes: [SCOPE], resourceMetadataUrl }));
 }
 
