@@ -36,6 +36,8 @@ SIGN_IN_SERVERS = {
     "workers-oauth-provider": Workers,
 }
 # One of each kind: the command line has gone the same way through the others.
+# Each tells in its own way that it does not know a client.
+FORGETFUL = ["python-sdk-1", "fastmcp-4", "typescript-sdk", "workers-oauth-provider"]
 DEPLOYED = ["python-sdk-2", "fastmcp-4-proxy", "typescript-sdk", "workers-oauth-provider"]
 SESSION_SERVERS = {
     "python-sdk-1": lambda: PythonSdkSessions(1),
@@ -129,10 +131,7 @@ def assert_revoked(server, refresh_token: str):
 
 def test_the_command_line_signs_in_lists_refreshes_and_revokes(signed, line):
     line.put(entry(signed))
-    sitting = line.start("login", "notes")
-    sitting.come_back(browser(signed)(sitting.url))
-    done = sitting.done()
-    assert done.returncode == 0, done.stderr
+    sign_in(line, signed, "login", "notes")
     assert [each.status for each in signed.requests("register")] == [201]
     assert tools(line) == [TOOL]
     over = signed.requests("tools/list")[-1].bearer
@@ -144,6 +143,28 @@ def test_the_command_line_signs_in_lists_refreshes_and_revokes(signed, line):
     assert signed.secrets and not [secret for secret in signed.secrets if secret in line.printed]
 
 
+@pytest.mark.parametrize("signed", FORGETFUL, indirect=True)
+def test_a_server_that_forgot_its_clients_is_registered_at_anew(signed, line):
+    """As one is that keeps them in memory and is restarted."""
+    line.put(entry(signed))
+    sign_in(line, signed, "login", "notes")
+    assert tools(line) == [TOOL]
+    signed.restart()
+    done = line.run("tools", "notes")
+    assert done.returncode == 2 and "a user must sign in" in done.stderr, done.stderr
+    sign_in(line, signed, "login", "notes")
+    assert tools(line) == [TOOL]
+    assert [each.status for each in signed.requests("register")] == [201, 201]
+
+
+def sign_in(line, server, *command):
+    """Runs a command that sends a user to a browser, and is that user and that browser."""
+    sitting = line.start(*command)
+    sitting.come_back(browser(server)(sitting.url))
+    done = sitting.done()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def tools(line) -> list[str]:
     done = line.run("tools", "notes")
     assert done.returncode == 0, done.stderr
@@ -152,10 +173,7 @@ def tools(line) -> list[str]:
 
 def test_add_signs_in_and_writes_an_entry_that_works(signed, line):
     line.put()
-    sitting = line.start("add", signed.url, "--name", "notes")
-    sitting.come_back(browser(signed)(sitting.url))
-    done = sitting.done()
-    assert done.returncode == 0, done.stdout + done.stderr
+    sign_in(line, signed, "add", signed.url, "--name", "notes")
     [written] = line.entries
     assert (written["mcp_url"], written["auth_type"]) == (signed.url, "oauth2")
     assert tools(line) == [TOOL]

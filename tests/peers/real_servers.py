@@ -31,13 +31,21 @@ class RealServer:
 
     def __init__(self, command: list, cwd=HERE, **environment: str):
         self.recorder = Recorder()
+        self.url = f"{self.recorder.base}/mcp"
+        self._command = (command, {"PUBLIC_URL": self.recorder.base} | environment, cwd)
+        self.peer: Peer | None = None
         try:
-            self.peer = Peer(command, {"PUBLIC_URL": self.recorder.base} | environment, cwd)
+            self.restart()
         except BaseException:
             self.recorder.stop()
             raise
+
+    def restart(self):
+        """Starts it anew, at the same URL. What it held in memory is gone: clients, tokens, sessions."""
+        if self.peer:
+            self.peer.stop()
+        self.peer = Peer(*self._command)
         self.recorder.upstream = self.peer.said
-        self.url = f"{self.recorder.base}/mcp"
 
     def stop(self):
         self.peer.stop()
