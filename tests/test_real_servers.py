@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from local.processes import free_port
 
 from tests.lab import follow
 from tests.peers.real_servers import (
@@ -36,6 +37,14 @@ SIGN_IN_SERVERS = {
     "workers-oauth-provider": Workers,
 }
 # One of each kind: the command line has gone the same way through the others.
+# Which method a server holds a client to that was registered beforehand.
+HELD = [
+    ("python-sdk-1", "client_secret_basic"),
+    ("python-sdk-2", "client_secret_post"),
+    ("typescript-sdk", "client_secret_post"),
+    ("workers-oauth-provider", "client_secret_basic"),
+    ("workers-oauth-provider", "client_secret_post"),
+]
 # Each tells in its own way that it does not know a client.
 FORGETFUL = ["python-sdk-1", "fastmcp-4", "typescript-sdk", "workers-oauth-provider"]
 DEPLOYED = ["python-sdk-2", "fastmcp-4-proxy", "typescript-sdk", "workers-oauth-provider"]
@@ -155,6 +164,25 @@ def test_a_server_that_forgot_its_clients_is_registered_at_anew(signed, line):
     sign_in(line, signed, "login", "notes")
     assert tools(line) == [TOOL]
     assert [each.status for each in signed.requests("register")] == [201, 201]
+
+
+@pytest.mark.parametrize(("signed", "method"), HELD, indirect=["signed"])
+def test_an_entrys_client_proves_itself_as_the_server_holds_it(signed, method, line):
+    """Metadata says what a server takes at all; only its refusal says what it wants of this client."""
+    port = free_port()
+    client = signed.register(f"http://127.0.0.1:{port}/oauth/callback", method)
+    line.put(entry(signed) | client)
+    sign_in(line, signed, "login", "notes", "--port", str(port))
+    assert tools(line) == [TOOL]
+    over = signed.requests("tools/list")[-1].bearer
+    signed.wait_until_over(over)
+    assert tools(line) == [TOOL]
+    used = signed.requests("token")
+    assert len([each for each in used if each.status >= 400]) <= 1, "what was found out is remembered"
+    assert "and revoked at the authorization server" in line.run("remove", "notes").stdout
+    assert_revoked(signed, used[-1].answer["refresh_token"])
+    assert not signed.requests("register")
+    assert client["client_secret"] not in line.printed
 
 
 def sign_in(line, server, *command):

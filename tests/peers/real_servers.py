@@ -71,6 +71,18 @@ class SignInServer(RealServer):
 
     consent: dict[str, str] | None = None  # how its consent page's form is filled in, if it has one
 
+    def register(self, redirect_uri: str, method: str) -> dict:
+        """Registers a client beforehand, as an operator would; gives the fields that an entry has for it."""
+        with urllib.request.urlopen(f"{self.recorder.base}/.well-known/oauth-authorization-server") as answer:
+            endpoint = json.load(answer)["registration_endpoint"]
+        grants = {"grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"]}
+        asked = {"client_name": "ours", "redirect_uris": [redirect_uri], "token_endpoint_auth_method": method} | grants
+        path = endpoint.removeprefix(self.recorder.base)
+        status, answer = self.post(path, json.dumps(asked), {"content-type": "application/json"})
+        assert status == 201, answer
+        registered = json.loads(answer)
+        return {name: registered[name] for name in ("client_id", "client_secret")}
+
     @property
     def secrets(self) -> set[str]:
         """Every token, code verifier and client secret that was sent to it or came from it."""
