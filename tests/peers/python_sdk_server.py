@@ -7,7 +7,8 @@ first line on stdout says where it listens.
 Environment: SIGN_IN is oauth or none (default); ACCESS_TOKEN_SECONDS is the life of an access token (default
 3600); PUBLIC_URL is the origin that clients know the server by, if it is another than the one that it listens on.
 
-POST /_forget_sessions makes it forget every session, as a restart would; the answer says how many.
+POST /_forget_sessions makes it forget every session, as a restart would; POST /_end_access_tokens ends every access
+token, and no refresh token. The answers say how many.
 """
 
 import os
@@ -109,7 +110,7 @@ class Provider(OAuthAuthorizationServerProvider):
         )
 
 
-def sign_in(public_url: str) -> dict:
+def sign_in(provider: Provider, public_url: str) -> dict:
     """What MCPServer takes to be its own authorization server."""
     if os.environ.get("SIGN_IN", "none") == "none":
         return {}
@@ -123,12 +124,13 @@ def sign_in(public_url: str) -> dict:
         required_scopes=[SCOPE],
         validate_token_resource=False,
     )
-    return {"auth_server_provider": Provider(), "auth": settings}
+    return {"auth_server_provider": provider, "auth": settings}
 
 
 def main():
     listener, public_url = serving.listen()
-    server = MCPServer("python-sdk-peer", **sign_in(public_url))
+    provider = Provider()
+    server = MCPServer("python-sdk-peer", **sign_in(provider, public_url))
     calls = 0
 
     @server.tool()
@@ -144,6 +146,12 @@ def main():
         forgotten = len(sessions)
         sessions.clear()
         return JSONResponse({"forgotten": forgotten})
+
+    @server.custom_route("/_end_access_tokens", methods=["POST"])
+    async def end_access_tokens(_):
+        ended = len(provider.access_tokens)
+        provider.access_tokens.clear()
+        return JSONResponse({"ended": ended})
 
     serving.serve(server.streamable_http_app(), listener)
 

@@ -112,6 +112,11 @@ class SignInServer(RealServer):
         """Waits for an access token's end, as the server sees it."""
         wait_for(lambda: not self.takes(access_token), every=0.05)
 
+    def end_access_tokens(self):
+        """Ends every access token here and now, whatever it said of its life. Refresh tokens still serve."""
+        status, answer = self.post("/_end_access_tokens")
+        assert status == 200 and json.loads(answer)["ended"] > 0, answer
+
 
 class PythonSdk(SignInServer):
     """The authorization endpoints of the official Python SDK; see python_sdk_server.py."""
@@ -136,6 +141,9 @@ class FastMcp(SignInServer):
         """Its end cannot be asked about without ending the grant too."""
         time.sleep(self.access_token_seconds)
 
+    def end_access_tokens(self):
+        raise NotImplementedError("it would end the grants too")
+
 
 class FastMcpProxy(SignInServer):
     """FastMCP's OAuthProxy, which shows a consent page and signs users in at `upstream`; see fastmcp_server.py."""
@@ -153,6 +161,9 @@ class FastMcpProxy(SignInServer):
             self.upstream.stop()
             raise
         self.upstream.add_client("proxy", "proxy-secret", redirect_uris=[f"{self.recorder.base}/auth/callback"])
+
+    def end_access_tokens(self):
+        self.upstream.expire_access_tokens()
 
     def stop(self):
         super().stop()
@@ -183,8 +194,7 @@ class Workers(SignInServer):
         super().__init__([NODE, HERE / "workers_server.mjs"], cwd=TOOLS / "peers")
 
     def wait_until_over(self, access_token: str):
-        status, answer = self.post("/_expire_access_tokens")
-        assert status == 200 and json.loads(answer)["expired"] > 0, answer
+        self.end_access_tokens()
         super().wait_until_over(access_token)
 
 

@@ -11,7 +11,8 @@
 //   LOST_SESSION          how a session that it does not know is refused: 404 (default), as today's examples
 //                         do, or 400, as older ones and many servers that were made after them
 //
-// POST /_forget_sessions makes it forget every session, as a restart would; the answer says how many.
+// POST /_forget_sessions makes it forget every session, as a restart would; POST /_end_access_tokens ends every
+// access token, and no refresh token. The answers say how many.
 
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -99,6 +100,12 @@ class Provider {
     for (const [each, { grant }] of this.tokens) if (grant === found.grant) this.tokens.delete(each);
   }
 
+  endAccessTokens() {
+    const over = [...this.tokens].filter(([, { kind }]) => kind === 'access');
+    for (const [token] of over) this.tokens.delete(token);
+    return over.length;
+  }
+
   give({ clientId, scopes, resource, grant }) {
     const [access, refresh] = [randomUUID(), randomUUID()];
     const expiresAt = Date.now() / 1000 + LIFE;
@@ -119,6 +126,7 @@ const resourceServerUrl = new URL('/mcp', publicUrl);
 const guards = [];
 if (SIGN_IN === 'oauth') {
   const provider = new Provider();
+  app.post('/_end_access_tokens', (_, response) => response.json({ ended: provider.endAccessTokens() }));
   app.use(router.mcpAuthRouter({ provider, issuerUrl: publicUrl, resourceServerUrl, scopesSupported: [SCOPE] }));
   const resourceMetadataUrl = router.getOAuthProtectedResourceMetadataUrl(resourceServerUrl);
   guards.push(requireBearerAuth({ verifier: provider, requiredScopes: [SCOPE], resourceMetadataUrl }));

@@ -1,7 +1,7 @@
 // A Worker that is its own authorization server, by @cloudflare/workers-oauth-provider, as the library's README
 // and its page on consent build one. The MCP part is the least that lists and calls one tool, without sessions.
 //
-// POST /_expire_access_tokens ends every access token, as its life's end would: a Worker's storage takes no life
+// POST /_end_access_tokens ends every access token, as its life's end would: a Worker's storage takes no life
 // below a minute.
 
 import OAuthProvider from '@cloudflare/workers-oauth-provider';
@@ -40,7 +40,7 @@ const defaultHandler = {
   async fetch(request, env) {
     const { pathname } = new URL(request.url);
     if (pathname === '/authorize') return request.method === 'POST' ? approve(request, env) : ask(request, env);
-    if (pathname === '/_expire_access_tokens') return Response.json({ expired: await expire(env) });
+    if (pathname === '/_end_access_tokens') return Response.json({ ended: await end(env) });
     return new Response('Not Found', { status: 404 });
   },
 };
@@ -80,7 +80,7 @@ async function approve(request, env) {
   return new Response(null, { status: 302, headers });
 }
 
-async function expire(env) {
+async function end(env) {
   const { keys } = await env.OAUTH_KV.list({ prefix: 'token:' });
   for (const { name } of keys) await env.OAUTH_KV.delete(name);
   return keys.length;
