@@ -96,16 +96,19 @@ impl ClientRequest<'_> {
         now: Timestamp,
         repeats: &(dyn Fn(&Answer) -> bool + Sync),
     ) -> Result<Answered, OAuthError> {
-        let mut refused = None;
-        for method in methods(server, client) {
-            let answered = self.send_by(method, http, server, client, now, repeats).await?;
-            if !does_not_take_client(&answered.answer, method) {
-                return Ok(answered);
-            }
-            // The first refusal says more than those of ways that were only tried.
-            refused.get_or_insert(answered);
+        let (first, others) = methods(server, client);
+        let answered = self.send_by(first, http, server, client, now, repeats).await?;
+        if !does_not_take_client(&answered.answer, first) {
+            return Ok(answered);
         }
-        refused.ok_or(OAuthError::PrivateKey { reason: "there is no way to send it" })
+        for method in others {
+            let other = self.send_by(*method, http, server, client, now, repeats).await?;
+            if !does_not_take_client(&other.answer, *method) {
+                return Ok(other);
+            }
+        }
+        // The first refusal says more than those of ways that were only tried.
+        Ok(answered)
     }
 
     async fn send_by(
@@ -176,29 +179,26 @@ struct Prepared {
     secrets: Vec<SecretString>,
 }
 
-/// The ways to prove who the client is, the likeliest first.
-fn methods(server: &AuthorizationServer, client: Client<'_>) -> Vec<Method> {
+/// The likeliest way to prove who the client is, and the others in the order to try them.
+fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, &'static [Method]) {
     use Method::{Basic, BasicAlone, Post};
     match &client.registration.proof {
-        ClientProof::Public => return vec![Method::None],
-        ClientProof::PrivateKey(_) => return vec![Method::PrivateKey],
+        ClientProof::Public => return (Method::None, &[]),
+        ClientProof::PrivateKey(_) => return (Method::PrivateKey, &[]),
         ClientProof::Secret(_) => {}
     }
     let offers = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
-    let by_metadata = match (offers("client_secret_post"), offers("client_secret_basic")) {
-        (true, _) => vec![Post, Basic, BasicAlone],
-        (false, _) => vec![Basic, BasicAlone, Post],
-    };
     match client.auth_method {
-        Some("client_secret_post") => vec![Post, Basic, BasicAlone],
-        Some("client_secret_basic") => vec![Basic, BasicAlone, Post],
-        Some(BASIC_ALONE) => vec![BasicAlone, Basic, Post],
+        Some("client_secret_post") => (Post, &[Basic, BasicAlone]),
+        Some("client_secret_basic") => (Basic, &[BasicAlone, Post]),
+        Some(BASIC_ALONE) => (BasicAlone, &[Basic, Post]),
         // A server that issues a secret expects it to be sent, whatever method it echoes.
         Some("none") if offers("client_secret_basic") && !offers("client_secret_post") => {
-            vec![Basic, Method::None]
+            (Basic, &[Method::None])
         }
-        Some("none") => vec![Post, Method::None],
-        _ => by_metadata,
+        Some("none") => (Post, &[Method::None]),
+        _ if offers("client_secret_post") => (Post, &[Basic, BasicAlone]),
+        _ => (Basic, &[BasicAlone, Post]),
     }
 }
 
@@ -299,24 +299,24 @@ mod tests {
     #[test]
     fn a_secret_is_sent_as_told_and_then_in_each_other_way() {
         use Method::{Basic, BasicAlone, None as Without, Post};
-        let check = |offered: &[&str], known: Option<&str>, expected: &[Method]| {
+        let check = |offered: &[&str], known: Option<&str>, first: Method, others: &[Method]| {
             let registration =
                 ClientRegistration { client_id: "c".into(), proof: ClientProof::Secret("s".into()) };
             let client =
                 Client { registration: &registration, auth_method: known, kind: ClientKind::OfEntry };
-            assert_eq!(methods(&server(offered), client), expected, "{offered:?} {known:?}");
+            assert_eq!(methods(&server(offered), client), (first, others), "{offered:?} {known:?}");
         };
         let (basic, post) = ("client_secret_basic", "client_secret_post");
-        check(&[], None, &[Basic, BasicAlone, Post]);
-        check(&[basic], None, &[Basic, BasicAlone, Post]);
-        check(&[post], None, &[Post, Basic, BasicAlone]);
-        check(&[basic, post], None, &[Post, Basic, BasicAlone]);
-        check(&[basic], Some(post), &[Post, Basic, BasicAlone]);
-        check(&[post], Some(basic), &[Basic, BasicAlone, Post]);
-        check(&[post], BasicAlone.name(), &[BasicAlone, Basic, Post]);
-        check(&["none", post], Some("none"), &[Post, Without]);
-        check(&["none", basic], Some("none"), &[Basic, Without]);
-        check(&["none"], Some("none"), &[Post, Without]);
+        check(&[], None, Basic, &[BasicAlone, Post]);
+        check(&[basic], None, Basic, &[BasicAlone, Post]);
+        check(&[post], None, Post, &[Basic, BasicAlone]);
+        check(&[basic, post], None, Post, &[Basic, BasicAlone]);
+        check(&[basic], Some(post), Post, &[Basic, BasicAlone]);
+        check(&[post], Some(basic), Basic, &[BasicAlone, Post]);
+        check(&[post], BasicAlone.name(), BasicAlone, &[Basic, Post]);
+        check(&["none", post], Some("none"), Post, &[Without]);
+        check(&["none", basic], Some("none"), Basic, &[Without]);
+        check(&["none"], Some("none"), Post, &[Without]);
     }
 
     #[test]
