@@ -29,8 +29,8 @@ use crate::{
 
 /// How long a user may take.
 const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
-/// A client that is suspected to be forgotten is registered anew at most this often.
-const REGISTER_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// A client that seems to be forgotten is replaced at most this often.
+const REPLACE_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// A registration is not used in the last moments of its life.
 const CLIENT_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
@@ -53,7 +53,7 @@ impl Registration {
         match self {
             Self::Kept => true,
             Self::KeptUnless(suspected) => {
-                let is_young = client.registered_at.is_some_and(|at| now < at + REGISTER_AT_MOST_EVERY);
+                let is_young = client.replaced_at.is_some_and(|at| now < at + REPLACE_AT_MOST_EVERY);
                 is_young || suspected.as_ref() != Some(&client.id)
             }
             Self::Anew => false,
@@ -303,11 +303,14 @@ impl OAuth {
         let key = client_key(&server.issuer, &identity.redirect_uri);
         let kept = self.store.load(&key).await?;
         let kept = kept.filter(|item| now < item.content.expires - CLIENT_MARGIN);
-        let kept = kept.and_then(|item| serde_json::from_str(item.content.text.expose_secret()).ok());
+        let kept: Option<StoredClient> =
+            kept.and_then(|item| serde_json::from_str(item.content.text.expose_secret()).ok());
+        let replaces = kept.is_some();
         if let Some(client) = kept.filter(|client| registration.takes(client, now)) {
             return Ok(client);
         }
-        let Registered { client, expires } = register(&self.posts, server, identity, now).await?;
+        let Registered { mut client, expires } = register(&self.posts, server, identity).await?;
+        client.replaced_at = replaces.then_some(now);
         let content = Content {
             owner: Owner::Everybody.as_text(),
             issuer: server.issuer.clone(),

@@ -58,9 +58,9 @@ pub(crate) struct StoredClient {
     /// The redirect URI that it registered itself with: with the issuer, it names the registration.
     #[serde(default)]
     pub(crate) redirect_uri: Option<String>,
-    /// When it registered itself.
+    /// When it took the place of one that the authorization server seemed to have forgotten.
     #[serde(default)]
-    pub(crate) registered_at: Option<Timestamp>,
+    pub(crate) replaced_at: Option<Timestamp>,
 }
 
 /// Why a grant is no longer good.
@@ -200,7 +200,7 @@ impl StoredClient {
 
     /// A client that did not register itself.
     pub(crate) fn known(id: String) -> Self {
-        Self { id, secret: None, auth_method: None, redirect_uri: None, registered_at: None }
+        Self { id, secret: None, auth_method: None, redirect_uri: None, replaced_at: None }
     }
 
     /// Where the client is from.

@@ -74,7 +74,6 @@ pub(crate) async fn register(
     http: &HttpClient,
     server: &AuthorizationServer,
     identity: &ClientIdentity,
-    now: Timestamp,
 ) -> Result<Registered, OAuthError> {
     let needed = |said| OAuthError::ClientNeeded {
         issuer: Shown::new(&server.issuer),
@@ -84,7 +83,7 @@ pub(crate) async fn register(
     let Some(endpoint) = &server.registration_endpoint else { return Err(needed(None)) };
     let mut refused = None;
     for scopes in scopes_to_try(&server.scopes) {
-        match attempt(http, endpoint, server, identity, &scopes, now).await? {
+        match attempt(http, endpoint, server, identity, &scopes).await? {
             Attempt::Registered(registered) => return Ok(registered),
             Attempt::Closed(said) => return Err(needed(said)),
             Attempt::Disliked(error) => drop(refused.get_or_insert(error)),
@@ -108,7 +107,6 @@ async fn attempt(
     server: &AuthorizationServer,
     identity: &ClientIdentity,
     scopes: &[String],
-    now: Timestamp,
 ) -> Result<Attempt, OAuthError> {
     let mut metadata = client_metadata(identity);
     metadata["token_endpoint_auth_method"] = preferred_method(server).into();
@@ -119,7 +117,7 @@ async fn attempt(
     let body = metadata.to_string().into_bytes();
     let answer = wire::post(http, endpoint, Place::Registration, "application/json", None, body).await?;
     if answer.status.is_success() {
-        return read(&answer, server, identity, now).map(Attempt::Registered);
+        return read(&answer, server, identity).map(Attempt::Registered);
     }
     let about = About { client: Some(ClientKind::Registered), ..About::default() };
     let error = token::refusal(&answer, Place::Registration, &[]).about(about);
@@ -134,7 +132,6 @@ fn read(
     answer: &Answer,
     server: &AuthorizationServer,
     identity: &ClientIdentity,
-    now: Timestamp,
 ) -> Result<Registered, OAuthError> {
     #[derive(Deserialize)]
     struct Given {
@@ -154,7 +151,7 @@ fn read(
             secret: given.client_secret.filter(|secret| !secret.expose_secret().is_empty()),
             auth_method: auth_method.or_else(|| Some(preferred_method(server).to_owned())),
             redirect_uri: Some(identity.redirect_uri.clone()),
-            registered_at: Some(now),
+            replaced_at: None,
         },
         expires: expires.filter(|at| *at > 0).and_then(|at| Timestamp::from_second(at).ok()),
     })

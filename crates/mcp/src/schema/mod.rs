@@ -8,6 +8,7 @@
 //! refuse combinators at the top and property names outside `[a-zA-Z0-9_.-]{1,64}`.
 
 mod check;
+mod dialects;
 mod names;
 mod normalise;
 mod references;

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{
+    dialects::{bound, inline_root, kind},
     names::PropertyNames,
     references::{Places, base, escaped},
 };
@@ -43,8 +44,6 @@ const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'?');
 /// Begins a `$ref` that still names its target by the pointer in the original document.
 const UNRESOLVED: &str = "\u{0}";
-/// How often the root's own `$ref` is replaced by what it leads to.
-const MAX_ROOT_REFERENCES: usize = 10;
 /// Keywords that say where a schema is, or what it is written in: there is one place and one dialect left.
 const IDENTITY: [&str; 7] =
     ["$schema", "$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment"];
@@ -325,60 +324,6 @@ impl Translator<'_> {
             Value::Array(list) => list.iter_mut().for_each(|value| self.rewrite_references(value)),
             _ => {}
         }
-    }
-}
-
-/// Draft-04 has truth values beside the bound for what are bounds of their own since.
-fn bound(keyword: &str, value: &Value, fields: &Map<String, Value>, out: &mut Map<String, Value>) {
-    let exclusive = if keyword.ends_with("inimum") { "exclusiveMinimum" } else { "exclusiveMaximum" };
-    let is_exclusive = fields.get(exclusive) == Some(&Value::Bool(true));
-    match value {
-        Value::Bool(_) => {}
-        value if is_exclusive => drop(out.insert(exclusive.to_owned(), value.clone())),
-        value => drop(out.insert(keyword.to_owned(), value.clone())),
-    }
-}
-
-/// `any` was draft-03's word for every type; OpenAPI says `nullable` for one more.
-fn kind(keyword: &str, value: &Value, fields: &Map<String, Value>, out: &mut Map<String, Value>) {
-    if keyword == "nullable" {
-        return;
-    }
-    let is_nullable = fields.get("nullable") == Some(&Value::Bool(true));
-    match value {
-        Value::String(kind) if kind == "any" => {}
-        Value::Array(kinds) if kinds.is_empty() || kinds.iter().any(|kind| kind == "any") => {}
-        Value::String(kind) if is_nullable && kind != "null" => {
-            out.insert("type".to_owned(), json!([kind, "null"]));
-        }
-        value => drop(out.insert("type".to_owned(), value.clone())),
-    }
-}
-
-/// Replaces the root's own `$ref` by what it leads to: models want to see the properties there.
-fn inline_root(root: &mut Value) {
-    for _ in 0..MAX_ROOT_REFERENCES {
-        let Value::Object(fields) = &*root else { return };
-        let Some(target) = fields.get("$ref").and_then(Value::as_str) else { return };
-        let target = super::steps::target(root, target).filter(|target| !std::ptr::eq(*target, root));
-        let target = target.and_then(Value::as_object).cloned().unwrap_or_default();
-        let Value::Object(fields) = root else { return };
-        fields.remove("$ref");
-        for (keyword, value) in target {
-            match (fields.get_mut(&keyword), value) {
-                (Some(Value::Object(own)), Value::Object(value)) => {
-                    for (name, value) in value {
-                        own.entry(name).or_insert(value);
-                    }
-                }
-                (Some(_), _) => {}
-                (None, value) => drop(fields.insert(keyword, value)),
-            }
-        }
-    }
-    // A chain that leads on for longer than that leads nowhere.
-    if let Value::Object(fields) = root {
-        fields.remove("$ref");
     }
 }
 
