@@ -370,9 +370,11 @@ def refuses(when, error):
 )
 def test_a_registration_is_asked_for_less_where_less_is_wanted(line, pair, wants):
     a, server = pair(wants=wants)
+    server.metadata = {"scopes_supported": ["mcp:read"]}
     line.put(users(server))
     signed_in(line)
     assert 2 <= len(a.requests("register")) <= 3
+    assert a.requests("register")[0].json["scope"] == "mcp:read offline_access"
 
 
 def test_a_registration_asks_for_the_grants_that_are_announced(line, pair):

@@ -3,7 +3,7 @@
 //! `client_id` always stands in the form, at first beside Basic too: RFC 6749 §3.2.1 allows it, and the MCP Python
 //! SDK's own endpoints ask for it, while Cloudflare's workers-oauth-provider takes it for a second method. Servers
 //! differ on how a secret is to be sent, and their metadata is often silent or wrong. So where a server says that
-//! it does not take the client as it came, each other way is tried once. By then nothing is used up: a server
+//! it does not take the client, the other way is tried once. By then nothing is used up: a server
 //! looks at the client before it looks at a code or a refresh token (RFC 6749 §§4.1.3, 6), and says so with an
 //! error under which it has issued nothing. What worked is told, for its caller to keep.
 //!
@@ -86,7 +86,7 @@ impl Method {
 }
 
 impl ClientRequest<'_> {
-    /// Sends the request; where the server does not take the client, once more in each other way. Sends the same
+    /// Sends the request; where the server does not take the client, once more in the other way. Sends the same
     /// again after an answer that `repeats` says allows it.
     pub(crate) async fn send(
         &self,
@@ -96,19 +96,32 @@ impl ClientRequest<'_> {
         now: Timestamp,
         repeats: &(dyn Fn(&Answer) -> bool + Sync),
     ) -> Result<Answered, OAuthError> {
-        let (first, others) = methods(server, client);
-        let answered = self.send_by(first, http, server, client, now, repeats).await?;
-        if !does_not_take_client(&answered.answer, first) {
+        let (first, other) = methods(server, client);
+        let answered = self.send_first(first, http, server, client, now, repeats).await?;
+        let Some(other) = other.filter(|_| does_not_take_client(&answered.answer)) else {
             return Ok(answered);
+        };
+        let tried = self.send_first(other, http, server, client, now, repeats).await?;
+        // The first refusal says more than that of a way which was only tried.
+        Ok(if does_not_take_client(&tried.answer) { answered } else { tried })
+    }
+
+    /// Sends the request by one method; where that is Basic and the server takes `client_id` beside it for another
+    /// method, once more without.
+    async fn send_first(
+        &self,
+        method: Method,
+        http: &HttpClient,
+        server: &AuthorizationServer,
+        client: Client<'_>,
+        now: Timestamp,
+        repeats: &(dyn Fn(&Answer) -> bool + Sync),
+    ) -> Result<Answered, OAuthError> {
+        let answered = self.send_by(method, http, server, client, now, repeats).await?;
+        match method == Method::Basic && sees_two_methods(&answered.answer) {
+            true => self.send_by(Method::BasicAlone, http, server, client, now, repeats).await,
+            false => Ok(answered),
         }
-        for method in others {
-            let other = self.send_by(*method, http, server, client, now, repeats).await?;
-            if !does_not_take_client(&other.answer, *method) {
-                return Ok(other);
-            }
-        }
-        // The first refusal says more than those of ways that were only tried.
-        Ok(answered)
     }
 
     async fn send_by(
@@ -179,46 +192,49 @@ struct Prepared {
     secrets: Vec<SecretString>,
 }
 
-/// The likeliest way to prove who the client is, and the others in the order to try them.
-fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, &'static [Method]) {
+/// The likeliest way to prove who the client is, and the one to try where the server does not take it.
+fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, Option<Method>) {
     use Method::{Basic, BasicAlone, Post};
     match &client.registration.proof {
-        ClientProof::Public => return (Method::None, &[]),
-        ClientProof::PrivateKey(_) => return (Method::PrivateKey, &[]),
+        ClientProof::Public => return (Method::None, None),
+        ClientProof::PrivateKey(_) => return (Method::PrivateKey, None),
         ClientProof::Secret(_) => {}
     }
     let offers = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
+    let (basic, post) = (offers("client_secret_basic"), offers("client_secret_post"));
     match client.auth_method {
-        Some("client_secret_post") => (Post, &[Basic, BasicAlone]),
-        Some("client_secret_basic") => (Basic, &[BasicAlone, Post]),
-        Some(BASIC_ALONE) => (BasicAlone, &[Basic, Post]),
+        Some("client_secret_post") => (Post, Some(Basic)),
+        Some("client_secret_basic") => (Basic, Some(Post)),
+        Some(BASIC_ALONE) => (BasicAlone, Some(Post)),
         // A server that issues a secret expects it to be sent, whatever method it echoes.
-        Some("none") if offers("client_secret_basic") && !offers("client_secret_post") => {
-            (Basic, &[Method::None])
-        }
-        Some("none") => (Post, &[Method::None]),
-        _ if offers("client_secret_post") => (Post, &[Basic, BasicAlone]),
-        _ => (Basic, &[BasicAlone, Post]),
+        Some("none") => (if basic && !post { Basic } else { Post }, Some(Method::None)),
+        _ if post && !basic => (Post, Some(Basic)),
+        _ => (Basic, Some(Post)),
     }
 }
 
-/// Returns true if an answer says that the server does not take the client as it came, so that it looked at
-/// nothing else. RFC 6749 §5.2 has `invalid_client` for that; some servers answer a bare 401, or 401 with another
-/// code; one takes `client_id` beside Basic for two methods at once.
-fn does_not_take_client(answer: &Answer, method: Method) -> bool {
+/// Returns true if an answer says that the server does not take the client, so that it looked at nothing else. RFC
+/// 6749 §5.2 has `invalid_client` for that; some servers answer a bare 401, or 401 with another code.
+fn does_not_take_client(answer: &Answer) -> bool {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let says = |code: &str| body["error"] == code;
-    let about_methods = || {
-        let description = body["error_description"].as_str().unwrap_or_default().to_ascii_lowercase();
-        says("invalid_request") && description.contains("authentication method")
-    };
     match answer.status {
         StatusCode::UNAUTHORIZED => {
             says("invalid_client") || says("unauthorized_client") || !body["error"].is_string()
         }
-        status if status.is_server_error() => false,
-        _ => says("invalid_client") || method == Method::Basic && about_methods(),
+        status => says("invalid_client") && !status.is_server_error(),
     }
+}
+
+/// Returns true if an answer refuses a request for proving the client in two ways at once (RFC 6749 §2.3 forbids
+/// that, and workers-oauth-provider takes `client_id` for a way of its own).
+fn sees_two_methods(answer: &Answer) -> bool {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let description = body["error_description"].as_str().unwrap_or_default().to_ascii_lowercase();
+    answer.status.is_client_error()
+        && (body["error"] == "invalid_request" || body["error"] == "invalid_client")
+        && description.contains("multiple")
+        && description.contains("method")
 }
 
 /// RFC 6749 §2.3.1 wants ids and secrets escaped; what needs no escaping goes as every server knows it.
@@ -297,26 +313,26 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_sent_as_told_and_then_in_each_other_way() {
+    fn a_secret_is_sent_as_told_and_then_the_other_way() {
         use Method::{Basic, BasicAlone, None as Without, Post};
-        let check = |offered: &[&str], known: Option<&str>, first: Method, others: &[Method]| {
+        let check = |offered: &[&str], known: Option<&str>, first: Method, other: Method| {
             let registration =
                 ClientRegistration { client_id: "c".into(), proof: ClientProof::Secret("s".into()) };
             let client =
                 Client { registration: &registration, auth_method: known, kind: ClientKind::OfEntry };
-            assert_eq!(methods(&server(offered), client), (first, others), "{offered:?} {known:?}");
+            assert_eq!(methods(&server(offered), client), (first, Some(other)), "{offered:?} {known:?}");
         };
         let (basic, post) = ("client_secret_basic", "client_secret_post");
-        check(&[], None, Basic, &[BasicAlone, Post]);
-        check(&[basic], None, Basic, &[BasicAlone, Post]);
-        check(&[post], None, Post, &[Basic, BasicAlone]);
-        check(&[basic, post], None, Post, &[Basic, BasicAlone]);
-        check(&[basic], Some(post), Post, &[Basic, BasicAlone]);
-        check(&[post], Some(basic), Basic, &[BasicAlone, Post]);
-        check(&[post], BasicAlone.name(), BasicAlone, &[Basic, Post]);
-        check(&["none", post], Some("none"), Post, &[Without]);
-        check(&["none", basic], Some("none"), Basic, &[Without]);
-        check(&["none"], Some("none"), Post, &[Without]);
+        check(&[], None, Basic, Post);
+        check(&[basic], None, Basic, Post);
+        check(&[post], None, Post, Basic);
+        check(&[basic, post], None, Basic, Post);
+        check(&[basic], Some(post), Post, Basic);
+        check(&[post], Some(basic), Basic, Post);
+        check(&[post], BasicAlone.name(), BasicAlone, Post);
+        check(&["none", post], Some("none"), Post, Without);
+        check(&["none", basic], Some("none"), Basic, Without);
+        check(&["none"], Some("none"), Post, Without);
     }
 
     #[test]
@@ -327,7 +343,7 @@ mod tests {
                 headers: http::HeaderMap::new(),
                 body: body.as_bytes().to_vec(),
             };
-            assert_eq!(does_not_take_client(&answer, Method::Basic), expected, "{status} {body}");
+            assert_eq!(does_not_take_client(&answer), expected, "{status} {body}");
         };
         check(401, r#"{"error":"invalid_client"}"#, true);
         check(400, r#"{"error":"invalid_client"}"#, true);
@@ -335,12 +351,6 @@ mod tests {
         check(401, r#"{"error":"unauthorized_client"}"#, true);
         check(401, "<html>", true);
         check(400, r#"{"error":"unauthorized_client"}"#, false);
-        check(
-            400,
-            r#"{"error":"invalid_request","error_description":"Client must not use multiple authentication methods"}"#,
-            true,
-        );
-        check(400, r#"{"error":"invalid_request","error_description":"resource"}"#, false);
         check(401, r#"{"error":"invalid_grant"}"#, false);
         check(400, r#"{"error":"invalid_grant"}"#, false);
         check(500, r#"{"error":"invalid_client"}"#, false);
