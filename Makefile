@@ -9,6 +9,7 @@ VENV := target/tools/venv
 TOOLS := $(VENV)/.installed
 NODE := target/tools/node
 PEERS := $(foreach peer,node mcp-1.30 mcp-2 peers,target/tools/$(peer)/.installed)
+CARGO_LAMBDA := target/tools/cargo-lambda
 FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
 .PHONY: help
@@ -33,7 +34,7 @@ unit-test: ## The crates' own tests
 	@INSTA_UPDATE=no cargo test --workspace --quiet
 
 .PHONY: end-to-end-test
-end-to-end-test: $(TOOLS) $(PEERS) debug ## Drive the deployed functions on a local AWS
+end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the deployed functions on a local AWS
 	@echo "== the deployed stack"
 	@$(VENV)/bin/python -m pytest
 
@@ -67,6 +68,16 @@ build: ## Release bootstraps for this machine: target/lambda/<function>/bootstra
 		ls -lh target/lambda/$$function/bootstrap; \
 	done
 
+.PHONY: package
+package: $(TOOLS) $(CARGO_LAMBDA)/.installed ## Build what `sam deploy` uploads, once for each architecture (slow)
+	@for architecture in arm64 x86_64; do \
+		echo "== sam build for $$architecture"; \
+		PATH="$(CURDIR)/$(CARGO_LAMBDA)/bin:$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+			$(VENV)/bin/sam build --parameter-overrides Architecture=$$architecture \
+			--build-dir target/package/$$architecture; \
+		$(VENV)/bin/python -m local.package target/package/$$architecture $$architecture $(FUNCTIONS); \
+	done
+
 .PHONY: bench
 bench: $(TOOLS) debug build ## Measure side by side with a Python peer; writes bench/RESULTS.md
 	@$(VENV)/bin/python bench/run.py
@@ -80,6 +91,12 @@ $(TOOLS): local/requirements.txt
 	@echo "== setting up the local AWS and the SAM CLI (once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(CARGO_LAMBDA)/.installed: local/cargo-lambda-requirements.txt
+	@echo "== setting up cargo-lambda (once)"
+	@$(PYTHON) -m venv $(CARGO_LAMBDA)
+	@$(CARGO_LAMBDA)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(NODE)/.installed: tests/peers/node-requirements.txt

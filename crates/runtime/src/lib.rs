@@ -10,6 +10,7 @@ mod backend;
 mod caller;
 mod clock;
 mod config;
+mod invocation;
 mod metrics;
 mod telemetry;
 
@@ -17,7 +18,8 @@ pub use api_gateway::{BadRequest, HttpRequest, json_response};
 pub use aws::{aws_config, patient};
 pub use backend::{Backend, BackendConfig, ConnectionsConfig, McpConfig, SecretConfig, connector};
 pub use caller::{Caller, may_list};
-pub use clock::{now, time_left};
+pub use clock::now;
 pub use config::{ConfigError, Vars, environment};
+pub use invocation::{TimeLimit, with_lambda_variables};
 pub use metrics::{RunMetrics, emit, emit_gauge};
 pub use telemetry::init_logging;
