@@ -262,7 +262,7 @@ def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
     assert [agent["status"] for agent in agents] == ["available"] * len(SAID)
     for server, (fields, sent) in zip(servers, SAID, strict=True):
         [request] = server.authorization_server.requests("token")
-        right = {"grant_type": "client_credentials", "resource": server.url} | sent
+        right = {"grant_type": "client_credentials", "client_id": "machine", "resource": server.url} | sent
         assert request.form == {name: value for name, value in right.items() if value is not None}, fields
 
 

@@ -79,7 +79,7 @@ impl AuthError {
                 "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
             }
             Self::NeedsSignIn(SignInNeeded::Ended(crate::Ended::Expired)) => {
-                "sign in again with POST /oauth/start or `mcp-agents login`; to stay signed in, have a refresh token given: offline_access in scopes, or for Google access_type=offline and prompt=consent in the query of authorization_url"
+                "sign in again with POST /oauth/start or `mcp-agents login`; for a sign-in that lasts, have the authorization server give a refresh token: add offline_access to scopes, or for Google give authorization_url with ?access_type=offline&prompt=consent"
             }
             Self::NeedsSignIn(_) => "sign in with POST /oauth/start or `mcp-agents login`",
         };

@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     config::OAuthConfig,
     discovery::AuthorizationServer,
-    error::{About, OAuthError, Place},
+    error::{About, OAuthError, Place, is_template},
     random_token,
     shown::Shown,
 };
@@ -83,30 +83,52 @@ pub(crate) fn depart(
     }
     let (state, verifier) = (random_token()?, random_token()?);
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret()));
-    {
-        let mut query = url.query_pairs_mut();
-        query
-            .append_pair("response_type", "code")
-            .append_pair("client_id", client_id)
-            .append_pair("redirect_uri", redirect_uri)
-            .append_pair("state", state.expose_secret())
-            .append_pair("code_challenge", &challenge)
-            .append_pair("code_challenge_method", "S256");
-        if !scopes.is_empty() {
-            query.append_pair("scope", &scopes.join(" "));
-        }
-        if let Some(resource) = &server.resource {
-            query.append_pair("resource", resource);
-        }
-        if let Some(audience) = &config.audience {
-            query.append_pair("audience", audience);
-        }
-        // OpenID Connect gives a refresh token only where the user is asked anew.
-        if scopes.iter().any(|scope| scope == "offline_access") {
-            query.append_pair("prompt", "consent");
+    add_parameters(
+        &mut url,
+        &[
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", redirect_uri),
+            ("state", state.expose_secret()),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ],
+    );
+    let scope = scopes.join(" ");
+    // OpenID Connect gives a refresh token only where the user is asked anew.
+    let prompt = scopes.iter().any(|scope| scope == "offline_access").then_some("consent");
+    add_where_absent(
+        &mut url,
+        &[
+            ("scope", Some(scope.as_str()).filter(|scope| !scope.is_empty())),
+            ("resource", server.resource.as_deref()),
+            ("audience", config.audience.as_deref()),
+            ("prompt", prompt),
+        ],
+    );
+    Ok(Departure { url, state, verifier })
+}
+
+/// Adds parameters, in the place of those that are in the URL already: people paste whole authorization URLs, and
+/// no parameter may be there twice (RFC 6749 §3.1).
+fn add_parameters(url: &mut Url, parameters: &[(&str, &str)]) {
+    let is_ours = |name: &str| parameters.iter().any(|(ours, _)| *ours == name);
+    if url.query_pairs().any(|(name, _)| is_ours(&name)) {
+        let others: Vec<(String, String)> =
+            url.query_pairs().into_owned().filter(|(name, _)| !is_ours(name)).collect();
+        url.query_pairs_mut().clear().extend_pairs(others);
+    }
+    url.query_pairs_mut().extend_pairs(parameters);
+}
+
+/// Adds parameters that the URL lacks: what the entry's own `authorization_url` says in its query goes before.
+fn add_where_absent(url: &mut Url, parameters: &[(&str, Option<&str>)]) {
+    for (name, value) in parameters {
+        let is_there = url.query_pairs().any(|(there, _)| there == *name);
+        if let Some(value) = value.filter(|_| !is_there) {
+            url.query_pairs_mut().append_pair(name, value);
         }
     }
-    Ok(Departure { url, state, verifier })
 }
 
 /// Whether a browser may be sent there: over `https`, or to this very machine.
@@ -135,15 +157,18 @@ pub fn is_loopback(url: &Url) -> bool {
 /// [`OAuthError::IssMissing`], [`OAuthError::IssMismatch`], [`OAuthError::Refused`],
 /// [`OAuthError::NoCode`].
 pub(crate) fn arrive(redirect: &Redirect, server: &AuthorizationServer) -> Result<SecretString, OAuthError> {
-    let issuer = server.issuer.as_str();
+    let told = server.issuer_is_told.then_some(&server.issuer);
+    let known: Vec<&String> = told.into_iter().chain(&server.other_iss).collect();
+    let expected = || Shown::new(known.first().unwrap_or(&&server.issuer));
     // RFC 9207 §2.4: compared as it stands, and never let through where it differs.
     match &redirect.iss {
-        // Where nobody has told the issuer there is nothing to compare.
-        Some(iss) if iss != issuer && server.issuer_is_told => {
-            let (expected, found) = (Shown::new(issuer), Shown::new(iss));
-            return Err(OAuthError::IssMismatch { expected, found });
+        // Where nobody has told the issuer, or only a template of it, there is nothing to compare.
+        Some(iss)
+            if !known.is_empty() && !known.contains(&iss) && !known.iter().any(|one| is_template(one)) =>
+        {
+            return Err(OAuthError::IssMismatch { expected: expected(), found: Shown::new(iss) });
         }
-        None if server.announces_iss => return Err(OAuthError::IssMissing { expected: Shown::new(issuer) }),
+        None if server.announces_iss => return Err(OAuthError::IssMissing { expected: expected() }),
         _ => {}
     }
     if let Some(error) = &redirect.error {
@@ -176,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn no_parameter_is_there_twice() {
+        let mut url: Url =
+            "https://a.example/authorize?prompt=login&state=old&access_type=offline".parse().unwrap();
+        add_parameters(&mut url, &[("state", "new"), ("client_id", "c d")]);
+        add_where_absent(
+            &mut url,
+            &[("prompt", Some("consent")), ("scope", Some("x y")), ("resource", None)],
+        );
+        assert_eq!(url.query(), Some("prompt=login&access_type=offline&state=new&client_id=c+d&scope=x+y"));
+    }
+
+    #[test]
     fn a_redirect_is_taken_from_its_issuer_alone() {
         let redirect = |iss: Option<&str>, error: Option<&str>| {
             let mut pairs = vec![("code", "c"), ("state", "s")];
@@ -187,6 +224,7 @@ mod tests {
             let server = AuthorizationServer {
                 issuer: "https://a.example".into(),
                 issuer_is_told: true,
+                other_iss: Vec::new(),
                 authorization_endpoint: None,
                 token_endpoint: "https://a.example/token".parse().unwrap(),
                 registration_endpoint: None,
@@ -209,5 +247,32 @@ mod tests {
         check(redirect(Some("https://b.example"), None), false, "iss_mismatch");
         check(redirect(None, Some("access_denied")), true, "iss_missing");
         check(redirect(None, Some("access_denied")), false, "refused");
+    }
+
+    #[test]
+    fn an_issuer_that_differs_by_the_slash_alone_has_a_remedy_that_can_be_followed() {
+        let iss = Some("https://a.example/".to_owned());
+        let redirect = Redirect { iss, code: Some("c".into()), ..Redirect::default() };
+        let mut server = AuthorizationServer {
+            issuer: "https://a.example".into(),
+            issuer_is_told: true,
+            other_iss: Vec::new(),
+            authorization_endpoint: None,
+            token_endpoint: "https://a.example/token".parse().unwrap(),
+            registration_endpoint: None,
+            revocation_endpoint: None,
+            token_endpoint_auth_methods: Vec::new(),
+            grant_types: None,
+            takes_client_metadata_documents: false,
+            announces_iss: true,
+            resource: None,
+            scopes: Vec::new(),
+            grant: crate::GrantType::AuthorizationCode,
+        };
+        let error = arrive(&redirect, &server).unwrap_err();
+        assert!(error.remedy().contains("exactly as https://a.example/,"), "{}", error.remedy());
+        // As discovery does for an entry that follows it.
+        server.other_iss = vec!["https://a.example/".into()];
+        assert!(arrive(&redirect, &server).is_ok());
     }
 }

@@ -298,6 +298,7 @@ mod tests {
         AuthorizationServer {
             issuer: "https://a.example".into(),
             issuer_is_told: true,
+            other_iss: Vec::new(),
             authorization_endpoint: None,
             token_endpoint: "https://a.example/token".parse().unwrap(),
             registration_endpoint: None,

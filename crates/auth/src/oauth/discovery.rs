@@ -3,9 +3,12 @@
 //! The server is asked without a credential; its 401 leads to its own metadata (RFC 9728), that to the
 //! authorization server's (RFC 8414, OpenID Connect Discovery), that to the endpoints. Every document
 //! must say of itself what it was looked up as ([`super::metadata`]).
+//! What the entry says goes before what documents say, and serves where there are none.
 //! Finds nothing out by guessing: endpoints that no document names are not tried.
 //!
 //! Source: <https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization>
+
+use std::time::Duration;
 
 use egress::HttpClient;
 use http::StatusCode;
@@ -13,23 +16,32 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    authorization_code::may_be_opened,
     challenge::{Challenge, scopes},
+    combination::{ask_for_offline_access, check_endpoints},
     config::{GrantType, OAuthConfig, ResourceIndicator},
-    error::{OAuthError, Place},
-    metadata::{ServerMetadata, is_same_issuer, resource_metadata, server_metadata},
+    error::OAuthError,
+    metadata::{Issuer, is_same_issuer, resource_metadata, server_metadata},
+    selection::{first_usable, within},
     shown::Shown,
     wire,
 };
-use crate::{Credential, UserPoolId};
+use crate::Credential;
+
+/// How many authorization servers of one server are looked at: it may name any number.
+const MAX_NAMED: usize = 50;
+/// How long documents may take that an entry with both endpoints can do without.
+const OPTIONAL_WITHIN: Duration = Duration::from_secs(4);
 
 /// Who signs people in to one server, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuthorizationServer {
-    /// Its identifier.
+    /// Its identifier: what it was looked up as.
     pub issuer: String,
     /// Whether that is told, and not just made up of where its endpoints are.
     pub issuer_is_told: bool,
+    /// What `iss` in a redirect may say beside a told `issuer`.
+    #[serde(default)]
+    pub other_iss: Vec<String>,
     /// Where a browser is sent.
     pub authorization_endpoint: Option<Url>,
     /// Where tokens come from.
@@ -56,14 +68,17 @@ pub struct AuthorizationServer {
 }
 
 /// What the server itself says.
-struct Asked {
-    resource: Option<String>,
-    issuers: Vec<String>,
-    scopes: Vec<String>,
+pub(super) struct Asked {
+    pub(super) resource: Option<String>,
+    /// Its authorization servers.
+    pub(super) issuers: Vec<String>,
+    /// Whether it names them, and they are not just its own origin.
+    pub(super) issuers_are_named: bool,
+    pub(super) scopes: Vec<String>,
 }
 
 /// Finds out who signs people in to the server. `pinned` is the issuer that was found at the first
-/// sign-in: of several that the server names, it is preferred.
+/// sign-in: of several that the server names, it alone is used.
 ///
 /// # Errors
 /// [`OAuthError`], by what is in the way.
@@ -73,94 +88,91 @@ pub(crate) async fn discover(
     config: &OAuthConfig,
     pinned: Option<&str>,
 ) -> Result<AuthorizationServer, OAuthError> {
-    let found = match explicit(config) {
-        Some(explicit) if config.issuer.is_none() => explicit,
-        explicit => {
-            let asked = ask_server(http, config).await?;
-            let issuer = choose(config, &asked, pinned);
-            match (server_metadata(http, &issuer).await, explicit) {
-                (Ok(metadata), _) => combine(config, asked, metadata)?,
-                // The entry says all that is needed, and there is nothing to set against it.
-                (Err(OAuthError::NoMetadata { .. }), Some(explicit)) => {
-                    AuthorizationServer { issuer, issuer_is_told: true, ..explicit }
-                }
-                (Err(error), _) => return Err(error),
-            }
+    match explicit(config) {
+        Some(explicit) => {
+            let found = complete(http, config, explicit, pinned).await;
+            check_endpoints(http, &found).await?;
+            Ok(found)
         }
-    };
-    check_endpoints(http, &found).await?;
-    Ok(found)
+        None => {
+            let asked = ask_server(http, config).await?;
+            first_usable(http, config, &asked, pinned).await
+        }
+    }
 }
 
-/// Which of the authorization servers to use: the entry's, the one of the first sign-in if the server still
-/// names it, else the first that it names.
-fn choose(config: &OAuthConfig, asked: &Asked, pinned: Option<&str>) -> String {
-    let still_named =
-        pinned.filter(|pinned| asked.issuers.iter().any(|issuer| is_same_issuer(issuer, pinned)));
-    let first = asked.issuers.first().map(String::as_str);
-    config.issuer.as_deref().or(still_named).or(first).unwrap_or_default().to_owned()
+/// The authorization servers that the server's own metadata names; none if it has no metadata that is right.
+pub(crate) async fn named_by_server(http: &HttpClient, config: &OAuthConfig) -> Vec<String> {
+    let challenge = Challenge::default();
+    let metadata = resource_metadata(http, config, &challenge).await.ok().flatten();
+    metadata.map(|metadata| metadata.authorization_servers).unwrap_or_default()
 }
 
-/// What the authorization server's metadata and the entry say together; the entry goes before.
-fn combine(
+/// What an entry with both endpoints leaves open, as far as the server and its authorization server say it. A
+/// fault of theirs costs nothing: the entry serves without them.
+async fn complete(
+    http: &HttpClient,
     config: &OAuthConfig,
-    asked: Asked,
-    metadata: ServerMetadata,
-) -> Result<AuthorizationServer, OAuthError> {
-    let grant = grant(config, &metadata)?;
-    let issuer = metadata.issuer;
-    if grant == GrantType::AuthorizationCode {
-        check_pkce(&issuer, metadata.code_challenge_methods_supported.as_deref())?;
+    explicit: AuthorizationServer,
+    pinned: Option<&str>,
+) -> AuthorizationServer {
+    let alone = match &config.issuer {
+        Some(issuer) => {
+            AuthorizationServer { issuer: issuer.clone(), issuer_is_told: true, ..explicit.clone() }
+        }
+        None => explicit.clone(),
+    };
+    let is_open = config.scopes.is_empty() || config.resource == ResourceIndicator::Discovered;
+    if !is_open && config.issuer.is_none() {
+        return alone;
     }
-    let mut scopes = if config.scopes.is_empty() { asked.scopes } else { config.scopes.clone() };
-    // What lets us refresh is asked for where it is on offer, unless an entry says what to ask for; never
-    // alone, which would give up what a server grants by itself.
-    let offline = "offline_access".to_owned();
-    if grant == GrantType::AuthorizationCode
-        && config.scopes.is_empty()
-        && !scopes.is_empty()
-        && metadata.scopes_supported.contains(&offline)
-        && !scopes.contains(&offline)
-    {
-        scopes.push(offline);
+    let Ok(asked) = within(&config.server_url, OPTIONAL_WITHIN, ask_server(http, config)).await else {
+        return alone;
+    };
+    let mut asking = explicit.clone();
+    asking.resource = asked.resource.clone();
+    if config.scopes.is_empty() {
+        asking.scopes = asked.scopes.clone();
     }
-    Ok(AuthorizationServer {
-        authorization_endpoint: config.authorization_url.clone().or(metadata.authorization_endpoint),
-        token_endpoint: config
-            .token_url
-            .clone()
-            .or(metadata.token_endpoint)
-            .ok_or(OAuthError::Incomplete { place: Place::ServerMetadata, field: "token_endpoint" })?,
-        registration_endpoint: metadata.registration_endpoint,
-        revocation_endpoint: metadata.revocation_endpoint,
-        // RFC 8414 §2: what leaves it out means this.
-        token_endpoint_auth_methods: metadata
-            .token_endpoint_auth_methods_supported
-            .unwrap_or_else(|| vec!["client_secret_basic".to_owned()]),
-        grant_types: metadata.grant_types_supported,
-        takes_client_metadata_documents: metadata.client_id_metadata_document_supported,
-        announces_iss: metadata.authorization_response_iss_parameter_supported,
-        resource: asked.resource,
-        issuer_is_told: true,
-        issuer,
-        scopes,
-        grant,
-    })
+    if let Some(issuer) = &config.issuer {
+        let found = first_usable(http, config, &asked, pinned);
+        // Whatever is found, the issuer is the entry's: its grants must not depend on whether documents are there.
+        return match within(&config.server_url, OPTIONAL_WITHIN, found).await {
+            Ok(found) if is_same_issuer(&found.issuer, issuer) => found,
+            Ok(found) => AuthorizationServer { issuer: issuer.clone(), issuer_is_told: true, ..found },
+            Err(_) => AuthorizationServer { resource: asking.resource, scopes: asking.scopes, ..alone },
+        };
+    }
+    if config.scopes.is_empty() && !asking.scopes.is_empty() && asking.grant == GrantType::AuthorizationCode {
+        let supported = scopes_at_own_endpoint(http, config, &asked);
+        let supported = within(&config.server_url, OPTIONAL_WITHIN, supported).await.unwrap_or_default();
+        ask_for_offline_access(&mut asking.scopes, &supported);
+    }
+    asking
 }
 
-/// Refuses endpoints before anybody or any secret is sent there: pages that no browser may open, addresses
-/// that may not be connected to.
-async fn check_endpoints(http: &HttpClient, server: &AuthorizationServer) -> Result<(), OAuthError> {
-    if server.grant == GrantType::AuthorizationCode
-        && server.authorization_endpoint.as_ref().is_some_and(|page| !may_be_opened(page))
-    {
-        return Err(OAuthError::NotHttps { place: Place::Authorization });
+/// The scopes of the authorization server whose token endpoint is on the origin of the entry's: of another one
+/// nothing is believed.
+async fn scopes_at_own_endpoint(
+    http: &HttpClient,
+    config: &OAuthConfig,
+    asked: &Asked,
+) -> Result<Vec<String>, OAuthError> {
+    let ours = config.token_url.as_ref().map(Url::origin);
+    let mut fault = None;
+    for issuer in &asked.issuers {
+        let found = server_metadata(http, Issuer { looked_up: issuer, named: issuer }, |metadata| {
+            let is_ours = metadata.token_endpoint.as_ref().map(Url::origin) == ours;
+            let lacks = "has its token endpoint elsewhere than the entry";
+            let other = OAuthError::NotOffered { issuer: Shown::new(&metadata.issuer), lacks };
+            if is_ours { Ok(metadata.scopes_supported) } else { Err(other) }
+        });
+        match found.await {
+            Ok(scopes) => return Ok(scopes),
+            Err(error) => fault = Some(error),
+        }
     }
-    let registration = server.registration_endpoint.as_ref().map(|url| (url, Place::Registration));
-    for (url, place) in [(&server.token_endpoint, Place::Token)].into_iter().chain(registration) {
-        http.resolve(url).await.map_err(|error| OAuthError::Unreachable { place, source: error.into() })?;
-    }
-    Ok(())
+    fault.map_or(Ok(Vec::new()), Err)
 }
 
 /// What the entry says itself needs no finding out: with both endpoints, or the one that is needed.
@@ -179,6 +191,7 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
     let origin = token_endpoint.origin().ascii_serialization();
     Some(AuthorizationServer {
         issuer_is_told: false,
+        other_iss: Vec::new(),
         issuer: origin,
         authorization_endpoint: config.authorization_url.clone(),
         token_endpoint,
@@ -194,38 +207,6 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
     })
 }
 
-/// Who signs in, as the entry says or as far as the authorization server offers it.
-fn grant(config: &OAuthConfig, metadata: &ServerMetadata) -> Result<GrantType, OAuthError> {
-    let lacks = |lacks| OAuthError::NotOffered { issuer: Shown::new(&metadata.issuer), lacks };
-    let offers = |grant: &str| {
-        metadata.grant_types_supported.as_ref().is_none_or(|offered| offered.iter().any(|one| one == grant))
-    };
-    let has_page = metadata.authorization_endpoint.is_some() || config.authorization_url.is_some();
-    match config.grant {
-        Some(GrantType::ClientCredentials) => Ok(GrantType::ClientCredentials),
-        Some(GrantType::AuthorizationCode) if !has_page => Err(lacks("has no page to sign in on")),
-        Some(GrantType::AuthorizationCode) => Ok(GrantType::AuthorizationCode),
-        None if has_page && offers("authorization_code") => Ok(GrantType::AuthorizationCode),
-        None if offers("client_credentials") => Ok(GrantType::ClientCredentials),
-        None => Err(lacks("offers neither authorization_code nor client_credentials")),
-    }
-}
-
-/// The specification has clients refuse a server that does not announce S256. Cognito has it, and
-/// announces nothing.
-fn check_pkce(issuer: &str, methods: Option<&[String]>) -> Result<(), OAuthError> {
-    let supported = match methods {
-        Some(methods) => methods.iter().any(|method| method == "S256"),
-        None => is_cognito(issuer),
-    };
-    if supported { Ok(()) } else { Err(OAuthError::NoPkce { issuer: Shown::new(issuer) }) }
-}
-
-/// Whether an issuer is a Cognito user pool: its last segment is the pool's id.
-fn is_cognito(issuer: &str) -> bool {
-    issuer.rsplit('/').next().is_some_and(|segment| segment.parse::<UserPoolId>().is_ok())
-}
-
 /// Asks the server, and reads its metadata.
 async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OAuthError> {
     let headers: Vec<_> = Credential::none().with(&config.extra_headers).headers().collect();
@@ -234,21 +215,24 @@ async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OA
         StatusCode::UNAUTHORIZED => Challenge::of(&answer.headers),
         _ => Challenge::default(),
     };
-    let metadata = match (resource_metadata(http, config, &challenge).await, &config.issuer) {
-        // Whoever names the authorization server need not be told by a document that is broken.
-        (Err(error), Some(_)) if !matches!(error, OAuthError::ResourceMismatch { .. }) => None,
-        (metadata, _) => metadata?,
+    let metadata = match resource_metadata(http, config, &challenge).await {
+        // An entry that names the authorization server goes on as if there were no document.
+        Err(_) if config.issuer.is_some() || explicit(config).is_some() => None,
+        metadata => metadata?,
     };
     let url = &config.server_url;
+    let issuers_are_named = metadata.is_some();
     let (found, issuers, supported) = match metadata {
-        Some(found) if found.authorization_servers.is_empty() && config.issuer.is_none() => {
-            let field = "authorization_servers";
-            return Err(OAuthError::Incomplete { place: Place::ResourceMetadata, field });
-        }
         Some(found) => (Some(found.resource), found.authorization_servers, found.scopes_supported),
         // Before 2025-06-18 a server was its own authorization server.
         None => (None, vec![url.origin().ascii_serialization()], Vec::new()),
     };
+    let mut distinct: Vec<String> = Vec::new();
+    for issuer in issuers.into_iter().take(MAX_NAMED) {
+        if !distinct.iter().any(|known| is_same_issuer(known, &issuer)) {
+            distinct.push(issuer);
+        }
+    }
     let resource = match &config.resource {
         ResourceIndicator::Discovered => Some(found.unwrap_or_else(|| url.to_string())),
         ResourceIndicator::Given(resource) => Some(resource.clone()),
@@ -256,23 +240,5 @@ async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OA
     };
     let supported = scopes(&supported.join(" "));
     let scopes = if challenge.scopes.is_empty() { supported } else { challenge.scopes };
-    Ok(Asked { resource, issuers, scopes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_cognito_may_keep_silent_on_pkce() {
-        let check = |issuer, methods: Option<&[&str]>, ok| {
-            let methods: Option<Vec<String>> = methods.map(|m| m.iter().map(|&m| m.into()).collect());
-            assert_eq!(check_pkce(issuer, methods.as_deref()).is_ok(), ok, "{issuer} {methods:?}");
-        };
-        check("https://a.example", Some(&["S256"]), true);
-        check("https://a.example", Some(&["plain"]), false);
-        check("https://a.example", None, false);
-        check("https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbC", None, true);
-        check("https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbC", Some(&[]), false);
-    }
+    Ok(Asked { resource, issuers: distinct, issuers_are_named, scopes })
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::OAuthConfig,
+    metadata::is_same_issuer,
     remedy::{refusal_remedy, status_remedy},
     shown::Shown,
 };
@@ -105,6 +106,16 @@ pub enum OAuthError {
     NoPkce {
         /// Which.
         issuer: Shown,
+    },
+    /// The authorization server that is meant cannot be used, and the server names others.
+    #[error("{first}; the server also names the authorization servers {others}, {}", others_why(*.were_tried))]
+    OneOfSeveral {
+        /// What is wrong with the first.
+        first: Box<Self>,
+        /// The others.
+        others: Shown,
+        /// Whether they were tried too.
+        were_tried: bool,
     },
     /// An address that no browser may be sent to, or no secret.
     #[error("{place} is not an https URL")]
@@ -276,6 +287,10 @@ impl OAuthError {
             | Self::IssMismatch { expected, found }
             | Self::IssuerChanged { pinned: expected, found } => [Some(expected), Some(found)],
             Self::NoMetadata { tried } => [Some(tried), None],
+            Self::OneOfSeveral { first, others, .. } => {
+                **first = first.clone().without(config);
+                [Some(others), None]
+            }
             Self::NoPkce { issuer } | Self::NotOffered { issuer, .. } => [Some(issuer), None],
             Self::ClientNeeded { issuer, said, .. } => [Some(issuer), said.as_mut()],
             Self::IssMissing { expected } => [Some(expected), None],
@@ -309,6 +324,7 @@ impl OAuthError {
             Self::IssuerChanged { .. } => "issuer_changed",
             Self::NoMetadata { .. } => "no_metadata",
             Self::NoPkce { .. } => "pkce_not_supported",
+            Self::OneOfSeveral { first, .. } => first.kind(),
             Self::NotHttps { .. } => "not_https",
             Self::NotOffered { .. } => "not_offered",
             Self::ClientNeeded { .. } => "client_needed",
@@ -337,7 +353,19 @@ impl OAuthError {
             Self::Status { place, about, status } if !matches!(status, 429 | 500..=599) && about.client.is_some() => {
                 status_remedy(*place, *about).into()
             }
-            other => other.fixed_remedy().into(),
+            Self::OneOfSeveral { first, others, .. } => {
+                let first = first.remedy();
+                format!("{first}; or, to use another of them, give that one as issuer in the entry: {others}").into()
+            }
+            Self::IssuerMismatch { found, .. } if is_template(found.whole()) => format!(
+                "the issuer is a template: give issuer in the entry as {found}, with your own tenant in the place of the braces and what is in them"
+            )
+            .into(),
+            Self::IssMismatch { expected, found } if is_same_issuer(expected.whole(), found.whole()) => format!(
+                "the two differ by the slash at the end alone: give issuer in the entry exactly as {found}, or have the authorization server write it alike in its metadata and its redirects"
+            )
+            .into(),
+            _ => self.fixed_remedy().into(),
         }
     }
 
@@ -376,8 +404,9 @@ impl OAuthError {
                 "give issuer, or authorization_url and token_url, in the entry; or auth_type api_key if the server takes keys"
             }
             Self::NoPkce { .. } => {
-                "turn PKCE with S256 on there; if it is on and only not announced, give authorization_url and token_url in the entry"
+                "turn PKCE with S256 on there; if it is on and only not announced, give authorization_url in the entry"
             }
+            Self::OneOfSeveral { first, .. } => first.fixed_remedy(),
             Self::NotHttps { .. } => "have the authorization server's metadata mended: it must be https",
             Self::NotOffered { .. } => "check grant_type in the entry, and what the client may do there",
             Self::ClientNeeded { .. } | Self::Refused { .. } => "look at the authorization server's own logs",
@@ -395,6 +424,19 @@ impl OAuthError {
             Self::Store(error) => error.remedy(),
         }
     }
+}
+
+/// Why the others that a server names are not used.
+fn others_why(were_tried: bool) -> &'static str {
+    match were_tried {
+        true => "which cannot be used either",
+        false => "which were not tried: the entry means one alone",
+    }
+}
+
+/// Whether an issuer is a template, as the `common` one of Entra ID: `https://login.example.com/{tenantid}/v2.0`.
+pub(super) fn is_template(issuer: &str) -> bool {
+    issuer.split_once('{').is_some_and(|(_, rest)| rest.contains('}'))
 }
 
 fn described(description: &Option<Shown>) -> String {

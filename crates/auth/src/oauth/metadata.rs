@@ -2,49 +2,58 @@
 //! server's own (RFC 8414, OpenID Connect Discovery).
 //!
 //! Looked for where each standard puts them, in the order of the MCP specification, then where older servers
-//! have them. A document that names another resource or issuer than it was looked up as is refused.
+//! have them. A document that names another resource or issuer than it was looked up as, or that cannot be used,
+//! counts as missing: the next place is asked. Only if no place has a right one is the fault told.
 
-use egress::HttpClient;
+use std::borrow::Cow;
+
+use egress::{EgressError, HttpClient};
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{
     challenge::Challenge,
     config::{OAuthConfig, ResourceIndicator},
+    document::Document,
     error::{About, OAuthError, Place},
     shown::Shown,
     wire,
 };
 
 /// RFC 9728 §2.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct ResourceMetadata {
     pub(super) resource: String,
-    #[serde(default)]
     pub(super) authorization_servers: Vec<String>,
-    #[serde(default)]
     pub(super) scopes_supported: Vec<String>,
 }
 
 /// RFC 8414 §2, OpenID Connect Discovery 1.0 §3, RFC 9207 §3.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct ServerMetadata {
     pub(super) issuer: String,
     pub(super) authorization_endpoint: Option<Url>,
+    /// Whether there is an `authorization_endpoint` that is no URL.
+    pub(super) authorization_endpoint_is_garbled: bool,
     pub(super) token_endpoint: Option<Url>,
     pub(super) registration_endpoint: Option<Url>,
     pub(super) revocation_endpoint: Option<Url>,
     pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
     pub(super) grant_types_supported: Option<Vec<String>>,
     pub(super) code_challenge_methods_supported: Option<Vec<String>>,
-    #[serde(default)]
     pub(super) scopes_supported: Vec<String>,
-    #[serde(default)]
     pub(super) client_id_metadata_document_supported: bool,
-    #[serde(default)]
     pub(super) authorization_response_iss_parameter_supported: bool,
+}
+
+/// Where an authorization server's metadata is looked for, and which issuer it must name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Issuer<'a> {
+    /// The identifier whose well-known places are asked.
+    pub(super) looked_up: &'a str,
+    /// What the document must name as its issuer.
+    pub(super) named: &'a str,
 }
 
 /// The server's metadata, where its 401 says, else where RFC 9728 puts it; `None` if it has none.
@@ -59,43 +68,80 @@ pub(super) async fn resource_metadata(
     candidates.extend(appended_for_agentcore(url));
     candidates.extend(well_known(url, "oauth-protected-resource"));
     candidates.extend(Url::parse(&format!("{origin}/.well-known/oauth-protected-resource")));
-    candidates.dedup();
-    let found = first_of(http, &candidates, Place::ResourceMetadata).await?;
-    let Some((at, metadata)): Option<(Url, ResourceMetadata)> = found else { return Ok(None) };
-    let is_root = at.path() == "/.well-known/oauth-protected-resource" && at.origin() == url.origin();
-    let is_ours = |resource: &str| match (&config.resource, Url::parse(resource)) {
-        (ResourceIndicator::Given(given), _) if given == resource => true,
-        (_, Ok(resource)) => {
-            is_same_resource(&resource, url)
-                || is_root && resource.origin() == url.origin() && resource.path() == "/"
-        }
-        (_, Err(_)) => false,
-    };
-    match is_ours(&metadata.resource) {
-        true => Ok(Some(metadata)),
-        false => Err(OAuthError::ResourceMismatch {
-            expected: shown_url(url),
-            found: Shown::new(&metadata.resource),
-        }),
-    }
+    let judge = |document: &Document| read_resource(document, config);
+    first_of(http, &distinct(candidates), Place::ResourceMetadata, judge).await
 }
 
-/// The authorization server's metadata, wherever of the known places it is.
-pub(super) async fn server_metadata(http: &HttpClient, issuer: &str) -> Result<ServerMetadata, OAuthError> {
-    let not_https = OAuthError::NotHttps { place: Place::ServerMetadata };
-    let url = Url::parse(issuer).map_err(|_| not_https)?;
-    let candidates = server_metadata_locations(&url);
-    let found = first_of(http, &candidates, Place::ServerMetadata).await?;
-    let Some((_, metadata)): Option<(Url, ServerMetadata)> = found else {
-        let tried: Vec<&str> = candidates.iter().map(Url::as_str).collect();
-        return Err(OAuthError::NoMetadata { tried: Shown::new(&tried.join(", ")) });
-    };
-    if is_same_issuer(&metadata.issuer, issuer) {
-        Ok(metadata)
-    } else {
-        let (expected, found) = (Shown::new(issuer), Shown::new(&metadata.issuer));
-        Err(OAuthError::IssuerMismatch { expected, found })
+fn read_resource(document: &Document, config: &OAuthConfig) -> Result<ResourceMetadata, OAuthError> {
+    let resource = document.text("resource").ok_or_else(|| document.lacks("resource"))?;
+    if !is_ours(resource, config) {
+        return Err(OAuthError::ResourceMismatch {
+            expected: shown_url(&config.server_url),
+            found: Shown::new(resource),
+        });
     }
+    let servers = document.texts("authorization_servers").unwrap_or_default();
+    let servers: Vec<String> = servers.into_iter().filter(|issuer| Url::parse(issuer).is_ok()).collect();
+    // An entry that names the authorization server need not be told it.
+    if servers.is_empty() && config.issuer.is_none() && config.token_url.is_none() {
+        return Err(document.lacks("authorization_servers"));
+    }
+    Ok(ResourceMetadata {
+        resource: resource.to_owned(),
+        authorization_servers: servers,
+        scopes_supported: document.texts("scopes_supported").unwrap_or_default(),
+    })
+}
+
+/// Whether `resource` names the server of `config`: as the entry says, or as the official SDKs have it, which
+/// take a parent path on the same origin and a slash at the end. RFC 9728 §3.3 alone would have it identical.
+fn is_ours(resource: &str, config: &OAuthConfig) -> bool {
+    if matches!(&config.resource, ResourceIndicator::Given(given) if given == resource) {
+        return true;
+    }
+    let url = &config.server_url;
+    Url::parse(resource).is_ok_and(|resource| is_same_resource(&resource, url) || is_parent(&resource, url))
+}
+
+/// The authorization server's metadata, at the first known place that has what `judge` can use.
+pub(super) async fn server_metadata<T>(
+    http: &HttpClient,
+    issuer: Issuer<'_>,
+    judge: impl Fn(ServerMetadata) -> Result<T, OAuthError>,
+) -> Result<T, OAuthError> {
+    let not_https = OAuthError::NotHttps { place: Place::ServerMetadata };
+    let url = Url::parse(issuer.looked_up).map_err(|_| not_https)?;
+    let candidates = server_metadata_locations(&url);
+    let judged = |document: &Document| judge(read_server(document, issuer.named)?);
+    first_of(http, &candidates, Place::ServerMetadata, judged).await?.ok_or_else(|| {
+        let tried: Vec<&str> = candidates.iter().map(Url::as_str).collect();
+        OAuthError::NoMetadata { tried: Shown::new(&tried.join(", ")) }
+    })
+}
+
+fn read_server(document: &Document, issuer: &str) -> Result<ServerMetadata, OAuthError> {
+    let found = document.text("issuer").ok_or_else(|| document.lacks("issuer"))?;
+    if !is_same_issuer(found, issuer) {
+        let (expected, found) = (Shown::new(issuer), Shown::new(found));
+        return Err(OAuthError::IssuerMismatch { expected, found });
+    }
+    let authorization_endpoint = document.url("authorization_endpoint");
+    Ok(ServerMetadata {
+        issuer: found.to_owned(),
+        authorization_endpoint_is_garbled: authorization_endpoint.is_none()
+            && document.is_given("authorization_endpoint"),
+        authorization_endpoint,
+        token_endpoint: document.url("token_endpoint"),
+        registration_endpoint: document.url("registration_endpoint"),
+        revocation_endpoint: document.url("revocation_endpoint"),
+        token_endpoint_auth_methods_supported: document.texts("token_endpoint_auth_methods_supported"),
+        grant_types_supported: document.texts("grant_types_supported"),
+        code_challenge_methods_supported: document.texts("code_challenge_methods_supported"),
+        scopes_supported: document.texts("scopes_supported").unwrap_or_default(),
+        client_id_metadata_document_supported: document.is_true("client_id_metadata_document_supported"),
+        authorization_response_iss_parameter_supported: document
+            .is_true("authorization_response_iss_parameter_supported"),
+    })
 }
 
 /// RFC 8414 inserts, OpenID appends; some have OAuth's document where OpenID's belongs.
@@ -109,10 +155,14 @@ fn server_metadata_locations(issuer: &Url) -> Vec<Url> {
         appended("openid-configuration"),
         appended("oauth-authorization-server"),
     ];
+    distinct(candidates.into_iter().flatten())
+}
+
+fn distinct(urls: impl IntoIterator<Item = Url>) -> Vec<Url> {
     let mut distinct: Vec<Url> = Vec::new();
-    for candidate in candidates.into_iter().flatten() {
-        if !distinct.contains(&candidate) {
-            distinct.push(candidate);
+    for url in urls {
+        if !distinct.contains(&url) {
+            distinct.push(url);
         }
     }
     distinct
@@ -126,37 +176,47 @@ fn well_known(url: &Url, name: &str) -> Option<Url> {
     Some(at)
 }
 
-/// The first of the documents that is there and is one. What is broken is told only if none is: a web
-/// application answers every path with its page.
-async fn first_of<T: DeserializeOwned>(
+/// What `judge` makes of the first document that it can use; `None` if no place has a document. What is wrong is
+/// told only if no place has a right one: a web application answers every path with its page.
+async fn first_of<T>(
     http: &HttpClient,
     candidates: &[Url],
     place: Place,
-) -> Result<Option<(Url, T)>, OAuthError> {
-    let mut worst = None;
+    judge: impl Fn(&Document) -> Result<T, OAuthError>,
+) -> Result<Option<T>, OAuthError> {
+    let mut fault: Option<OAuthError> = None;
     for url in candidates {
-        let answer = match wire::get(http, url, place).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                worst.get_or_insert(error);
-                continue;
+        let found = match wire::get(http, url, place).await {
+            Ok(answer) if answer.status == StatusCode::OK => {
+                Document::read(&answer, place).and_then(|document| judge(&document))
             }
+            Ok(answer) if answer.is_busy() => {
+                Err(OAuthError::Status { place, status: answer.status.as_u16(), about: About::default() })
+            }
+            Ok(_) => continue,
+            Err(error) => Err(error),
         };
-        match answer.status {
-            StatusCode::OK => match answer.json(place) {
-                Ok(found) => return Ok(Some((url.clone(), found))),
-                Err(error) => {
-                    worst.get_or_insert(error);
-                }
-            },
-            _ if answer.is_busy() => {
-                let (status, about) = (answer.status.as_u16(), About::default());
-                worst.get_or_insert(OAuthError::Status { place, status, about });
-            }
-            _ => {}
+        match found {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => fault = Some(more_telling(fault, error)),
         }
     }
-    worst.map_or(Ok(None), Err)
+    fault.map_or(Ok(None), Err)
+}
+
+/// The fault that says more of two; the first, if both say as much.
+pub(super) fn more_telling(earlier: Option<OAuthError>, later: OAuthError) -> OAuthError {
+    let says = |error: &OAuthError| match error {
+        // A document that is one, and of somebody else.
+        OAuthError::ResourceMismatch { .. } | OAuthError::IssuerMismatch { .. } => 3,
+        OAuthError::Incomplete { .. } | OAuthError::NoPkce { .. } | OAuthError::NotOffered { .. } => 2,
+        OAuthError::Unreachable { source, .. } if matches!(source.as_ref(), EgressError::Refused { .. }) => 2,
+        _ => 1,
+    };
+    match earlier {
+        Some(earlier) if says(&earlier) >= says(&later) => earlier,
+        _ => later,
+    }
 }
 
 /// AgentCore has a runtime's metadata below the runtime's own path.
@@ -167,10 +227,23 @@ fn appended_for_agentcore(url: &Url) -> Option<Url> {
     is_runtime.then_some(at)
 }
 
-/// Whether two URLs name one resource: an ARN in a path may be escaped in more than one way.
+/// Whether two URLs name one resource: an ARN in a path may be escaped in more than one way, and one may have a
+/// slash at the end that the other lacks.
 fn is_same_resource(a: &Url, b: &Url) -> bool {
-    let decoded = |url: &Url| percent_decode_str(url.path()).collect::<Vec<u8>>();
-    a.origin() == b.origin() && decoded(a) == decoded(b) && a.query() == b.query()
+    let path = |url: &Url| decoded(url.path().strip_suffix('/').unwrap_or(url.path())).into_owned();
+    a.origin() == b.origin() && path(a) == path(b) && a.query() == b.query()
+}
+
+/// Whether `resource` is above `url` on the same origin. A query would narrow it to something else.
+fn is_parent(resource: &Url, url: &Url) -> bool {
+    let above = resource.path().trim_end_matches('/').split('/').map(decoded);
+    let below: Vec<Cow<'_, [u8]>> = url.path().split('/').map(decoded).collect();
+    let is_prefix = above.enumerate().all(|(index, segment)| below.get(index) == Some(&segment));
+    resource.origin() == url.origin() && resource.query().is_none() && is_prefix
+}
+
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(text).into()
 }
 
 /// Whether two texts name one issuer: people and documents differ on a trailing slash, and on nothing else.
@@ -188,6 +261,44 @@ fn shown_url(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_may_be_a_parent_or_differ_by_a_slash() {
+        let check = |resource: &str, url: &str, expected: bool| {
+            let config = OAuthConfig {
+                server_url: url.parse().unwrap(),
+                grant: None,
+                client: None,
+                scopes: Vec::new(),
+                audience: None,
+                resource: ResourceIndicator::Discovered,
+                issuer: None,
+                authorization_url: None,
+                token_url: None,
+                extra_headers: crate::ExtraHeaders::default(),
+                user: None,
+            };
+            assert_eq!(is_ours(resource, &config), expected, "{resource} for {url}");
+        };
+        check("https://a.example/mcp", "https://a.example/mcp", true);
+        check("https://a.example/mcp/", "https://a.example/mcp", true);
+        check("https://a.example/mcp", "https://a.example/mcp/", true);
+        check("https://A.example:443/mcp", "https://a.example/mcp", true);
+        check("https://a.example", "https://a.example/t/1/mcp", true);
+        check("https://a.example/t", "https://a.example/t/1/mcp", true);
+        check("https://a.example/t/", "https://a.example/t/1/mcp?key=1", true);
+        check("https://a.example/t/1/mcp", "https://a.example/t", false);
+        check("https://a.example/t/2", "https://a.example/t/1/mcp", false);
+        check("https://a.example/tt", "https://a.example/t", false);
+        check("https://a.example/t", "https://a.example/tt/mcp", false);
+        check("https://a.example/mcp?q=1", "https://a.example/mcp", false);
+        check("https://a.example/mcp?q=1", "https://a.example/mcp?q=1", true);
+        check("https://b.example/mcp", "https://a.example/mcp", false);
+        check("http://a.example/mcp", "https://a.example/mcp", false);
+        check("https://a.example:8443/", "https://a.example/mcp", false);
+        check("https://a.example/r/arn:x:y/invocations", "https://a.example/r/arn%3Ax%3Ay/invocations", true);
+        check("a.example/mcp", "https://a.example/mcp", false);
+    }
 
     #[test]
     fn metadata_is_looked_for_where_each_standard_puts_it() {

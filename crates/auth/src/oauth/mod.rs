@@ -1,17 +1,21 @@
 //! Signing in with OAuth 2.1, as MCP servers want it.
 //!
-//! [`discovery`] finds out who signs people in, from the documents of [`metadata`]; [`registration`] which
-//! client we are there; [`authorization_code`] sends a user and looks at what comes back; [`token`] exchanges
-//! what was got for tokens, [`client_proof`] says how the client proves itself. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh,
+//! [`discovery`] finds out who signs people in, from the documents of [`metadata`], whose members [`document`]
+//! reads; [`selection`] which of several it is, [`combination`] what they and the entry say together;
+//! [`registration`] which client we are there; [`authorization_code`] sends a user and looks at what comes back; [`token`] exchanges
+//! what was got for tokens, which [`token_answer`] reads; [`client_proof`] says how the client proves itself. [`verdict`] is what a
+//! refusal means, [`remedy`] what to do about it. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh,
 //! [`pin`] holds a server to its first authorization server, [`revocation`] takes it back; [`consent`] is the
 //! way of a user from start to completion. Knows MCP servers by their URL alone.
 
 pub(crate) mod authorization_code;
 mod challenge;
 mod client_proof;
+mod combination;
 mod config;
 mod consent;
 mod discovery;
+mod document;
 mod error;
 mod grant;
 mod metadata;
@@ -20,8 +24,10 @@ mod registration;
 mod remedy;
 mod renewal;
 mod revocation;
+mod selection;
 mod shown;
 mod token;
+mod token_answer;
 mod tokens;
 mod verdict;
 mod wire;

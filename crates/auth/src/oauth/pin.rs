@@ -1,7 +1,8 @@
 //! The issuer of a first sign-in, for entries that have a secret to lose.
 //!
 //! A server that names another authorization server later would have us send it the client's secret. What it
-//! named first is kept under what the entry says; an entry that names its issuer itself needs none of this.
+//! named first is kept under what the entry says. An entry that names its issuer has that one looked up first; the
+//! pin then keeps an address at which its document was found from being exchanged for another.
 
 use jiff::Timestamp;
 
@@ -21,12 +22,20 @@ impl OAuth {
     pub(super) async fn check_pin(&self, config: &OAuthConfig, issuer: &str) -> Result<(), OAuthError> {
         let Some(key) = pin_key(config) else { return Ok(()) };
         match self.store.load(&key).await? {
+            // The one that the entry names needs no other word.
+            Some(_) if config.issuer.as_deref().is_some_and(|named| is_same_issuer(named, issuer)) => Ok(()),
             Some(item) if !is_same_issuer(&item.content.issuer, issuer) => Err(OAuthError::IssuerChanged {
                 pinned: Shown::new(&item.content.issuer),
                 found: Shown::new(issuer),
             }),
             _ => Ok(()),
         }
+    }
+
+    /// The issuer of the first sign-in, where the entry has a secret to lose and somebody has signed in.
+    pub(super) async fn pinned(&self, config: &OAuthConfig) -> Result<Option<String>, OAuthError> {
+        let Some(key) = pin_key(config) else { return Ok(None) };
+        Ok(self.store.load(&key).await?.map(|item| item.content.issuer))
     }
 
     /// Keeps the issuer of a first sign-in.
@@ -49,7 +58,8 @@ impl OAuth {
 
 fn pin_key(config: &OAuthConfig) -> Option<Key> {
     let client = config.client.as_ref().filter(|client| !matches!(client.proof, ClientProof::Public))?;
-    // An entry that names the issuer says itself whom it trusts.
-    let is_open = config.issuer.is_none();
-    is_open.then(|| Key::new("pin", &[config.server_url.as_str(), &client.client_id]))
+    let mut parts = vec![config.server_url.as_str(), &client.client_id];
+    // An entry that names another issuer than before says itself whom it trusts.
+    parts.extend(config.issuer.as_deref());
+    Some(Key::new("pin", &parts))
 }

@@ -5,25 +5,19 @@
 //! Source: RFC 6749 §§4.1.3, 4.4, 5 and 6; RFC 8707 for `resource`.
 
 use egress::HttpClient;
-use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
+use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    challenge::scopes,
     client_proof::{Client, ClientRequest},
     discovery::AuthorizationServer,
     error::{About, Asking, OAuthError, Place},
     shown::Shown,
+    token_answer::read,
     wire::Answer,
 };
 use crate::credential::scrub;
-
-/// A token is taken as stale this long before it expires, so that it does not on its way; a tenth of its
-/// life if that is shorter.
-const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-/// How long a token is used whose life is not told: until the server refuses it.
-const UNTOLD_LIFE: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// What a token endpoint gave.
 #[derive(Debug, Clone)]
@@ -112,46 +106,6 @@ impl Exchange<'_> {
             }
         }
     }
-}
-
-fn read(answer: &Answer, secrets: &[SecretString], now: Timestamp) -> Result<Tokens, OAuthError> {
-    if !answer.status.is_success() {
-        return Err(refusal(answer, Place::Token, secrets));
-    }
-    #[derive(Deserialize)]
-    struct Given {
-        access_token: Option<SecretString>,
-        token_type: Option<String>,
-        expires_in: Option<serde_json::Value>,
-        refresh_token: Option<SecretString>,
-        scope: Option<String>,
-        error: Option<String>,
-    }
-    let given: Given = answer.json(Place::Token)?;
-    if given.error.is_some() {
-        // Some refuse with the status of a success.
-        return Err(refusal(answer, Place::Token, secrets));
-    }
-    if let Some(found) = given.token_type.filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-        return Err(OAuthError::TokenType { found: Shown::new(&found) });
-    }
-    let missing = OAuthError::Incomplete { place: Place::Token, field: "access_token" };
-    let access = given.access_token.filter(is_sendable).ok_or(missing)?;
-    // Some write the number as a text.
-    let seconds = given.expires_in.and_then(|life| life.as_i64().or_else(|| life.as_str()?.parse().ok()));
-    let life =
-        seconds.map_or(UNTOLD_LIFE, |seconds| SignedDuration::from_secs(seconds.clamp(0, 100_000_000)));
-    Ok(Tokens {
-        access,
-        refresh: given.refresh_token.filter(|token| !token.expose_secret().is_empty()),
-        stale_from: now + (life - LEEWAY.min(life / 10)),
-        scopes: given.scope.map(|text| scopes(&text)),
-    })
-}
-
-fn is_sendable(token: &SecretString) -> bool {
-    let token = token.expose_secret();
-    !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What a server says when it refuses (RFC 6749 §5.2), without what it was sent.

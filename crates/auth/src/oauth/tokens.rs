@@ -15,7 +15,7 @@ use tokio::sync::RwLock;
 
 use super::{
     config::{ClientProof, GrantType, OAuthConfig, Owner},
-    discovery::{AuthorizationServer, discover},
+    discovery::{AuthorizationServer, discover, named_by_server},
     error::{About, OAuthError, Place},
     grant::{Ended, Grant, SignInNeeded, StoredClient, grant_key, union},
     renewal::{IsGood, Renewal},
@@ -73,7 +73,14 @@ impl OAuth {
     /// # Errors
     /// [`OAuthError`].
     pub async fn discover(&self, config: &OAuthConfig) -> Result<AuthorizationServer, OAuthError> {
-        discover(&self.http, config, None).await.map_err(|error| error.without(config))
+        // A store that fails is told where it is needed: whoever sends anything asks it again.
+        let pinned = self.pinned(config).await.unwrap_or_default();
+        discover(&self.http, config, pinned.as_deref()).await.map_err(|error| error.without(config))
+    }
+
+    /// The authorization servers that the server's own metadata names, whether or not it asks for a sign-in.
+    pub async fn named_by_server(&self, config: &OAuthConfig) -> Vec<String> {
+        named_by_server(&self.http, config).await.into_iter().map(|issuer| config.scrub(issuer)).collect()
     }
 
     /// Waits until every exchange begun here has been seen through. To be called before an answer is sent

@@ -32,6 +32,7 @@ const MAX_BYTES: usize = 256 * 1024;
 const PING: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
 
 /// An answer, read as far as that was wanted.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -47,10 +48,11 @@ enum Body {
 }
 
 impl Answer {
-    /// The JSON in it.
+    /// The JSON in it. A byte order mark before it is passed over: RFC 8259 §8.1 allows that.
     pub(crate) fn json<T: DeserializeOwned>(&self, place: Place) -> Result<T, OAuthError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let start = self.body.iter().find(|byte| !byte.is_ascii_whitespace());
+        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
+        serde_json::from_slice(body).map_err(|error| {
+            let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
             match error.classify() {
                 serde_json::error::Category::Data => OAuthError::Incomplete { place, field: "object" },
                 _ => OAuthError::NotJson { place, html: start == Some(&b'<') },
