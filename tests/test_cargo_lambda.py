@@ -58,7 +58,8 @@ class Watch:
         return True
 
     def invoke(self, function: str, file):
-        command = [CARGO_LAMBDA, "lambda", "invoke", "--invoke-port", str(self.port), "--data-file", file, function]
+        here = ["--invoke-address", "127.0.0.1", "--invoke-port", str(self.port)]
+        command = [CARGO_LAMBDA, "lambda", "invoke", *here, "--data-file", file, function]
         done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr + self.log
         return json.loads(done.stdout)
