@@ -2,9 +2,9 @@
 //!
 //! Two real sources, Secrets Manager and a local file. What is read is JSON as people paste it: with
 //! `//` and `/* */` comments and trailing commas, as the accelerator's own documentation shows it.
-//! Errors say what is wrong, where and how to mend it, and never quote the content.
+//! Errors say what is wrong, where and how to mend it, and quote nothing of the content but a server's URL ([`shape`]).
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
 use futures::future::BoxFuture;
@@ -13,8 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 mod edit;
+mod shape;
 
 pub use edit::{SecretStore, edit_secret, with_entry, without_agent};
+use shape::Shape;
 
 /// Where the secret's text comes from.
 pub trait SecretSource: Send + Sync {
@@ -119,7 +121,7 @@ pub enum SecretError {
         /// Counted from 1.
         column: usize,
         /// How to mend it.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
 }
 
@@ -213,13 +215,10 @@ pub fn parse_secret(text: &SecretString) -> Result<Vec<Value>, SecretError> {
             column: error.column_display(),
             remedy: remedy(error.kind()),
         })?;
-    let (found, remedy) = match value {
-        Some(Value::Array(entries)) => return Ok(entries),
-        Some(Value::Object(_)) => ("a single object", "put [ before it and ] after it"),
-        Some(Value::String(_)) => ("a text", "store the array itself, not the array inside quotes"),
-        Some(_) => ("a bare value", "store [] or an array of entries"),
-        None => ("nothing", "store [] or an array of entries"),
-    };
+    if let Some(Value::Array(entries)) = value {
+        return Ok(entries);
+    }
+    let Shape { found, remedy } = Shape::of(value.as_ref());
     let (line, column) = first_value(text);
     Err(SecretError::NotAnArray { found, line, column, remedy })
 }

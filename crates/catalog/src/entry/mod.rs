@@ -193,6 +193,26 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_other_clients_are_told_for_what_they_are() {
+        let entry = |field: &str, value: Value| json!({"mcp_url": "https://a.example/mcp", field: value});
+        for field in ["url", "serverUrl", "httpUrl"] {
+            check(entry(field, json!("https://canary")), true, &["written as mcp_url"]);
+        }
+        check(entry("type", json!("canary")), true, &["written as transport"]);
+        check(entry("headers", json!({"Authorization": "canary"})), true, &["written as extra_headers"]);
+        for field in ["command", "args", "env"] {
+            check(entry(field, json!(["canary"])), true, &["starts a program"]);
+        }
+        check(json!({"command": "npx"}), false, &["starts a program", "field mcp_url: is missing"]);
+        check(json!({"mcpServers": {}}), false, &["an entry of its own", "field mcp_url: is missing"]);
+        let told = json!({"auth_type": "none", "mcp_url": "https://a.example", "url": "https://canary"});
+        check(told, false, &["is not a field of auth_type none: the server's URL is written as mcp_url"]);
+        check(entry("transport", json!("streamable-http")), true, &[]);
+        check(entry("transport", json!("streamableHttp")), true, &[]);
+        check(entry("transport", json!("stdio")), false, &["starts a program"]);
+    }
+
+    #[test]
     fn what_is_missing_or_garbled_is_named_by_field() {
         check(json!(null), false, &["is not an object"]);
         check(json!(["canary"]), false, &["is not an object"]);

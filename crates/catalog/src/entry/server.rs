@@ -92,9 +92,17 @@ impl Reader<'_> {
     }
 
     fn transport(&mut self) -> Option<TransportKind> {
-        match self.text("transport").as_deref().map(str::trim) {
-            None | Some("http" | "streamable_http") => Some(TransportKind::StreamableHttp),
+        // `streamable-http` and `streamableHttp` are other clients' spellings.
+        let letters = |text: String| text.trim().replace(['-', '_'], "").to_ascii_lowercase();
+        match self.text("transport").map(letters).as_deref() {
+            None | Some("http" | "streamablehttp") => Some(TransportKind::StreamableHttp),
             Some("sse") => Some(TransportKind::Sse),
+            Some("stdio") => {
+                let problem = "stdio starts a program on one's own machine, which is not done here: run the server \
+                               somewhere that speaks HTTP, and give its URL as mcp_url";
+                self.note("transport", problem, true);
+                None
+            }
             Some("websocket") => {
                 self.note("transport", "websocket is not supported yet: use streamable_http or sse", true);
                 None

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{
     Reader,
-    fields::{AuthType, nearest, owner},
+    fields::{AuthType, nearest, of_other_clients, owner},
 };
 
 /// What signing in with Cognito cannot do without.
@@ -42,7 +42,7 @@ impl Reader<'_> {
     /// Without `auth_type` a field that nothing is known of may be a note of somebody's.
     fn warn_of_fields_beside(&mut self, kind: AuthType) {
         for name in self.names_beside(kind) {
-            let problem = match (owner(&name), nearest(&name, None)) {
+            let problem = match (owner(&name), suggestion(&name, None)) {
                 (Some(other), _) => {
                     format!(
                         "is ignored: it belongs to auth_type {}, and this is {}",
@@ -50,7 +50,7 @@ impl Reader<'_> {
                         kind.name()
                     )
                 }
-                (None, Some(known)) => format!("is unknown and ignored: did you mean {known}?"),
+                (None, Some(suggestion)) => format!("is unknown and ignored: {suggestion}"),
                 (None, None) => "is unknown and ignored".to_owned(),
             };
             self.note(&name, problem, false);
@@ -60,9 +60,7 @@ impl Reader<'_> {
     /// Who says `auth_type` has said what the fields are.
     fn refuse_fields_beside(&mut self, kind: AuthType) {
         for name in self.names_beside(kind) {
-            let suggestion = nearest(&name, Some(kind)).filter(|known| *known != name);
-            let remedy =
-                suggestion.map_or_else(|| "remove it".to_owned(), |known| format!("did you mean {known}?"));
+            let remedy = suggestion(&name, Some(kind)).unwrap_or_else(|| "remove it".to_owned());
             let problem = match owner(&name) {
                 Some(other) => {
                     format!("does not belong to auth_type {} but to {}: {remedy}", kind.name(), other.name())
@@ -252,4 +250,11 @@ impl Reader<'_> {
 
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+}
+
+/// What a field that does not belong there may have meant.
+fn suggestion(name: &str, kind: Option<AuthType>) -> Option<String> {
+    let known = || nearest(name, kind).filter(|known| *known != name);
+    let others = of_other_clients(name).map(str::to_owned);
+    others.or_else(|| known().map(|known| format!("did you mean {known}?")))
 }

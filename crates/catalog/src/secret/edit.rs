@@ -98,7 +98,7 @@ fn change_array(text: &SecretString, change: impl FnOnce(&CstRootNode)) -> Resul
         found: "a bare value",
         line: 1,
         column: 1,
-        remedy: "store [] or an array of entries",
+        remedy: "store [] or an array of entries".into(),
     })?;
     change(&root);
     Ok(root.to_string().into())
