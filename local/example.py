@@ -43,6 +43,7 @@ class Example:
         else:
             say(STAND_IN_NOTICE)
             model_url = self._keep(StandIn("model")).url
+        self.model_url = model_url
         say("\n[1/4] Starting a local AWS ...")
         self.aws = self._keep(LocalAws({"MINISTACK_BEDROCK_PROXY_URL": model_url}))
         say(f"      ready at {self.aws.endpoint}")

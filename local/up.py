@@ -3,7 +3,7 @@
 import signal
 
 from .aws import REGION
-from .example import Example, main, say
+from .example import MODEL_ID, Example, main, say
 
 
 def show(example: Example):
@@ -22,6 +22,10 @@ def show(example: Example):
     say(f"  aws dynamodb put-item --table-name {outputs['AgentTableName']} --item file://events/agent-processor/item.json")
     say(f"  aws lambda invoke --function-name {outputs['AgentProcessorFunctionArn']} \\")
     say("      --cli-binary-format raw-in-base64-out --payload file://events/agent-processor/job.json /dev/stdout\n")
+    say("Run the functions with `cargo lambda watch`, in this environment:")
+    say("  export AWS_STACK_NAME=mcp-agents ALLOW_PRIVATE_MCP_SERVERS=true")
+    say(f"  export AGENT_TABLE={outputs['AgentTableName']} BEDROCK_MODEL_ID={MODEL_ID}")
+    say(f"  export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={example.model_url}\n")
     say("Ctrl-C stops everything.")
     signal.pause()
 

@@ -446,6 +446,12 @@ class Sitting:
         self.line.printed += page
         return page
 
+    @property
+    def error_text(self) -> str:
+        """What it has said on standard error so far."""
+        # Read at a place of its own: the child writes where the file's position is.
+        return os.pread(self.errors.fileno(), 1 << 16, 0).decode()
+
     def done(self) -> subprocess.CompletedProcess:
         """Waits for its end."""
         stdout = self.said + self.child.stdout.read()

@@ -15,6 +15,7 @@ import subprocess
 import termios
 import urllib.error
 import urllib.request
+from urllib.parse import urlencode
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -848,6 +849,12 @@ class Terminal:
             wait_for(lambda: not termios.tcgetattr(self.mine)[3] & termios.ECHO)
         os.write(self.mine, f"{text}\n".encode())
 
+    def shows(self, pattern: str) -> str:
+        """Reads on until there is a match; gives its first group."""
+        while not (found := re.search(pattern, self.shown)):
+            assert self._read(), f"{pattern} is not shown: {self.shown}"
+        return found.group(1)
+
     def ends(self) -> tuple[int, str]:
         while self._read():
             pass
@@ -897,6 +904,77 @@ def test_add_takes_a_client_without_a_secret(line, guarded):
     code, shown = terminal.ends()
     assert code == 0, shown
     assert line.entries == [oauth(server, client_id="public")]
+
+
+OPEN = {"initialize", "notifications/initialized", "ping", "tools/list"}
+
+
+def test_add_asks_whether_a_server_that_is_open_until_called_wants_a_sign_in(line, guarded):
+    _, server = guarded()
+    server.open = OPEN
+    for answer in ("none", "oauth2"):
+        line.put("[]")
+        terminal = Terminal(line, "add", server.url, "--no-login", "--name", "notes")
+        terminal.answer("auth_type, oauth2 or none: ", answer)
+        code, shown = terminal.ends()
+        assert code == 0, shown
+        assert [entry["auth_type"] for entry in line.entries] == [answer]
+
+
+def test_add_writes_no_auth_type_unasked_for_a_server_that_is_open_until_called(line, guarded):
+    auth, server = guarded()
+    server.open = OPEN
+    line.put("[]")
+    done = line.run("add", server.url, "--name", "notes")
+    assert done.returncode != 0 and line.entries == []
+    assert "--auth-type oauth2" in done.stderr and auth.issuer in done.stderr and "--auth-type none" in done.stderr
+    assert line.run("add", server.url, "--name", "notes", "--auth-type", "none").returncode == 0
+    assert line.entries[0]["auth_type"] == "none"
+
+
+def test_add_signs_a_user_in_to_a_server_that_is_open_until_called(line, guarded):
+    _, server = guarded()
+    server.open = OPEN
+    line.put("[]")
+    sign_in(line, "add", server.url, "--name", "notes", "--auth-type", "oauth2")
+    assert line.entries == [oauth(server)]
+
+
+def test_add_asks_for_a_client_where_registration_is_announced_and_closed(line, guarded):
+    auth, server = guarded(registration_answer=Answer(403, {"error": "access_denied"}))
+    port = free_port()
+    auth.add_client("web", KEY, redirect_uris=[f"http://127.0.0.1:{port}/oauth/callback"])
+    line.put("[]")
+    terminal = Terminal(line, "add", server.url, "--no-browser", "--name", "notes", "--port", str(port))
+    terminal.shows(f"(with the redirect URI http://127.0.0.1:{port}/oauth/callback, then give its id)")
+    terminal.answer("Client id: ", "web")
+    terminal.answer("Its secret, empty if it has none (not shown): ", KEY)
+    page = terminal.shows(r"(http://127\.0\.0\.1:\d+/authorize\S+)\s")
+    query = follow(page)
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/oauth/callback?{urlencode(query)}", timeout=10).close()
+    code, shown = terminal.ends()
+    assert code == 0, shown
+    assert line.entries == [oauth(server, client_id="web", client_secret=KEY)]
+
+
+def test_login_names_a_redirect_uri_that_the_next_run_can_have(line, guarded):
+    _, server = guarded(registration_answer=Answer(403, {"error": "access_denied"}))
+    line.put(oauth(server))
+    done = line.run("login", "notes", "--no-browser")
+    uri = re.search(r"with the redirect URI (http://127\.0\.0\.1:\d+/oauth/callback)", done.stderr).group(1)
+    assert f"--redirect-uri {uri}" in done.stderr
+
+
+def test_login_says_after_20_seconds_what_it_waits_for(line, guarded):
+    _, server = guarded()
+    line.put(oauth(server))
+    sitting = line.start("login", "notes")
+    assert "Still waiting" not in sitting.error_text
+    wait_for(lambda: "Still waiting" in sitting.error_text, 30)
+    told = sitting.error_text
+    assert sitting.asked["redirect_uri"] in told and "127.0.0.1" in told and "Ctrl-C" in told
+    sitting.come_back(follow(sitting.url))
+    assert sitting.done().returncode == 0
 
 
 # The secret in AWS, and the stack's own store

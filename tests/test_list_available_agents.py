@@ -81,6 +81,21 @@ def test_the_documented_example_with_its_comments_works(backend, server):
         ('[{"cognito_password": "%s" "x": 1}]' % CANARY, "SecretNotJson", ["comma", "line 1, column 40"]),
         ('\n\n[{"a": "%s}]' % CANARY, "SecretNotJson", ["line 3"]),
         ("", "SecretNotAnArray", ["nothing"]),
+        (
+            '{"mcpServers": {"docs": {"url": "https://docs.example.com/mcp", "headers": {"X-Key": "%s"}}}}' % CANARY,
+            "SecretNotAnArray",
+            ["another MCP client's list", '[{"mcp_url": "https://docs.example.com/mcp"}]'],
+        ),
+        (
+            '{"context_servers": {"docs": {"command": "npx", "env": {"KEY": "%s"}}}}' % CANARY,
+            "SecretNotAnArray",
+            ["another MCP client's list", "start programs", "not done here"],
+        ),
+        (
+            '{"mcp_url": "https://docs.example.com/mcp", "credentials": "%s"}' % CANARY,
+            "SecretNotAnArray",
+            ["console's key/value", "Plaintext", '[{"mcp_url": "https://docs.example.com/mcp"}]'],
+        ),
         (CANARY, "SecretNotJson", ["line 1"]),
         (json.dumps(json.dumps([{"a": CANARY}])), "SecretNotAnArray", ["inside quotes"]),
     ],

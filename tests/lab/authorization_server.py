@@ -89,6 +89,7 @@ class AuthorizationServer(LoopbackServer):
         self.assertion_audiences = [self.issuer]
         # Registration
         self.registers = True
+        self.registration_answer: Answer | None = None  # whatever is asked for: announced, and closed
         self.registration_with: dict = {}  # over the fields of its answer, which then hold
         self.registration_error: dict | None = None
 
@@ -325,6 +326,8 @@ class AuthorizationServer(LoopbackServer):
         return token
 
     def _register(self, request: Request) -> Answer:
+        if self.registration_answer:
+            return self.registration_answer
         if not self.registers:
             return Answer(404, {"error": "not_found"})
         if self.registration_error:

@@ -38,6 +38,7 @@ class ProtectedServer(LoopbackServer):
         self.needs: dict[str, str] = {}  # the scopes that a tool or an MCP method needs
         self.step_up: dict = {}  # over the parameters of the 403's WWW-Authenticate
         self.never_enough = False  # no token has the scope
+        self.open: set[str] = set()  # the MCP methods that need no token
         self.delays: dict[str, float] = {}  # by MCP method: seconds before the answer
 
         self.unauthenticated = 0  # requests without a token
@@ -61,6 +62,8 @@ class ProtectedServer(LoopbackServer):
         message = request.json if request.body else {}
         request.endpoint = message.get("method", request.method)
         token = request.bearer
+        if not token and message.get("method") in self.open:
+            return self._result(message, {}) if "id" in message else Answer(202)
         if not token:
             with self.lock:
                 self.unauthenticated += 1

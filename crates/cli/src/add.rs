@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::{
     ask, doctor,
     entry_fields::Fields,
-    login::{BrowserOptions, sign_in},
+    login::{BrowserOptions, NotSignedIn, sign_in},
     report::{EntryReport, print_text, printable},
     setup::{CommonOptions, Setup},
 };
@@ -83,7 +83,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut entry = options.given()?;
     if !entry.contains_key("auth_type") {
         match probe(&setup, &mut entry).await {
-            Ok(kind) => drop(entry.insert("auth_type".to_owned(), kind.into())),
+            Ok(kind) => {
+                let kind = if kind == "none" { none_or_oauth(&setup, &entry).await? } else { kind };
+                entry.insert("auth_type".to_owned(), kind.into());
+            }
             Err(problem) if !options.force => {
                 println!("{problem}\n\nNothing was written.");
                 return Ok(ExitCode::FAILURE);
@@ -96,7 +99,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (mut parsed, mut report) = examine(&setup, &mut entry).await;
     if let Some(server) = parsed.server.as_ref().filter(|_| report.needs_sign_in() && !options.no_login) {
         let id = entry["agent_name"].as_str().unwrap_or_default();
-        sign_in(&setup, id, server, &options.browser).await?;
+        if let Err(error) = sign_in(&setup, id, server, &options.browser).await {
+            sign_in_as_a_registered_client(&setup, &mut entry, &options.browser, error).await?;
+        }
         (parsed, report) = examine(&setup, &mut entry).await;
     }
     print_text(&report);
@@ -208,6 +213,62 @@ async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static s
     }
 }
 
+/// Whether a server that lists its tools to anybody is to be signed in to all the same. One that names an
+/// authorization server may want a sign-in for calls: only the user knows.
+async fn none_or_oauth(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Result<&'static str> {
+    let mut oauth = entry.clone();
+    oauth.insert("auth_type".to_owned(), "oauth2".into());
+    let parsed = parse(setup, &oauth);
+    let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return Ok("none") };
+    let asking = setup.connector.sign_in().oauth().named_by_server(&config);
+    let Some(issuer) = setup.within(asking).await.unwrap_or_default().into_iter().next() else {
+        return Ok("none");
+    };
+    let issuer = printable(&issuer);
+    println!(
+        "But it names an authorization server, {issuer}: it may ask for a sign-in when a tool is called."
+    );
+    match ask::line("auth_type, oauth2 or none")?.as_deref() {
+        Some("oauth2") => Ok("oauth2"),
+        Some("none") => Ok("none"),
+        _ => bail!(
+            "whether its tools need a sign-in must be said: give --auth-type oauth2 to sign in with {issuer}, \
+             or --auth-type none to call them without; nothing was written"
+        ),
+    }
+}
+
+/// Signs in once more where a client has to be registered by hand: asks for it.
+async fn sign_in_as_a_registered_client(
+    setup: &Setup,
+    entry: &mut Map<String, Value>,
+    options: &BrowserOptions,
+    error: anyhow::Error,
+) -> anyhow::Result<()> {
+    let needed = error.downcast_ref::<NotSignedIn>().and_then(|error| error.client_needed_with.clone());
+    let Some(redirect_uri) = needed.filter(|_| ask::is_at_terminal()) else { return Err(error) };
+    println!("{error}\n");
+    println!("Register a client there with the redirect URI {redirect_uri}, then give its id.");
+    if !ask_for_client(entry)? {
+        return Err(error);
+    }
+    let parsed = parse(setup, entry);
+    let Some(server) = &parsed.server else { return Err(error) };
+    let id = entry["agent_name"].as_str().unwrap_or_default();
+    sign_in(setup, id, server, &options.with_redirect_uri(redirect_uri)).await
+}
+
+/// Asks for a client's id, and its secret if it has one. Whether there was an answer.
+fn ask_for_client(entry: &mut Map<String, Value>) -> anyhow::Result<bool> {
+    let Some(id) = ask::line("Client id")? else { return Ok(false) };
+    entry.insert("client_id".to_owned(), id.into());
+    if !entry.contains_key("client_secret") && !entry.contains_key("private_key") {
+        let secret = ask::optional_secret("Its secret, empty if it has none")?;
+        entry.extend(secret.map(|s| ("client_secret".to_owned(), s.expose_secret().into())));
+    }
+    Ok(true)
+}
+
 /// Asks for what this kind of sign-in cannot do without.
 async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
     let is =
@@ -241,13 +302,8 @@ async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Optio
             return Ok(());
         }
         println!("It lets no client register itself: register one there, then give its id.");
-        let Some(id) = ask::line("Client id")? else {
+        if !ask_for_client(entry)? {
             bail!("a client id is needed: give --client-id, and --client-secret-file if it has a secret")
-        };
-        entry.insert("client_id".to_owned(), id.into());
-        if !entry.contains_key("client_secret") && !entry.contains_key("private_key") {
-            let secret = ask::optional_secret("Its secret, empty if it has none")?;
-            entry.extend(secret.map(|s| ("client_secret".to_owned(), s.expose_secret().into())));
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ pub(crate) fn secret(file: Option<&Path>, what: &str, flag: &str) -> anyhow::Res
         Some(path) => {
             std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?
         }
-        None if stdin().is_terminal() => rpassword::prompt_password(format!("{what} (not shown): "))?,
+        None if is_at_terminal() => rpassword::prompt_password(format!("{what} (not shown): "))?,
         None => bail!("{what} is needed: give {flag} FILE, or - to read it from standard input"),
     };
     match text.trim() {
@@ -32,16 +32,21 @@ pub(crate) fn secret(file: Option<&Path>, what: &str, flag: &str) -> anyhow::Res
 /// A secret that there may not be: asked for without showing it; `None` if it is left empty or nobody is there
 /// to answer.
 pub(crate) fn optional_secret(what: &str) -> anyhow::Result<Option<SecretString>> {
-    if !stdin().is_terminal() {
+    if !is_at_terminal() {
         return Ok(None);
     }
     let answer = rpassword::prompt_password(format!("{what} (not shown): "))?;
     Ok(Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty()).map(Into::into))
 }
 
+/// Whether somebody is there to answer.
+pub(crate) fn is_at_terminal() -> bool {
+    stdin().is_terminal()
+}
+
 /// A line; `None` if it is left empty or nobody is there to answer.
 pub(crate) fn line(question: &str) -> anyhow::Result<Option<String>> {
-    if !stdin().is_terminal() {
+    if !is_at_terminal() {
         return Ok(None);
     }
     print!("{question}: ");

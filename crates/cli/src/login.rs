@@ -1,6 +1,6 @@
 //! `mcp-agents login`: a user signs in to a server from a terminal.
 
-use std::{process::ExitCode, time::Duration};
+use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
 use auth::{AuthConfig, ClientIdentity, OAuthError, Owner, Purpose, Registration};
@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a user may take: as long as the state is good.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// When a user is told what is waited for.
+const TOLD_AFTER: Duration = Duration::from_secs(20);
 /// Who starts sign-ins from here.
 const STARTER: &str = "terminal";
 
@@ -53,7 +55,43 @@ pub(crate) struct BrowserOptions {
     register_anew: bool,
 }
 
+/// Why a sign-in did not succeed, in words for whoever signs in.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub(crate) struct NotSignedIn {
+    words: String,
+    /// Where a client must be registered with the authorization server by hand: the redirect URI for it.
+    pub(crate) client_needed_with: Option<String>,
+}
+
+impl NotSignedIn {
+    fn new(server: &McpServer, options: &BrowserOptions, error: &OAuthError) -> Self {
+        let client_needed_with = match error {
+            OAuthError::ClientNeeded { redirect_uri, .. } => Some(redirect_uri.clone()),
+            _ => None,
+        };
+        let message = server.scrub(error.to_string());
+        let mut words =
+            format!("{message}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy());
+        if let Some(uri) = client_needed_with.as_ref().filter(|_| options.is_on_any_port()) {
+            words.push_str(&format!(
+                "; sign in with --redirect-uri {uri}, since any other run takes another port"
+            ));
+        }
+        Self { words, client_needed_with }
+    }
+}
+
 impl BrowserOptions {
+    /// The same, with the redirect URI that a client was registered with.
+    pub(crate) fn with_redirect_uri(&self, uri: String) -> Self {
+        Self { redirect_uri: Some(uri), ..self.clone() }
+    }
+
+    fn is_on_any_port(&self) -> bool {
+        self.redirect_uri.is_none() && self.port == 0
+    }
+
     /// Whether there is a document that a server may take as client id.
     pub(crate) fn has_metadata_document(&self) -> bool {
         self.client_metadata_url.is_some()
@@ -86,7 +124,7 @@ pub(crate) async fn sign_in(
     let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
     let purpose = Purpose { agent_id, starter: STARTER, owner: &owner };
     let registration = if options.register_anew { Registration::Anew } else { Registration::Kept };
-    let told = |error: OAuthError| told(server, &error);
+    let told = |error: OAuthError| NotSignedIn::new(server, options, &error);
     let starting = oauth.start(config, purpose, &identity, registration, runtime::now());
     let started = setup.within(starting).await?.map_err(told)?;
     let page = started.authorization_url.as_str();
@@ -95,7 +133,12 @@ pub(crate) async fn sign_in(
         println!("No browser could be opened: open the address by hand, on this machine.");
     }
     let state = started.state.expose_secret().to_owned();
-    let redirect = tokio::time::timeout(PATIENCE, listener.wait(state.clone())).await;
+    let waiting = tokio::time::timeout(PATIENCE, listener.wait(state.clone()));
+    let telling = tell_what_is_waited_for(started.authorization_url.host_str(), &identity.redirect_uri);
+    let redirect = tokio::select! {
+        redirect = waiting => redirect,
+        never = telling => match never {},
+    };
     let redirect = redirect.context("nobody came back within ten minutes")??;
     oauth.callback(&redirect, runtime::now()).await.map_err(told)?;
     let arrival = oauth.arrival(&state, STARTER, runtime::now()).await.map_err(told)?;
@@ -104,7 +147,13 @@ pub(crate) async fn sign_in(
     Ok(())
 }
 
-fn told(server: &McpServer, error: &OAuthError) -> anyhow::Error {
-    let message = server.scrub(error.to_string());
-    anyhow!("{message}\n  reason      {}\n  what to do  {}", error.kind(), error.remedy())
+/// Tells a user who takes long what is waited for, and goes on waiting.
+async fn tell_what_is_waited_for(host: Option<&str>, redirect_uri: &str) -> Infallible {
+    tokio::time::sleep(TOLD_AFTER).await;
+    let host = printable(host.unwrap_or("the authorization server"));
+    eprintln!(
+        "Still waiting for a browser to come back from {host} to {redirect_uri}, for up to ten minutes in all.\n\
+         Open the address above on this machine and sign in there; Ctrl-C ends the wait."
+    );
+    std::future::pending().await
 }
