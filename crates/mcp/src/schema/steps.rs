@@ -139,7 +139,7 @@ trait FlattenSchemas<'k>: Iterator<Item = &'k str> + Sized {
         schemas: impl Fn(&str) -> Vec<&'a Value>,
         instance: &'a Value,
     ) -> Vec<(&'a Value, &'a Value)> {
-        self.flat_map(|keyword| schemas(keyword)).map(|schema| (schema, instance)).collect()
+        self.flat_map(schemas).map(|schema| (schema, instance)).collect()
     }
 }
 

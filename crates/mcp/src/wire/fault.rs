@@ -47,7 +47,7 @@ pub(crate) enum WireFault {
     #[error("HTTP status 403")]
     Forbidden {
         /// What `WWW-Authenticate` says.
-        challenge: Challenge,
+        challenge: Box<Challenge>,
         /// The message of the JSON-RPC error in the body, if there is one.
         message: Option<String>,
     },

@@ -77,7 +77,7 @@ impl Wire {
                 self.scrubber.scrub(refused.challenge.clone()),
             )),
             StatusCode::FORBIDDEN => WireError::Client(WireFault::Forbidden {
-                challenge: Challenge::parse(&self.scrubber.scrub(refused.challenge.clone())),
+                challenge: Box::new(Challenge::parse(&self.scrubber.scrub(refused.challenge.clone()))),
                 message: refused.error_message().map(str::to_owned),
             }),
             status => WireError::Client(WireFault::Status {
