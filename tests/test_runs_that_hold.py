@@ -117,13 +117,13 @@ def test_names_bedrock_would_refuse_are_mended(backend, server):
     assert len(set(shown)) == 4 and shown[3] == "fine" and all(len(name) <= 64 for name in shown)
 
 
-def test_a_tool_bedrock_would_refuse_is_left_out_with_a_warning(backend, server):
+def test_a_tool_bedrock_would_refuse_is_left_out_and_the_list_says_so(backend, server):
     odd = tool("odd", inputSchema={"type": "string"})
     asked = backend([{"mcp_url": server(pages=[[odd, tool("fine")]]).url, "agent_name": "helper"}])
     _, job = asked.ask(script({"say": "{tools}"}), ["helper"])
     assert content(job) == "fine"
-    [event] = asked.log_events("External MCP: tool left out")
-    assert event["tool.name"] == "odd" and "not of an object" in event["reason"]
+    [agent] = asked.agents()
+    assert agent["status"] == "available" and "left out: the tool odd" in agent["status_reason"], agent
 
 
 def test_arguments_that_do_not_fit_go_back_to_the_model(backend, server):
