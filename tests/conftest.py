@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import Backend, World
+from tests.support import Backend, CommandLine, World
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,14 @@ def backend(world):
 def server(world):
     """Makes an MCP server with faults: `server(**behaviour)`."""
     return world.server
+
+
+@pytest.fixture
+def line(tmp_path):
+    """Somebody at a terminal, with a home folder of their own and without AWS."""
+    made = CommandLine(tmp_path / "home")
+    yield made
+    made.stop()
 
 
 @pytest.fixture

@@ -468,6 +468,23 @@ class Sitting:
         self.child.wait()
 
 
+def users(server, **fields) -> dict:
+    """An entry that users sign in to."""
+    return {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"} | fields
+
+
+def machine(server, **fields) -> dict:
+    """An entry whose client signs in for itself."""
+    client = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": "machine-secret"}
+    return users(server) | client | fields
+
+
+def own_tables(world) -> dict[str, str]:
+    """What gives a backend tables of its own, since ports come again, and has each list ask the servers anew."""
+    tables = dict.fromkeys(("CONNECTIONS_TABLE", "CATALOG_TABLE"), world.table())
+    return {"TOOL_CACHE_TTL_SECONDS": "0.001"} | tables
+
+
 def as_user(name: str, group: str = "Author", **arguments) -> dict:
     """The event with which a resolver lists the agents for a user."""
     identity = {"username": name, "sub": f"sub-{name}", "claims": {"cognito:groups": [group]}}

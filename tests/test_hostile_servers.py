@@ -19,7 +19,7 @@ import pytest
 from local.processes import TARGET
 from tests.lab import AgentCoreServer, Answer, AuthorizationServer, PlainServer, ProtectedServer, follow
 from tests.lab.loopback import LoopbackServer
-from tests.support import CANARY, CommandLine, as_user, at_once, connect, script, wait_for
+from tests.support import CANARY, CommandLine, as_user, at_once, connect, machine, own_tables, script, users, wait_for
 from tests.test_command_line import Terminal
 
 KEY = f"{CANARY}/with-a-slash"
@@ -28,32 +28,7 @@ READ, WRITE = "read_notes", "write_notes"
 
 @pytest.fixture
 def backend(backend, world):
-    """With tables of its own, since ports come again; each list asks the servers anew."""
-
-    def make(*entries, **environment):
-        tables = dict.fromkeys(("CONNECTIONS_TABLE", "CATALOG_TABLE"), world.table())
-        return backend(entries, **{"TOOL_CACHE_TTL_SECONDS": "0.001"} | tables | environment)
-
-    return make
-
-
-@pytest.fixture
-def line(tmp_path):
-    """Somebody at a terminal, without AWS."""
-    made = CommandLine(tmp_path / "home")
-    yield made
-    made.stop()
-
-
-def machine(server, **fields) -> dict:
-    """An entry whose client signs in for itself."""
-    entry = users(server) | {"grant_type": "client_credentials", "client_id": "machine", "client_secret": "machine-secret"}
-    return entry | fields
-
-
-def users(server, **fields) -> dict:
-    """An entry that users sign in to."""
-    return {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"} | fields
+    return lambda *entries, **environment: backend(entries, **own_tables(world) | environment)
 
 
 def guarded(stands, server=None, **authorization):

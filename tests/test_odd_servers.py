@@ -16,7 +16,7 @@ from tests.lab import Answer, OddServer
 from tests.lab.certificate import certify
 from tests.lab.odd_server import ECHO, events, result
 from tests.peers import Http2Server
-from tests.support import CANARY, CommandLine, script, tool
+from tests.support import CANARY, script, tool
 
 NOT_MCP = "does not speak MCP"
 
@@ -25,13 +25,6 @@ NOT_MCP = "does not speak MCP"
 def backend(backend, world):
     """With a catalog of its own, since ports come again."""
     return lambda *entries, **environment: backend(entries, **{"CATALOG_TABLE": world.table()} | environment)
-
-
-@pytest.fixture
-def line(tmp_path):
-    made = CommandLine(tmp_path / "home")
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.peers.real_servers import (
     TypeScriptSdkSessions,
     Workers,
 )
-from tests.support import CommandLine, as_user, connect, script
+from tests.support import as_user, connect, own_tables, script
 
 # Long enough for a command on a slow machine, short enough to wait for.
 ACCESS_TOKEN_SECONDS = 2
@@ -86,27 +86,11 @@ def sessions(request, running):
 
 
 @pytest.fixture
-def line(tmp_path):
-    """The command line of a user with a home folder of their own."""
-    line = CommandLine(tmp_path / "home")
-    yield line
-    line.stop()
-
-
-@pytest.fixture
 def backend(backend, world):
-    """With tables of its own; each list asks the servers anew.
-
-    It has no client metadata document: no server of this machine could fetch one from an API that is not out there,
-    and FastMCP's proxy would try.
+    """No client metadata document: no server of this machine could fetch one from an API that is not out there, and
+    FastMCP's proxy would try.
     """
-
-    def make(*entries):
-        table = world.table()
-        tables = {"CONNECTIONS_TABLE": table, "CATALOG_TABLE": table}
-        return backend(entries, **tables, TOOL_CACHE_TTL_SECONDS="0.001", OAUTH_CLIENT_METADATA_URL="")
-
-    return make
+    return lambda *entries: backend(entries, **own_tables(world), OAUTH_CLIENT_METADATA_URL="")
 
 
 def entry(server, auth_type: str = "oauth2") -> dict:

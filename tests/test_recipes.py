@@ -11,7 +11,7 @@ import pytest
 from local.processes import ROOT
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.lab.authorization_server import Refused
-from tests.support import CANARY, CommandLine
+from tests.support import CANARY
 
 SECRET = f"{CANARY}-secret"
 
@@ -182,13 +182,6 @@ def recipes() -> dict[str, dict]:
     section = (ROOT / "README.md").read_text().split("### Recipes")[1].split("\n### ")[0]
     entries = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
     return {entry["agent_name"]: entry for entry in entries}
-
-
-@pytest.fixture
-def line(tmp_path):
-    made = CommandLine(tmp_path / "home")
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.lab.authorization_server import Refused
-from tests.support import CommandLine, as_user, connect
+from tests.support import as_user, connect, machine, own_tables, users
 
 PAGE = "<!doctype html><h1>We do not know this application</h1>"
 
@@ -77,18 +77,7 @@ class Fussy(AuthorizationServer):
 
 @pytest.fixture
 def backend(backend, world):
-    def make(*entries, **environment):
-        tables = dict.fromkeys(("CONNECTIONS_TABLE", "CATALOG_TABLE"), world.table())
-        return backend(entries, **{"TOOL_CACHE_TTL_SECONDS": "0.001"} | tables | environment)
-
-    return make
-
-
-@pytest.fixture
-def line(tmp_path):
-    made = CommandLine(tmp_path / "home")
-    yield made
-    made.stop()
+    return lambda *entries, **environment: backend(entries, **own_tables(world) | environment)
 
 
 @pytest.fixture
@@ -100,15 +89,6 @@ def pair(stands):
         return a, stands(ProtectedServer, a)
 
     return make
-
-
-def users(server, **fields) -> dict:
-    return {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"} | fields
-
-
-def machine(server, **fields) -> dict:
-    client = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": "machine-secret"}
-    return users(server) | client | fields
 
 
 def signed_in(line) -> None:

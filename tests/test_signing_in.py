@@ -20,7 +20,7 @@ from tests.lab import (
     follow,
 )
 from tests.lab.jwt import unverified_claims
-from tests.support import CANARY, as_user, connect, script, wait_for
+from tests.support import CANARY, as_user, connect, machine, own_tables, script, users, wait_for
 
 KEY = "k3y-canary"
 EVIL = "https://evil.example.com"
@@ -29,25 +29,7 @@ READ, WRITE = "read_notes", "write_notes"
 
 @pytest.fixture
 def backend(backend, world):
-    """With tables of its own, since ports come again; each list asks the servers anew."""
-
-    def make(*entries, **environment):
-        table = world.table()
-        tables = {"CONNECTIONS_TABLE": table, "CATALOG_TABLE": table}
-        return backend(entries, **{"TOOL_CACHE_TTL_SECONDS": "0.001"} | tables | environment)
-
-    return make
-
-
-def machine(server, **fields) -> dict:
-    """An entry whose client signs in for itself."""
-    entry = {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes", "grant_type": "client_credentials"}
-    return entry | {"client_id": "machine", "client_secret": "machine-secret"} | fields
-
-
-def users(server, **fields) -> dict:
-    """An entry that users sign in to."""
-    return {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"} | fields
+    return lambda *entries, **environment: backend(entries, **own_tables(world) | environment)
 
 
 def guarded(stands, server=None, **authorization):

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use auth::{AuthConfig, GrantType};
+use auth::{AuthConfig, GrantType, OAuthConfig};
 use catalog::{ParsedEntry, edit_secret, with_entry};
 use clap::Args;
 use mcp::McpError;
@@ -196,10 +196,7 @@ async fn knock(setup: &Setup, entry: &Map<String, Value>) -> Result<Result<(), M
 }
 
 async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static str {
-    let mut oauth = entry.clone();
-    oauth.insert("auth_type".to_owned(), "oauth2".into());
-    let parsed = parse(setup, &oauth);
-    let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return "api_key" };
+    let Some(config) = oauth_config(setup, entry) else { return "api_key" };
     let found = setup.within(setup.connector.sign_in().oauth().discover(&config)).await;
     match found.and_then(|found| Ok(found?)) {
         Ok(server) => {
@@ -216,10 +213,7 @@ async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static s
 /// Whether a server that lists its tools to anybody is to be signed in to all the same. One that names an
 /// authorization server may want a sign-in for calls: only the user knows.
 async fn none_or_oauth(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Result<&'static str> {
-    let mut oauth = entry.clone();
-    oauth.insert("auth_type".to_owned(), "oauth2".into());
-    let parsed = parse(setup, &oauth);
-    let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return Ok("none") };
+    let Some(config) = oauth_config(setup, entry) else { return Ok("none") };
     let asking = setup.connector.sign_in().oauth().named_by_server(&config);
     let Some(issuer) = setup.within(asking).await.unwrap_or_default().into_iter().next() else {
         return Ok("none");
@@ -292,8 +286,7 @@ async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Optio
         let secret = ask::secret(None, "The client's secret", "--client-secret-file")?;
         entry.insert("client_secret".to_owned(), secret.expose_secret().into());
     } else if is(entry, "oauth2") && !entry.contains_key("client_id") {
-        let parsed = parse(setup, entry);
-        let Some(AuthConfig::OAuth(config)) = parsed.server.map(|server| server.auth) else { return Ok(()) };
+        let Some(config) = oauth_config(setup, entry) else { return Ok(()) };
         let found = setup.within(setup.connector.sign_in().oauth().discover(&config)).await?;
         let Ok(server) = found else { return Ok(()) };
         let has_document = server.takes_client_metadata_documents && options.browser.has_metadata_document();
@@ -337,4 +330,14 @@ fn name(entry: &mut Map<String, Value>) -> anyhow::Result<()> {
 
 fn parse(setup: &Setup, entry: &Map<String, Value>) -> ParsedEntry {
     setup.parse(&[Value::Object(entry.clone())]).remove(0)
+}
+
+/// How the entry's server would be signed in to with OAuth; `None` if the entry falls out then.
+fn oauth_config(setup: &Setup, entry: &Map<String, Value>) -> Option<Box<OAuthConfig>> {
+    let mut entry = entry.clone();
+    entry.insert("auth_type".to_owned(), "oauth2".into());
+    match parse(setup, &entry).server?.auth {
+        AuthConfig::OAuth(config) => Some(config),
+        _ => None,
+    }
 }

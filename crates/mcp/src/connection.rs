@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use auth::Shown;
 use rmcp::{
     RoleClient,
     model::{
@@ -16,8 +17,6 @@ use rmcp::{
     },
     service::RunningService,
 };
-
-use auth::Shown;
 
 use crate::{error::McpError, explain::Context, schema::ToolSchema, server::McpServer, wire::Wire};
 

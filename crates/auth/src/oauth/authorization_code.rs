@@ -221,22 +221,7 @@ mod tests {
             Redirect::from_pairs(pairs)
         };
         let check = |redirect: Redirect, announces_iss, expected: &str| {
-            let server = AuthorizationServer {
-                issuer: "https://a.example".into(),
-                issuer_is_told: true,
-                other_iss: Vec::new(),
-                authorization_endpoint: None,
-                token_endpoint: "https://a.example/token".parse().unwrap(),
-                registration_endpoint: None,
-                revocation_endpoint: None,
-                token_endpoint_auth_methods: Vec::new(),
-                grant_types: None,
-                takes_client_metadata_documents: false,
-                announces_iss,
-                resource: None,
-                scopes: Vec::new(),
-                grant: crate::GrantType::AuthorizationCode,
-            };
+            let server = AuthorizationServer { announces_iss, ..AuthorizationServer::example() };
             let outcome = arrive(&redirect, &server);
             assert_eq!(outcome.err().map_or("ok", |error| error.kind()), expected);
         };
@@ -253,22 +238,7 @@ mod tests {
     fn an_issuer_that_differs_by_the_slash_alone_has_a_remedy_that_can_be_followed() {
         let iss = Some("https://a.example/".to_owned());
         let redirect = Redirect { iss, code: Some("c".into()), ..Redirect::default() };
-        let mut server = AuthorizationServer {
-            issuer: "https://a.example".into(),
-            issuer_is_told: true,
-            other_iss: Vec::new(),
-            authorization_endpoint: None,
-            token_endpoint: "https://a.example/token".parse().unwrap(),
-            registration_endpoint: None,
-            revocation_endpoint: None,
-            token_endpoint_auth_methods: Vec::new(),
-            grant_types: None,
-            takes_client_metadata_documents: false,
-            announces_iss: true,
-            resource: None,
-            scopes: Vec::new(),
-            grant: crate::GrantType::AuthorizationCode,
-        };
+        let mut server = AuthorizationServer { announces_iss: true, ..AuthorizationServer::example() };
         let error = arrive(&redirect, &server).unwrap_err();
         assert!(error.remedy().contains("exactly as https://a.example/,"), "{}", error.remedy());
         // As discovery does for an entry that follows it.

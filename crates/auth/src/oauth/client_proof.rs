@@ -59,9 +59,15 @@ pub(crate) enum Method {
 
 /// A request of a client to an endpoint that wants to know who asks.
 pub(crate) struct ClientRequest<'a> {
+    pub(crate) http: &'a HttpClient,
+    pub(crate) server: &'a AuthorizationServer,
+    pub(crate) client: Client<'a>,
     pub(crate) to: &'a Url,
     pub(crate) place: Place,
     pub(crate) form: Vec<(&'static str, SecretString)>,
+    /// Whether the same may be sent again after an answer.
+    pub(crate) repeats: &'a (dyn Fn(&Answer) -> bool + Sync),
+    pub(crate) now: Timestamp,
 }
 
 /// An answer to a [`ClientRequest`].
@@ -86,82 +92,52 @@ impl Method {
 }
 
 impl ClientRequest<'_> {
-    /// Sends the request; where the server does not take the client, once more in the other way. Sends the same
-    /// again after an answer that `repeats` says allows it.
-    pub(crate) async fn send(
-        &self,
-        http: &HttpClient,
-        server: &AuthorizationServer,
-        client: Client<'_>,
-        now: Timestamp,
-        repeats: &(dyn Fn(&Answer) -> bool + Sync),
-    ) -> Result<Answered, OAuthError> {
-        let (first, other) = methods(server, client);
-        let answered = self.send_first(first, http, server, client, now, repeats).await?;
+    /// Sends the request; where the server does not take the client, once more in the other way.
+    pub(crate) async fn send(&self) -> Result<Answered, OAuthError> {
+        let (first, other) = methods(self.server, self.client);
+        let answered = self.send_first(first).await?;
         let Some(other) = other.filter(|_| does_not_take_client(&answered.answer)) else {
             return Ok(answered);
         };
-        let tried = self.send_first(other, http, server, client, now, repeats).await?;
+        let tried = self.send_first(other).await?;
         // The first refusal says more than that of a way which was only tried.
         Ok(if does_not_take_client(&tried.answer) { answered } else { tried })
     }
 
     /// Sends the request by one method; where that is Basic and the server takes `client_id` beside it for another
     /// method, once more without.
-    async fn send_first(
-        &self,
-        method: Method,
-        http: &HttpClient,
-        server: &AuthorizationServer,
-        client: Client<'_>,
-        now: Timestamp,
-        repeats: &(dyn Fn(&Answer) -> bool + Sync),
-    ) -> Result<Answered, OAuthError> {
-        let answered = self.send_by(method, http, server, client, now, repeats).await?;
+    async fn send_first(&self, method: Method) -> Result<Answered, OAuthError> {
+        let answered = self.send_by(method).await?;
         match method == Method::Basic && sees_two_methods(&answered.answer) {
-            true => self.send_by(Method::BasicAlone, http, server, client, now, repeats).await,
+            true => self.send_by(Method::BasicAlone).await,
             false => Ok(answered),
         }
     }
 
-    async fn send_by(
-        &self,
-        method: Method,
-        http: &HttpClient,
-        server: &AuthorizationServer,
-        client: Client<'_>,
-        now: Timestamp,
-        repeats: &(dyn Fn(&Answer) -> bool + Sync),
-    ) -> Result<Answered, OAuthError> {
+    async fn send_by(&self, method: Method) -> Result<Answered, OAuthError> {
         let mut tried = 0;
         loop {
-            let Prepared { authorization, body, secrets } = self.prepare(method, server, client, now)?;
+            let Prepared { authorization, body, secrets } = self.prepare(method)?;
             const FORM: &str = "application/x-www-form-urlencoded";
-            let answer = wire::post(http, self.to, self.place, FORM, authorization, body).await?;
+            let answer = wire::post(self.http, self.to, self.place, FORM, authorization, body).await?;
             tried += 1;
-            if tried == wire::TRIES || !repeats(&answer) {
+            if tried == wire::TRIES || !(self.repeats)(&answer) {
                 return Ok(Answered { answer, secrets, method });
             }
             tokio::time::sleep(answer.pause(tried - 1)).await;
         }
     }
 
-    fn prepare(
-        &self,
-        method: Method,
-        server: &AuthorizationServer,
-        client: Client<'_>,
-        now: Timestamp,
-    ) -> Result<Prepared, OAuthError> {
+    fn prepare(&self, method: Method) -> Result<Prepared, OAuthError> {
         const SECRET: [&str; 5] = ["code", "code_verifier", "refresh_token", "token", "client_assertion"];
-        let id = client.registration.client_id.as_str();
+        let id = self.client.registration.client_id.as_str();
         let mut form = self.form.clone();
         if method != Method::BasicAlone {
             form.push(("client_id", id.into()));
         }
         let mut authorization = None;
         let mut secrets = Vec::new();
-        match (&client.registration.proof, method) {
+        match (&self.client.registration.proof, method) {
             (ClientProof::Secret(secret), Method::Basic | Method::BasicAlone) => {
                 let pair =
                     BASE64_STANDARD.encode(format!("{}:{}", escaped(id), escaped(secret.expose_secret())));
@@ -174,7 +150,7 @@ impl ClientRequest<'_> {
             }
             (ClientProof::PrivateKey(key), _) => form.extend([
                 ("client_assertion_type", ASSERTION_TYPE.into()),
-                ("client_assertion", assertion(key, id, audience(server), now)?),
+                ("client_assertion", assertion(key, id, audience(self.server), self.now)?),
             ]),
             (ClientProof::Public | ClientProof::Secret(_), _) => {}
         }
@@ -295,22 +271,8 @@ mod tests {
     use super::*;
 
     fn server(methods: &[&str]) -> AuthorizationServer {
-        AuthorizationServer {
-            issuer: "https://a.example".into(),
-            issuer_is_told: true,
-            other_iss: Vec::new(),
-            authorization_endpoint: None,
-            token_endpoint: "https://a.example/token".parse().unwrap(),
-            registration_endpoint: None,
-            revocation_endpoint: None,
-            token_endpoint_auth_methods: methods.iter().map(|&method| method.into()).collect(),
-            grant_types: None,
-            takes_client_metadata_documents: false,
-            announces_iss: false,
-            resource: None,
-            scopes: Vec::new(),
-            grant: crate::GrantType::AuthorizationCode,
-        }
+        let token_endpoint_auth_methods = methods.iter().map(|&method| method.into()).collect();
+        AuthorizationServer { token_endpoint_auth_methods, ..AuthorizationServer::example() }
     }
 
     #[test]

@@ -67,6 +67,31 @@ pub struct AuthorizationServer {
     pub grant: GrantType,
 }
 
+#[cfg(test)]
+impl AuthorizationServer {
+    /// One that signs in users at `https://a.example`, and offers nothing beyond that.
+    pub(super) fn example() -> Self {
+        #[expect(clippy::unwrap_used, reason = "a constant of tests")]
+        let token_endpoint = Url::parse("https://a.example/token").unwrap();
+        Self {
+            issuer: "https://a.example".into(),
+            issuer_is_told: true,
+            other_iss: Vec::new(),
+            authorization_endpoint: None,
+            token_endpoint,
+            registration_endpoint: None,
+            revocation_endpoint: None,
+            token_endpoint_auth_methods: Vec::new(),
+            grant_types: None,
+            takes_client_metadata_documents: false,
+            announces_iss: false,
+            resource: None,
+            scopes: Vec::new(),
+            grant: GrantType::AuthorizationCode,
+        }
+    }
+}
+
 /// What the server itself says.
 pub(super) struct Asked {
     pub(super) resource: Option<String>,

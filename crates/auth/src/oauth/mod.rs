@@ -2,10 +2,10 @@
 //!
 //! [`discovery`] finds out who signs people in, from the documents of [`metadata`], whose members [`document`]
 //! reads; [`selection`] which of several it is, [`combination`] what they and the entry say together;
-//! [`registration`] which client we are there; [`authorization_code`] sends a user and looks at what comes back; [`token`] exchanges
-//! what was got for tokens, which [`token_answer`] reads; [`client_proof`] says how the client proves itself. [`verdict`] is what a
-//! refusal means, [`remedy`] what to do about it. [`grant`] is what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh,
-//! [`pin`] holds a server to its first authorization server, [`revocation`] takes it back; [`consent`] is the
+//! [`registration`] which client we are there; [`authorization_code`] sends a user and looks at what comes
+//! back; [`token`] exchanges what was got for tokens, which [`token_answer`] reads; [`client_proof`] says how
+//! the client proves itself. [`verdict`] is what a refusal means, [`remedy`] what to do about it. [`grant`] is
+//! what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh, [`pin`] holds a server to its first authorization server, [`revocation`] takes it back; [`consent`] is the
 //! way of a user from start to completion. Knows MCP servers by their URL alone.
 
 pub(crate) mod authorization_code;

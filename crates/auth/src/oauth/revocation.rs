@@ -103,8 +103,9 @@ impl OAuth {
         form: Vec<(&'static str, SecretString)>,
         now: Timestamp,
     ) -> Result<Result<(), OAuthError>, OAuthError> {
-        let request = ClientRequest { to: endpoint, place: Place::Revocation, form };
-        let answered = request.send(&self.posts, server, client, now, &|_| false).await?;
+        let (http, to, place) = (&self.posts, endpoint, Place::Revocation);
+        let request = ClientRequest { http, server, client, to, place, form, repeats: &|_| false, now };
+        let answered = request.send().await?;
         if answered.answer.status.is_success() {
             return Ok(Ok(()));
         }

@@ -62,10 +62,11 @@ pub(crate) async fn exchange(
     if let Some(resource) = &server.resource {
         form.push(("resource", resource.clone().into()));
     }
-    let request = ClientRequest { to: &server.token_endpoint, place: Place::Token, form };
     let about = About { asking: Some(exchange.asking()), client: Some(client.kind), status: None };
     let repeats = |answer: &Answer| exchange.may_be_repeated(answer);
-    let answered = request.send(http, server, client, now, &repeats).await?;
+    let (to, place) = (&server.token_endpoint, Place::Token);
+    let request = ClientRequest { http, server, client, to, place, form, repeats: &repeats, now };
+    let answered = request.send().await?;
     let tokens = read(&answered.answer, &answered.secrets, now).map_err(|error| error.about(about))?;
     Ok(Exchanged { tokens, auth_method: answered.method.name() })
 }

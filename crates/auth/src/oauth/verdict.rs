@@ -69,11 +69,8 @@ fn of_code(
 fn of_status(place: Place, asking: Option<Asking>, client: Option<ClientKind>, status: u16) -> Verdict {
     match place {
         _ if is_passing_status(status) => Verdict::RetryLater,
-        Place::Registration => match status {
-            401 | 403 | 404 | 405 | 410 | 501 => Verdict::ClientNeeded,
-            // A page where JSON belongs, or a refusal without words.
-            _ => Verdict::ClientNeeded,
-        },
+        // Closed, or a page where JSON belongs.
+        Place::Registration => Verdict::ClientNeeded,
         // Servers show a page for a client that they have purged.
         Place::Token | Place::Revocation
             if client == Some(ClientKind::Registered) && is_about_client(status) =>

@@ -84,6 +84,9 @@ pub(super) fn owner(field: &str) -> Option<AuthType> {
     AuthType::ALL.into_iter().find(|kind| kind.fields().contains(&field))
 }
 
+/// What is told of a field that starts a program.
+pub(super) const STARTS_PROGRAM: &str = "it starts a program on one's own machine, which is not done here: run the server somewhere that speaks HTTP, and give its URL as mcp_url";
+
 /// What other MCP clients call a field of theirs, and what to do about it here.
 pub(super) fn of_other_clients(name: &str) -> Option<&'static str> {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -91,10 +94,7 @@ pub(super) fn of_other_clients(name: &str) -> Option<&'static str> {
         "url" | "serverurl" | "httpurl" | "endpoint" | "uri" => "the server's URL is written as mcp_url here",
         "type" | "transporttype" => "how the server is spoken to is written as transport here",
         "headers" | "httpheaders" | "requestheaders" => "headers are written as extra_headers here",
-        "command" | "args" | "env" | "cwd" | "envfile" => {
-            "it starts a program on one's own machine, which is not done here: run the server somewhere that \
-             speaks HTTP, and give its URL as mcp_url"
-        }
+        "command" | "args" | "env" | "cwd" | "envfile" => STARTS_PROGRAM,
         "mcpservers" | "servers" | "contextservers" => {
             "it is another MCP client's list of servers: write each of them as an entry of its own, \
              {\"mcp_url\": …}"

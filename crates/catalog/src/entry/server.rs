@@ -5,7 +5,11 @@ use mcp::{McpServer, ToolSelection, TransportKind};
 use serde_json::Value;
 use url::Url;
 
-use super::{Reader, agentcore::RuntimeArn, fields::AuthType};
+use super::{
+    Reader,
+    agentcore::RuntimeArn,
+    fields::{AuthType, STARTS_PROGRAM},
+};
 
 impl Reader<'_> {
     pub(super) fn server(&mut self, kind: Option<AuthType>, agentcore: Option<&Url>) -> Option<McpServer> {
@@ -98,9 +102,7 @@ impl Reader<'_> {
             None | Some("http" | "streamablehttp") => Some(TransportKind::StreamableHttp),
             Some("sse") => Some(TransportKind::Sse),
             Some("stdio") => {
-                let problem = "stdio starts a program on one's own machine, which is not done here: run the server \
-                               somewhere that speaks HTTP, and give its URL as mcp_url";
-                self.note("transport", problem, true);
+                self.note("transport", format!("stdio is not taken: {STARTS_PROGRAM}"), true);
                 None
             }
             Some("websocket") => {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{api::Api, config::Config};
 
-/// The function's time-out in the template.
+/// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{config::Config, handler::Context};
 
-/// The function's time-out in the template.
+/// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 #[tokio::main(flavor = "current_thread")]

@@ -7,6 +7,7 @@ use super::steps;
 
 /// How often the root's own `$ref` is replaced by what it leads to.
 const MAX_ROOT_REFERENCES: usize = 10;
+
 /// Draft-04 has truth values beside the bound for what are bounds of their own since.
 pub(super) fn bound(keyword: &str, value: &Value, fields: &Map<String, Value>, out: &mut Map<String, Value>) {
     let exclusive = if keyword.ends_with("inimum") { "exclusiveMinimum" } else { "exclusiveMaximum" };

@@ -100,10 +100,10 @@ impl<'a> Steps<'a> {
         let reference = keywords.get("$ref").and_then(Value::as_str);
         applied.extend(reference.and_then(|reference| target(self.root, reference)).map(|to| (to, instance)));
         let schemas = |keyword: &str| match keywords.get(keyword) {
-            Some(Value::Array(list)) => list.iter().collect::<Vec<_>>(),
-            other => other.into_iter().collect(),
+            Some(Value::Array(list)) => list.as_slice(),
+            other => other.map(std::slice::from_ref).unwrap_or_default(),
         };
-        applied.extend(IN_PLACE.into_iter().flatten_schemas(schemas, instance));
+        applied.extend(IN_PLACE.into_iter().flat_map(schemas).map(|schema| (schema, instance)));
         if let Some(Value::Object(dependents)) = keywords.get("dependentSchemas") {
             applied.extend(dependents.values().map(|schema| (schema, instance)));
         }
@@ -115,15 +115,14 @@ impl<'a> Steps<'a> {
                     if let Some(Value::Object(patterns)) = keywords.get("patternProperties") {
                         applied.extend(patterns.values().map(|schema| (schema, member)));
                     }
-                    applied.extend(EACH_MEMBER.into_iter().flatten_schemas(schemas, member));
-                    applied.extend(["propertyNames"].into_iter().flatten_schemas(schemas, &Value::Null));
+                    applied.extend(EACH_MEMBER.into_iter().flat_map(schemas).map(|schema| (schema, member)));
+                    applied.extend(schemas("propertyNames").iter().map(|schema| (schema, &Value::Null)));
                 }
             }
             Value::Array(items) => {
-                let prefix = schemas("prefixItems");
-                applied.extend(prefix.into_iter().zip(items));
+                applied.extend(schemas("prefixItems").iter().zip(items));
                 for item in items {
-                    applied.extend(EACH_ITEM.into_iter().flatten_schemas(schemas, item));
+                    applied.extend(EACH_ITEM.into_iter().flat_map(schemas).map(|schema| (schema, item)));
                 }
             }
             _ => {}
@@ -131,19 +130,6 @@ impl<'a> Steps<'a> {
         applied
     }
 }
-
-/// Pairs the schemas of some keywords with the value that they are for.
-trait FlattenSchemas<'k>: Iterator<Item = &'k str> + Sized {
-    fn flatten_schemas<'a>(
-        self,
-        schemas: impl Fn(&str) -> Vec<&'a Value>,
-        instance: &'a Value,
-    ) -> Vec<(&'a Value, &'a Value)> {
-        self.flat_map(schemas).map(|schema| (schema, instance)).collect()
-    }
-}
-
-impl<'k, I: Iterator<Item = &'k str>> FlattenSchemas<'k> for I {}
 
 #[cfg(test)]
 mod tests {

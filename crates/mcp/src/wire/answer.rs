@@ -119,18 +119,19 @@ impl Asked {
 fn response(message: Value) -> Option<Map<String, Value>> {
     match message {
         Value::Array(batch) => batch.into_iter().find_map(response),
-        Value::Object(message) => {
-            let says = |member: &str| message.get(member).is_some_and(|value| !value.is_null());
-            let is_response = !says("method") && (says("error") || message.contains_key("result"));
-            is_response.then_some(message)
-        }
+        message if !is_response(&message) => None,
+        Value::Object(message) => Some(message),
         _ => None,
     }
 }
 
 /// Returns true if `message` is a response, or a batch that holds one.
 pub(crate) fn is_response(message: &Value) -> bool {
-    response(message.clone()).is_some()
+    if let Value::Array(batch) = message {
+        return batch.iter().any(is_response);
+    }
+    let says = |member: &str| message.get(member).is_some_and(|value| !value.is_null());
+    !says("method") && (says("error") || message.get("result").is_some())
 }
 
 /// Returns true if `message` is an error response.

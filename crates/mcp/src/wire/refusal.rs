@@ -19,6 +19,7 @@ use super::{
 
 /// How long the body of a refusal is waited for: its status is known already.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// An answer whose status is no success.
 pub(crate) struct Refused {
     pub(super) status: StatusCode,
@@ -69,6 +70,7 @@ impl Wire {
         let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
         Refused { status, challenge, location, message: self.refusal_message(response).await }
     }
+
     /// What a status that is no success means, where no JSON-RPC error came with it. What a refusal says has
     /// the credential taken out.
     pub(crate) fn status_fault(&self, uri: &str, refused: &Refused) -> WireError {
