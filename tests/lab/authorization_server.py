@@ -85,6 +85,11 @@ class AuthorizationServer(LoopbackServer):
         self.rotates = True  # a refresh token serves once; again, and its grant is revoked
         self.token_with: dict = {}  # over the fields of a token answer
         self.token_error: dict | None = None  # error, error_description, status of every token answer
+        self.token_answers: dict[str, Answer] = {}  # by grant type: the answer in place of the right one
+        self.unknown_client: Answer | None = None  # the answer to who is no client, at every endpoint but authorize
+        self.authorizes_anybody = False  # the page does not look at the client; the token endpoint does
+        self.wants_client_id_in_form = False  # beside Basic too, as the MCP Python SDK
+        self.secret_goes_by: str | None = None  # the only method that serves, whatever a client was registered with
         self.echoes_secrets = False  # an error's description repeats the request, secrets and all
         self.assertion_audiences = [self.issuer]
         # Registration
@@ -92,6 +97,7 @@ class AuthorizationServer(LoopbackServer):
         self.registration_answer: Answer | None = None  # whatever is asked for: announced, and closed
         self.registration_with: dict = {}  # over the fields of its answer, which then hold
         self.registration_error: dict | None = None
+        self.registration_judge = lambda asked: None  # gives an Answer to a registration that is refused
 
         self.clients: dict[str, Client] = {}
         self.reuses = 0  # how often a used refresh token came again
@@ -121,6 +127,11 @@ class AuthorizationServer(LoopbackServer):
         """Registers a client beforehand; `method` is client_secret_basic for who has a secret, else none."""
         method = method or ("client_secret_basic" if secret else "none")
         self.clients[id] = Client(id, method, secret, redirect_uris and tuple(redirect_uris), public_key)
+
+    def purge_clients(self):
+        """No client is known any more, as after a restart or a clean-up; what they were given stays."""
+        with self.lock:
+            self.clients.clear()
 
     def introspect(self, token: str) -> dict:
         """`{"active": False}`, or also sub, client_id, scope and aud."""
@@ -227,6 +238,8 @@ class AuthorizationServer(LoopbackServer):
     def _authorize(self, request: Request) -> Answer:
         asked = request.query
         client = self._client(asked.get("client_id"))
+        if self.authorizes_anybody:
+            client = client or Client(asked.get("client_id", ""))
         redirect_uri = asked.get("redirect_uri", "")
         # To an address that nobody registered nothing is sent, not even an error (RFC 6749, section 4.1.2.1).
         if not client or not redirect_uri or redirect_uri not in (client.redirect_uris or [redirect_uri]):
@@ -253,7 +266,11 @@ class AuthorizationServer(LoopbackServer):
     def _token(self, request: Request) -> Answer:
         if self.token_error:
             raise Refused(**self.token_error)
+        if answer := self.token_answers.get(request.form.get("grant_type")):
+            return answer
         client = self._authenticate(request)
+        if isinstance(client, Answer):
+            return client
         grants = {
             "authorization_code": self._by_code,
             "refresh_token": self._by_refresh_token,
@@ -333,6 +350,8 @@ class AuthorizationServer(LoopbackServer):
         if self.registration_error:
             raise Refused(**self.registration_error)
         asked = request.json
+        if answer := self.registration_judge(asked):
+            return answer
         if not asked.get("redirect_uris"):
             raise Refused("invalid_redirect_uri")
         # RFC 7591, section 2: who does not say gets client_secret_basic.
@@ -353,7 +372,9 @@ class AuthorizationServer(LoopbackServer):
         return Answer(201, holds, {"cache-control": "no-store"})
 
     def _revoke(self, request: Request) -> Answer:
-        self._authenticate(request)
+        client = self._authenticate(request)
+        if isinstance(client, Answer):
+            return client
         token = request.form.get("token")
         if given := self._refresh_tokens.get(token):
             given.grant.revoked = True
@@ -372,11 +393,13 @@ class AuthorizationServer(LoopbackServer):
             return self.clients.get(id, Client(id))
         return self.clients.get(id)
 
-    def _authenticate(self, request: Request) -> Client:
+    def _authenticate(self, request: Request) -> Client | Answer:
         form, header = request.form, request.headers.get("authorization", "")
         if header.startswith("Basic "):
             id, _, secret = base64.b64decode(header[6:]).decode().partition(":")
             used, id, secret = "client_secret_basic", unquote(id), unquote(secret)
+            if self.wants_client_id_in_form and form.get("client_id") != id:
+                raise Refused("invalid_client", "Missing client_id", 401)
         elif "client_assertion" in form:
             used, secret = "private_key_jwt", None
             id = form.get("client_id") or unverified_claims(form["client_assertion"]).get("sub")
@@ -384,13 +407,16 @@ class AuthorizationServer(LoopbackServer):
             used = "client_secret_post" if "client_secret" in form else "none"
             id, secret = form.get("client_id"), form.get("client_secret")
         client = self._client(id)
+        if not client and self.unknown_client:
+            return self.unknown_client
         if not client:
             raise Refused("invalid_client", "no such client", 401)
-        if used != client.method:
-            raise Refused("invalid_client", f"this client authenticates by {client.method}, not by {used}", 401)
+        method = self.secret_goes_by or client.method
+        if used != method:
+            raise Refused("invalid_client", f"this client authenticates by {method}, not by {used}", 401)
         if used == "private_key_jwt":
             self._check_assertion(client, form)
-        elif secret != client.secret:
+        elif used != "none" and secret != client.secret:
             raise Refused("invalid_client", "wrong secret", 401)
         return client
 

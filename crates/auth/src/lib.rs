@@ -17,9 +17,9 @@ pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, Scrubber};
 pub use error::AuthError;
 pub use oauth::{
     About, Arrival, Arrived, Asking, AuthorizationServer, Challenge, ClientIdentity, ClientKind, ClientProof,
-    ClientRegistration, Ended, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Place, PrivateKey, Purpose,
-    Redirect, Registration, ResourceIndicator, Revocation, Shown, SignInNeeded, Started, client_metadata,
-    is_loopback, is_printable,
+    ClientRegistration, Ended, EntryFacts, EntryProof, GrantType, OAuth, OAuthConfig, OAuthError, Owner,
+    Place, PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, Revocation, Shown, SignInNeeded,
+    Started, client_metadata, is_loopback, is_printable,
 };
 pub use sign_in::SignIn;
 pub use store::{DynamoDbStore, FileStore, ProcessStore, Sealer, StoreError, TokenStore};

@@ -92,16 +92,21 @@ impl Method {
 }
 
 impl ClientRequest<'_> {
-    /// Sends the request; where the server does not take the client, once more in the other way.
+    /// Sends the request; where the server does not take the client, once more in each other way.
     pub(crate) async fn send(&self) -> Result<Answered, OAuthError> {
-        let (first, other) = methods(self.server, self.client);
+        let (first, others) = methods(self.server, self.client);
         let answered = self.send_first(first).await?;
-        let Some(other) = other.filter(|_| does_not_take_client(&answered.answer)) else {
+        if !does_not_take_client(&answered.answer) {
             return Ok(answered);
-        };
-        let tried = self.send_first(other).await?;
+        }
+        for other in others {
+            let tried = self.send_first(*other).await?;
+            if !does_not_take_client(&tried.answer) {
+                return Ok(tried);
+            }
+        }
         // The first refusal says more than that of a way which was only tried.
-        Ok(if does_not_take_client(&tried.answer) { answered } else { tried })
+        Ok(answered)
     }
 
     /// Sends the request by one method; where that is Basic and the server takes `client_id` beside it for another
@@ -168,24 +173,25 @@ struct Prepared {
     secrets: Vec<SecretString>,
 }
 
-/// The likeliest way to prove who the client is, and the one to try where the server does not take it.
-fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, Option<Method>) {
+/// The likeliest way to prove who the client is, and those to try where the server does not take it.
+fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, &'static [Method]) {
     use Method::{Basic, BasicAlone, Post};
     match &client.registration.proof {
-        ClientProof::Public => return (Method::None, None),
-        ClientProof::PrivateKey(_) => return (Method::PrivateKey, None),
+        ClientProof::Public => return (Method::None, &[]),
+        ClientProof::PrivateKey(_) => return (Method::PrivateKey, &[]),
         ClientProof::Secret(_) => {}
     }
     let offers = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
     let (basic, post) = (offers("client_secret_basic"), offers("client_secret_post"));
     match client.auth_method {
-        Some("client_secret_post") => (Post, Some(Basic)),
-        Some("client_secret_basic") => (Basic, Some(Post)),
-        Some(BASIC_ALONE) => (BasicAlone, Some(Post)),
+        Some("client_secret_post") => (Post, &[Basic]),
+        Some("client_secret_basic") => (Basic, &[Post]),
+        Some(BASIC_ALONE) => (BasicAlone, &[Post]),
         // A server that issues a secret expects it to be sent, whatever method it echoes.
-        Some("none") => (if basic && !post { Basic } else { Post }, Some(Method::None)),
-        _ if post && !basic => (Post, Some(Basic)),
-        _ => (Basic, Some(Post)),
+        Some("none") if basic && !post => (Basic, &[Post, Method::None]),
+        Some("none") => (Post, &[Basic, Method::None]),
+        _ if post && !basic => (Post, &[Basic]),
+        _ => (Basic, &[Post]),
     }
 }
 
@@ -278,24 +284,24 @@ mod tests {
     #[test]
     fn a_secret_is_sent_as_told_and_then_the_other_way() {
         use Method::{Basic, BasicAlone, None as Without, Post};
-        let check = |offered: &[&str], known: Option<&str>, first: Method, other: Method| {
+        let check = |offered: &[&str], known: Option<&str>, first: Method, others: &[Method]| {
             let registration =
                 ClientRegistration { client_id: "c".into(), proof: ClientProof::Secret("s".into()) };
             let client =
                 Client { registration: &registration, auth_method: known, kind: ClientKind::OfEntry };
-            assert_eq!(methods(&server(offered), client), (first, Some(other)), "{offered:?} {known:?}");
+            assert_eq!(methods(&server(offered), client), (first, others), "{offered:?} {known:?}");
         };
         let (basic, post) = ("client_secret_basic", "client_secret_post");
-        check(&[], None, Basic, Post);
-        check(&[basic], None, Basic, Post);
-        check(&[post], None, Post, Basic);
-        check(&[basic, post], None, Basic, Post);
-        check(&[basic], Some(post), Post, Basic);
-        check(&[post], Some(basic), Basic, Post);
-        check(&[post], BasicAlone.name(), BasicAlone, Post);
-        check(&["none", post], Some("none"), Post, Without);
-        check(&["none", basic], Some("none"), Basic, Without);
-        check(&["none"], Some("none"), Post, Without);
+        check(&[], None, Basic, &[Post]);
+        check(&[basic], None, Basic, &[Post]);
+        check(&[post], None, Post, &[Basic]);
+        check(&[basic, post], None, Basic, &[Post]);
+        check(&[basic], Some(post), Post, &[Basic]);
+        check(&[post], Some(basic), Basic, &[Post]);
+        check(&[post], BasicAlone.name(), BasicAlone, &[Post]);
+        check(&["none", post], Some("none"), Post, &[Basic, Without]);
+        check(&["none", basic], Some("none"), Basic, &[Post, Without]);
+        check(&["none"], Some("none"), Post, &[Basic, Without]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{
     authorization_code::{Redirect, arrive, depart},
     config::{GrantType, OAuthConfig, Owner},
     discovery::AuthorizationServer,
-    error::{About, ClientKind, OAuthError},
-    grant::{Grant, KEPT, StoredClient, grant_key, in_clear, optional_secret, union},
+    error::{About, ClientKind, EntryFacts, OAuthError},
+    grant::{Ended, Grant, KEPT, StoredClient, grant_key, in_clear, optional_secret, union},
     metadata::is_same_issuer,
     registration::{ClientIdentity, Registered, known_client, register},
     shown::Shown,
@@ -31,6 +31,8 @@ use crate::{
 const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// A client that seems to be forgotten is replaced at most this often.
 const REPLACE_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// How long a start is remembered that was not completed.
+const START_REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// A registration is not used in the last moments of its life.
 const CLIENT_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
@@ -118,6 +120,8 @@ struct Pending {
     server: AuthorizationServer,
     client: StoredClient,
     client_kind: ClientKind,
+    #[serde(default)]
+    entry: EntryFacts,
     scopes: Vec<String>,
     #[serde(with = "optional_secret")]
     verifier: Option<SecretString>,
@@ -150,10 +154,15 @@ impl OAuth {
         let earlier = earlier.filter(|grant| is_same_issuer(&grant.issuer, &server.issuer));
         let under_way = Key::new("under_way", &[grant_key(config, purpose.owner).as_str(), purpose.starter]);
         let registration = match registration {
-            Registration::Kept => Registration::KeptUnless(self.never_came_back(&under_way, now).await?),
+            Registration::Kept => Registration::KeptUnless(match earlier.as_ref() {
+                // What earlier versions granted does not say where its registration is, so that it was not forgotten.
+                Some(Grant { ended: Some(Ended::ClientForgotten), client, .. }) => Some(client.id.clone()),
+                _ => self.never_completed(&under_way, now).await?,
+            }),
             anew => anew,
         };
-        let mut client = self.client(config, &server, identity, registration, now).await?;
+        let client = self.client(config, &server, identity, registration, now).await;
+        let mut client = client.map_err(|error| error.without(config))?;
         if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.client.id == client.id) {
             client.auth_method = client.auth_method.or_else(|| earlier.client.auth_method.clone());
         }
@@ -168,6 +177,7 @@ impl OAuth {
             redirect_uri: identity.redirect_uri.clone(),
             server,
             client_kind: client.kind(config),
+            entry: EntryFacts::of(config),
             client,
             scopes,
             verifier: Some(departure.verifier),
@@ -177,7 +187,7 @@ impl OAuth {
         let resource = in_clear(config.server_url.as_str());
         self.store.put(&key, &pending.content(&resource, expires), None).await?;
         if pending.client.kind(config) == ClientKind::Registered {
-            self.replace(&under_way, &pending.under_way(&resource, expires)).await?;
+            self.replace(&under_way, &pending.under_way(&resource, now + START_REMEMBERED)).await?;
         }
         Ok(Started { authorization_url: departure.url, state: departure.state, expires })
     }
@@ -194,16 +204,16 @@ impl OAuth {
         if pending.code.is_some() {
             return Err(OAuthError::State);
         }
-        self.came_back(&pending).await;
         match arrive(redirect, &pending.server) {
             Ok(code) => pending.code = Some(code),
             Err(error) => {
                 self.use_up(&key, &item).await?;
-                let error = error.about(About { client: Some(pending.client_kind), ..About::default() });
+                let client = Some(pending.client_kind);
+                let error = error.about(About { client, entry: pending.entry, ..About::default() });
                 if verdict(&error) == Verdict::ClientForgotten {
                     self.forget_registration(&pending.server.issuer, &pending.client).await;
                 }
-                return Err(error);
+                return Err(error.of_sign_in(&pending.redirect_uri));
             }
         }
         let content = pending.content(&item.content.resource, item.content.expires);
@@ -262,11 +272,12 @@ impl OAuth {
                     if verdict(&error) == Verdict::ClientForgotten {
                         self.forget_registration(&pending.server.issuer, &pending.client).await;
                     }
-                    return Err(error.without(config));
+                    return Err(error.without(config).of_sign_in(redirect_uri));
                 }
             };
         let mut client = pending.client;
         self.keep_method(config, &pending.server.issuer, &mut client, auth_method).await;
+        let under_way = Key::new("under_way", &[&pending.grant_key, &pending.starter]);
         let mut grant = Grant {
             issuer: pending.server.issuer.clone(),
             resource: pending.server.resource.clone(),
@@ -284,6 +295,7 @@ impl OAuth {
         grant.take(tokens);
         self.replace(&grant_key, &grant.content(config, owner, now)).await?;
         self.pin(config, &pending.server, now).await;
+        self.completed(&under_way).await;
         tracing::info!("External MCP: a user has signed in");
         Ok(())
     }
@@ -350,7 +362,11 @@ impl OAuth {
         client: &mut StoredClient,
         worked: Option<&'static str>,
     ) {
-        let Some(worked) = worked.filter(|worked| client.auth_method.as_deref() != Some(worked)) else {
+        // A server that does not take the secret that it gave.
+        let drops_secret = worked == Some("none") && client.secret.take().is_some();
+        let Some(worked) =
+            worked.filter(|worked| drops_secret || client.auth_method.as_deref() != Some(worked))
+        else {
             return;
         };
         client.auth_method = Some(worked.to_owned());
@@ -375,19 +391,19 @@ impl OAuth {
         }
     }
 
-    /// The id of the client that the same user was sent off with for the same grant and never came back; `None` if
-    /// nobody is under way.
-    async fn never_came_back(&self, under_way: &Key, now: Timestamp) -> Result<Option<String>, OAuthError> {
+    /// The id of the client that the same user was sent off with for the same grant, in a sign-in that was never
+    /// completed; `None` if there is none.
+    async fn never_completed(&self, under_way: &Key, now: Timestamp) -> Result<Option<String>, OAuthError> {
         let item = self.store.load(under_way).await?.filter(|item| now < item.content.expires);
         Ok(item.map(|item| item.content.text.expose_secret().to_owned()))
     }
 
-    /// Notes that a user has come back, with whatever redirect.
-    async fn came_back(&self, pending: &Pending) {
-        let key = Key::new("under_way", &[&pending.grant_key, &pending.starter]);
-        let Ok(Some(standing)) = self.store.peek(&key).await else { return };
-        if let Err(error) = self.store.remove(&key, standing.version).await {
-            tracing::debug!(%error, "a user who came back stays noted as under way for ten minutes");
+    /// Notes that a sign-in is completed. A redirect alone is no sign that the client is known: some servers send
+    /// users back with any client id, and refuse the code.
+    async fn completed(&self, under_way: &Key) {
+        let Ok(Some(standing)) = self.store.peek(under_way).await else { return };
+        if let Err(error) = self.store.remove(under_way, standing.version).await {
+            tracing::debug!(%error, "a completed sign-in stays noted as under way");
         }
     }
 

@@ -9,7 +9,7 @@ use egress::EgressError;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    config::OAuthConfig,
+    config::{ClientProof, OAuthConfig, ResourceIndicator},
     metadata::is_same_issuer,
     remedy::{refusal_remedy, status_remedy},
     shown::Shown,
@@ -28,12 +28,14 @@ pub enum OAuthError {
         source: Arc<EgressError>,
     },
     /// An answer that is neither what was asked for nor an OAuth error.
-    #[error("{place} answered with HTTP status {status}")]
+    #[error("{place} answered with HTTP status {status}{}", described(.said))]
     Status {
         /// Which.
         place: Place,
         /// The status.
         status: u16,
+        /// What the answer says, where it says anything.
+        said: Option<Shown>,
         /// What was asked for, and by which client.
         about: About,
     },
@@ -156,6 +158,14 @@ pub enum OAuthError {
         /// What was asked for, and by which client.
         about: About,
     },
+    /// A refusal of a sign-in by way of a redirect URI, which its remedy may name.
+    #[error("{refusal}")]
+    OfSignIn {
+        /// The redirect URI of the sign-in.
+        redirect_uri: String,
+        /// What was refused.
+        refusal: Box<Self>,
+    },
     /// The token is of a kind that cannot be sent as a bearer token.
     #[error("the token endpoint gave a token of the type {found}, not Bearer")]
     TokenType {
@@ -230,6 +240,45 @@ pub struct About {
     pub client: Option<ClientKind>,
     /// The HTTP status of a refusal.
     pub status: Option<u16>,
+    /// What the entry says, which a remedy must fit to.
+    pub entry: EntryFacts,
+}
+
+/// What of an entry remedies fit to: none tells to do what is done already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryFacts {
+    /// How the entry has its client prove itself.
+    pub proof: EntryProof,
+    /// Whether the entry leaves `resource` out.
+    pub omits_resource: bool,
+    /// Whether the entry gives scopes.
+    pub gives_scopes: bool,
+}
+
+/// How an entry has its client prove itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryProof {
+    /// Not at all, or there is no client in the entry.
+    #[default]
+    None,
+    /// With a secret.
+    Secret,
+    /// With a private key.
+    PrivateKey,
+}
+
+impl EntryFacts {
+    pub(crate) fn of(config: &OAuthConfig) -> Self {
+        Self {
+            proof: match config.client.as_ref().map(|client| &client.proof) {
+                Some(ClientProof::Secret(_)) => EntryProof::Secret,
+                Some(ClientProof::PrivateKey(_)) => EntryProof::PrivateKey,
+                Some(ClientProof::Public) | None => EntryProof::None,
+            },
+            omits_resource: config.resource == ResourceIndicator::Omitted,
+            gives_scopes: !config.scopes.is_empty(),
+        }
+    }
 }
 
 /// What is exchanged for tokens.
@@ -262,18 +311,38 @@ impl OAuthError {
                 asking: about.asking.or(known.asking),
                 client: about.client.or(known.client),
                 status: about.status.or(known.status),
+                entry: known.entry,
             };
         }
         self
+    }
+
+    /// The same, naming the redirect URI of the sign-in that was refused.
+    pub(crate) fn of_sign_in(self, redirect_uri: &str) -> Self {
+        match self {
+            Self::Refused { .. } | Self::Status { .. } => {
+                Self::OfSignIn { redirect_uri: redirect_uri.to_owned(), refusal: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+
+    /// The same without the name of a redirect URI.
+    pub fn bare(&self) -> &Self {
+        if let Self::OfSignIn { refusal, .. } = self { refusal } else { self }
     }
 
     /// What the authorization server said, where it said anything.
     pub(crate) fn said(&self) -> Option<Shown> {
         match self {
             Self::Refused { error, description, .. } => {
-                Some(Shown::new(&format!("{}{}", error.whole(), described(description))))
+                let description = description.as_ref().map(|text| format!(": {}", text.whole()));
+                Some(Shown::new(&format!("{}{}", error.whole(), description.unwrap_or_default())))
             }
-            Self::Status { status, .. } => Some(Shown::new(&format!("HTTP status {status}"))),
+            Self::Status { status, said, .. } => {
+                let said = said.as_ref().map(|said| format!(": {}", said.whole())).unwrap_or_default();
+                Some(Shown::new(&format!("HTTP status {status}{said}")))
+            }
             _ => None,
         }
     }
@@ -294,7 +363,18 @@ impl OAuthError {
             Self::NoPkce { issuer } | Self::NotOffered { issuer, .. } => [Some(issuer), None],
             Self::ClientNeeded { issuer, said, .. } => [Some(issuer), said.as_mut()],
             Self::IssMissing { expected } => [Some(expected), None],
-            Self::Refused { error, description, .. } => [Some(error), description.as_mut()],
+            Self::Refused { error, description, about, .. } => {
+                about.entry = EntryFacts::of(config);
+                [Some(error), description.as_mut()]
+            }
+            Self::Status { said, about, .. } => {
+                about.entry = EntryFacts::of(config);
+                [said.as_mut(), None]
+            }
+            Self::OfSignIn { refusal, .. } => {
+                **refusal = refusal.clone().without(config);
+                [None, None]
+            }
             _ => [None, None],
         };
         for text in texts.into_iter().flatten() {
@@ -325,6 +405,7 @@ impl OAuthError {
             Self::NoMetadata { .. } => "no_metadata",
             Self::NoPkce { .. } => "pkce_not_supported",
             Self::OneOfSeveral { first, .. } => first.kind(),
+            Self::OfSignIn { refusal, .. } => refusal.kind(),
             Self::NotHttps { .. } => "not_https",
             Self::NotOffered { .. } => "not_offered",
             Self::ClientNeeded { .. } => "client_needed",
@@ -349,9 +430,15 @@ impl OAuthError {
                 "register a client at the authorization server with the redirect URI {redirect_uri}, and give its client_id (and client_secret) in the entry"
             )
             .into(),
-            Self::Refused { place, about, error, .. } => refusal_remedy(*place, *about, error.whole()).into(),
-            Self::Status { place, about, status } if !matches!(status, 429 | 500..=599) && about.client.is_some() => {
-                status_remedy(*place, *about).into()
+            Self::OfSignIn { redirect_uri, refusal } => match refusal.as_ref() {
+                Self::Refused { place, about, error, .. } => {
+                    refusal_remedy(*place, *about, error.whole(), Some(redirect_uri))
+                }
+                other => other.remedy(),
+            },
+            Self::Refused { place, about, error, .. } => refusal_remedy(*place, *about, error.whole(), None),
+            Self::Status { place, about, status, .. } if !matches!(status, 429 | 500..=599) && about.client.is_some() => {
+                status_remedy(*place, *about, *status)
             }
             Self::OneOfSeveral { first, others, .. } => {
                 let first = first.remedy();
@@ -406,7 +493,7 @@ impl OAuthError {
             Self::NoPkce { .. } => {
                 "turn PKCE with S256 on there; if it is on and only not announced, give authorization_url in the entry"
             }
-            Self::OneOfSeveral { first, .. } => first.fixed_remedy(),
+            Self::OneOfSeveral { first, .. } | Self::OfSignIn { refusal: first, .. } => first.fixed_remedy(),
             Self::NotHttps { .. } => "have the authorization server's metadata mended: it must be https",
             Self::NotOffered { .. } => "check grant_type in the entry, and what the client may do there",
             Self::ClientNeeded { .. } | Self::Refused { .. } => "look at the authorization server's own logs",

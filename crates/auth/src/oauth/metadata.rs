@@ -190,9 +190,12 @@ async fn first_of<T>(
             Ok(answer) if answer.status == StatusCode::OK => {
                 Document::read(&answer, place).and_then(|document| judge(&document))
             }
-            Ok(answer) if answer.is_busy() => {
-                Err(OAuthError::Status { place, status: answer.status.as_u16(), about: About::default() })
-            }
+            Ok(answer) if answer.is_busy() => Err(OAuthError::Status {
+                place,
+                status: answer.status.as_u16(),
+                said: None,
+                about: About::default(),
+            }),
             Ok(_) => continue,
             Err(error) => Err(error),
         };

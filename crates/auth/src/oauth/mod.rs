@@ -42,7 +42,7 @@ pub use config::{
 };
 pub use consent::{Arrival, Arrived, Purpose, Registration, Started};
 pub use discovery::AuthorizationServer;
-pub use error::{About, Asking, ClientKind, OAuthError, Place};
+pub use error::{About, Asking, ClientKind, EntryFacts, EntryProof, OAuthError, Place};
 pub use grant::{Ended, SignInNeeded};
 pub use registration::{ClientIdentity, client_metadata};
 pub use revocation::Revocation;

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use url::Url;
 
 use super::{
     config::{ClientProof, ClientRegistration, OAuthConfig},
@@ -19,7 +18,7 @@ use super::{
     grant::StoredClient,
     shown::Shown,
     token,
-    verdict::{Verdict, verdict},
+    verdict::{Verdict, may_be_asked_for_less, verdict},
     wire::{self, Answer},
 };
 
@@ -42,13 +41,12 @@ pub(crate) struct Registered {
     pub(crate) expires: Option<Timestamp>,
 }
 
-/// What an attempt to register came to.
-enum Attempt {
-    Registered(Registered),
-    /// The server does not like something in the request, which another attempt may leave out.
-    Disliked(OAuthError),
-    /// The server registers no clients that ask for it, whatever its metadata announces.
-    Closed(Option<Shown>),
+/// What a registration asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wish {
+    grants: Vec<&'static str>,
+    scopes: Vec<String>,
+    method: &'static str,
 }
 
 /// Which client to be, without asking anybody; `None` if one is to be registered.
@@ -64,8 +62,8 @@ pub(crate) fn known_client(
     config.client.clone().or_else(document)
 }
 
-/// Registers a client. Where the server refuses what is asked for, asks for less: without `offline_access`, then
-/// without any scope, each with the grants that the server announces.
+/// Registers a client. Where the server refuses what is asked for, asks for less: without `offline_access`, without
+/// any scope, and, where its metadata is silent on them, without refreshing and as a public client.
 ///
 /// # Errors
 /// [`OAuthError::ClientNeeded`] where no client may register itself; else as the server refuses.
@@ -82,57 +80,62 @@ pub(crate) async fn register(
     };
     let Some(endpoint) = &server.registration_endpoint else { return Err(needed(None)) };
     let mut refused = None;
-    for scopes in scopes_to_try(&server.scopes) {
-        match attempt(http, endpoint, server, identity, &scopes).await? {
-            Attempt::Registered(registered) => return Ok(registered),
-            Attempt::Closed(said) => return Err(needed(said)),
-            Attempt::Disliked(error) => drop(refused.get_or_insert(error)),
+    for wish in wishes(server) {
+        let body = wish.metadata(identity).to_string().into_bytes();
+        let answer = wire::post(http, endpoint, Place::Registration, "application/json", None, body).await?;
+        match read(&answer, &wish, identity) {
+            Err(error) if verdict(&error) == Verdict::RetryLater => return Err(error),
+            Err(error) => {
+                let is_final = !may_be_asked_for_less(&error);
+                refused = Some(error);
+                if is_final {
+                    break;
+                }
+            }
+            registered => return registered,
         }
     }
-    Err(refused.unwrap_or_else(|| needed(None)))
-}
-
-/// The scopes to ask for, the wanted ones first.
-fn scopes_to_try(wanted: &[String]) -> Vec<Vec<String>> {
-    let without_offline: Vec<String> =
-        wanted.iter().filter(|scope| *scope != "offline_access").cloned().collect();
-    let mut all = vec![wanted.to_vec(), without_offline, Vec::new()];
-    all.dedup();
-    all
-}
-
-async fn attempt(
-    http: &HttpClient,
-    endpoint: &Url,
-    server: &AuthorizationServer,
-    identity: &ClientIdentity,
-    scopes: &[String],
-) -> Result<Attempt, OAuthError> {
-    let mut metadata = client_metadata(identity);
-    metadata["token_endpoint_auth_method"] = preferred_method(server).into();
-    metadata["grant_types"] = grants(server);
-    if !scopes.is_empty() {
-        metadata["scope"] = scopes.join(" ").into();
-    }
-    let body = metadata.to_string().into_bytes();
-    let answer = wire::post(http, endpoint, Place::Registration, "application/json", None, body).await?;
-    if answer.status.is_success() {
-        return read(&answer, server, identity).map(Attempt::Registered);
-    }
-    let about = About { client: Some(ClientKind::Registered), ..About::default() };
-    let error = token::refusal(&answer, Place::Registration, &[]).about(about);
-    Ok(match verdict(&error) {
-        Verdict::ClientNeeded => Attempt::Closed(error.said()),
-        Verdict::RetryLater => return Err(error),
-        _ => Attempt::Disliked(error),
+    Err(match refused {
+        Some(error) if verdict(&error) == Verdict::EntryWrong => error.of_sign_in(&identity.redirect_uri),
+        refused => needed(refused.and_then(|error| error.said())),
     })
 }
 
-fn read(
-    answer: &Answer,
-    server: &AuthorizationServer,
-    identity: &ClientIdentity,
-) -> Result<Registered, OAuthError> {
+/// What to ask for, one after another: each asks for less than the one before.
+fn wishes(server: &AuthorizationServer) -> Vec<Wish> {
+    let full =
+        Wish { grants: grants(server), scopes: server.scopes.clone(), method: preferred_method(server) };
+    let scopes = full.scopes.iter().filter(|scope| *scope != "offline_access").cloned().collect();
+    let without_offline_access = Wish { scopes, ..full.clone() };
+    let without_scopes = Wish { scopes: Vec::new(), ..full.clone() };
+    let mut last = without_scopes.clone();
+    let mut wishes = vec![full, without_offline_access, without_scopes];
+    // What is announced is not doubted: then something else is in the way.
+    if server.grant_types.is_none() {
+        last.grants = vec!["authorization_code"];
+        wishes.push(last.clone());
+    }
+    // Metadata that is silent on methods reads as if it announced this one.
+    if server.token_endpoint_auth_methods.iter().all(|method| method == "client_secret_basic") {
+        wishes.push(Wish { method: "none", ..last });
+    }
+    wishes.dedup();
+    wishes
+}
+
+impl Wish {
+    fn metadata(&self, identity: &ClientIdentity) -> Value {
+        let mut metadata = client_metadata(identity);
+        metadata["token_endpoint_auth_method"] = self.method.into();
+        metadata["grant_types"] = self.grants.clone().into();
+        if !self.scopes.is_empty() {
+            metadata["scope"] = self.scopes.join(" ").into();
+        }
+        metadata
+    }
+}
+
+fn read(answer: &Answer, wish: &Wish, identity: &ClientIdentity) -> Result<Registered, OAuthError> {
     #[derive(Deserialize)]
     struct Given {
         client_id: String,
@@ -140,7 +143,14 @@ fn read(
         token_endpoint_auth_method: Option<String>,
         client_secret_expires_at: Option<Value>,
     }
-    let given: Given = answer.json(Place::Registration)?;
+    // Some refuse with the status of a success.
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let given = match answer.status.is_success() && !body["error"].is_string() {
+        true => answer.json::<Given>(Place::Registration),
+        false => Err(token::refusal(answer, Place::Registration, &[])),
+    };
+    let about = About { client: Some(ClientKind::Registered), ..About::default() };
+    let given = given.map_err(|error| token::page_as_status(error, answer).about(about))?;
     let auth_method = given.token_endpoint_auth_method.filter(|method| !method.is_empty());
     let expires =
         given.client_secret_expires_at.and_then(|at| at.as_i64().or_else(|| at.as_str()?.parse().ok()));
@@ -149,7 +159,7 @@ fn read(
             id: given.client_id,
             // A server that issues a secret expects it to be sent.
             secret: given.client_secret.filter(|secret| !secret.expose_secret().is_empty()),
-            auth_method: auth_method.or_else(|| Some(preferred_method(server).to_owned())),
+            auth_method: auth_method.or_else(|| Some(wish.method.to_owned())),
             redirect_uri: Some(identity.redirect_uri.clone()),
             replaced_at: None,
         },
@@ -159,12 +169,12 @@ fn read(
 
 /// The grants to register for: both, or those of them that the server announces. A code alone is better than no
 /// client: the sign-in then lasts as long as its access token.
-fn grants(server: &AuthorizationServer) -> Value {
-    let announced = |grant: &&str| {
-        server.grant_types.as_ref().is_none_or(|announced| announced.iter().any(|one| one == grant))
-    };
-    let grants: Vec<&str> = ["authorization_code", "refresh_token"].into_iter().filter(announced).collect();
-    if grants.is_empty() { json!(["authorization_code"]) } else { json!(grants) }
+fn grants(server: &AuthorizationServer) -> Vec<&'static str> {
+    let announces =
+        |grant: &str| server.grant_types.as_ref().is_none_or(|all| all.iter().any(|one| one == grant));
+    let mut grants = vec!["authorization_code"];
+    grants.extend(announces("refresh_token").then_some("refresh_token"));
+    grants
 }
 
 /// What this client says of itself, when registering and in its metadata document.

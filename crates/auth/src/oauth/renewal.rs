@@ -260,6 +260,11 @@ impl Holder {
     async fn refused(&self, mut kept: Kept, error: OAuthError) -> AuthError {
         let is_clients_own = kept.grant.is_clients_own;
         let ended = ended_by(&error, kept.grant.rotates).filter(|_| !is_clients_own);
+        // What is no OAuth error may be somebody else's answer, given after a token that is good for one use was used.
+        let is_untouched =
+            ended.is_none() || !kept.grant.rotates || matches!(error, OAuthError::Refused { .. });
+        // A grant that was suspended stays so where the server cannot tell now.
+        let ended = ended.or_else(|| kept.grant.ended.clone());
         if is_clients_own && kept.grant.access.is_none() {
             // The first try: nothing is to be remembered of it, the issuer least of all.
             if let Err(failed) = self.oauth.store.remove(&kept.key, kept.standing.version).await {
@@ -273,7 +278,9 @@ impl Holder {
         }
         if let Some(ended) = &ended {
             match ended {
-                Ended::RefreshRefused { .. } => kept.grant.suspend(ended.clone(), self.at + RETRY_REFUSED),
+                Ended::RefreshRefused { .. } if is_untouched => {
+                    kept.grant.suspend(ended.clone(), self.at + RETRY_REFUSED);
+                }
                 _ => kept.grant.end(ended.clone()),
             }
             tracing::warn!(%error, "External MCP: the sign-in is over, a user must sign in again");
@@ -334,11 +341,15 @@ fn ended_by(error: &OAuthError, rotates: bool) -> Option<Ended> {
             }
             _ => None,
         },
-        // It gave something that cannot be read: the old one is used up, the new one lost.
+        // It gave something that cannot be read: the old one is used up and the new one lost; or the old one stays
+        // good, and the server is broken.
         OAuthError::NotJson { .. }
         | OAuthError::TooLarge { .. }
         | OAuthError::Incomplete { .. }
-        | OAuthError::TokenType { .. } => rotates.then_some(Ended::Lost),
+        | OAuthError::TokenType { .. } => match rotates {
+            true => Some(Ended::Lost),
+            false => Some(Ended::RefreshRefused { said: error.to_string() }),
+        },
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use egress::HttpClient;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     client_proof::{Client, ClientRequest},
@@ -62,12 +63,13 @@ pub(crate) async fn exchange(
     if let Some(resource) = &server.resource {
         form.push(("resource", resource.clone().into()));
     }
-    let about = About { asking: Some(exchange.asking()), client: Some(client.kind), status: None };
+    let about = About { asking: Some(exchange.asking()), client: Some(client.kind), ..About::default() };
     let repeats = |answer: &Answer| exchange.may_be_repeated(answer);
     let (to, place) = (&server.token_endpoint, Place::Token);
     let request = ClientRequest { http, server, client, to, place, form, repeats: &repeats, now };
     let answered = request.send().await?;
-    let tokens = read(&answered.answer, &answered.secrets, now).map_err(|error| error.about(about))?;
+    let judged = |error| page_as_status(error, &answered.answer).about(about);
+    let tokens = read(&answered.answer, &answered.secrets, now).map_err(judged)?;
     Ok(Exchanged { tokens, auth_method: answered.method.name() })
 }
 
@@ -126,6 +128,36 @@ pub(crate) fn refusal(answer: &Answer, place: Place, secrets: &[SecretString]) -
             description: refusal.error_description.as_deref().map(clean),
             about: About { status: Some(answer.status.as_u16()), ..About::default() },
         },
-        _ => OAuthError::Status { place, status: answer.status.as_u16(), about: About::default() },
+        _ => {
+            let said = words(&answer.body).map(|text| clean(&text));
+            OAuthError::Status { place, status: answer.status.as_u16(), said, about: About::default() }
+        }
     }
+}
+
+/// A web page with the status of a success, told as the refusal that it is.
+pub(crate) fn page_as_status(error: OAuthError, answer: &Answer) -> OAuthError {
+    match error {
+        OAuthError::NotJson { place, html: true } => OAuthError::Status {
+            place,
+            status: answer.status.as_u16(),
+            said: words(&answer.body).as_deref().map(Shown::new),
+            about: About::default(),
+        },
+        other => other,
+    }
+}
+
+/// The words of an answer that is no OAuth error: of a JSON error, as frameworks and gateways write them; of a web
+/// page nothing but that it is one.
+fn words(body: &[u8]) -> Option<String> {
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
+        return Some("a web page".to_owned());
+    }
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let body = body.get(0).unwrap_or(&body);
+    let inner = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
+    ["error_description", "message", "errorSummary", "detail", "title", "error_message"]
+        .iter()
+        .find_map(|name| inner.get(name)?.as_str().map(str::to_owned))
 }

@@ -5,7 +5,7 @@
 //!
 //! Sources: RFC 6749 §§4.1.2.1 and 5.2, RFC 7591 §3.2.2, RFC 8707 §2; and what servers say instead.
 
-use super::error::{Asking, ClientKind, OAuthError, Place};
+use super::error::{About, Asking, ClientKind, OAuthError, Place};
 
 /// What follows from a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,83 +22,152 @@ pub(crate) enum Verdict {
     EntryWrong,
 }
 
+/// What an error code is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Topic {
+    /// The server itself: it cannot answer now.
+    Server,
+    /// The client, or its redirect URI.
+    Client,
+    /// What is asked for: scopes, the resource.
+    Demand,
+    /// The code or the refresh token.
+    Grant,
+    /// The form of the request, or something else.
+    Other,
+}
+
 /// The verdict on a refusal; [`Verdict::RetryLater`] on errors that are no refusal.
 pub(crate) fn verdict(error: &OAuthError) -> Verdict {
-    match error {
+    match error.bare() {
         OAuthError::Refused { place, error, about, .. } => {
-            of_code(*place, about.asking, about.client, error.whole(), about.status.unwrap_or(400))
+            let status = about.status.unwrap_or(400);
+            judge(*place, about.asking, about.client, status, Some(error.whole()))
         }
-        OAuthError::Status { place, status, about } => of_status(*place, about.asking, about.client, *status),
+        OAuthError::Status { place, status, about, .. } => {
+            judge(*place, about.asking, about.client, *status, None)
+        }
         _ => Verdict::RetryLater,
     }
 }
 
-fn of_code(
+/// The verdict on what was said; `code` is `None` where it was no OAuth error: a page, or another JSON.
+fn judge(
     place: Place,
     asking: Option<Asking>,
     client: Option<ClientKind>,
-    code: &str,
     status: u16,
+    code: Option<&str>,
 ) -> Verdict {
-    let is_passing = matches!(code, "temporarily_unavailable" | "server_error" | "slow_down");
-    // `invalid_grant` is about the grant, whatever status it comes with.
-    if is_passing || code != "invalid_grant" && is_passing_status(status) {
+    let topic = code.map(topic);
+    if is_passing(status, topic) {
         return Verdict::RetryLater;
     }
-    match (place, code) {
+    match (place, topic) {
+        (Place::Registration, _) => of_registration(status, code),
+        (_, Some(Topic::Client)) if client == Some(ClientKind::Registered) => Verdict::ClientForgotten,
+        // A document is read again at the next sign-in; until then the server refuses it.
+        (Place::Token, Some(Topic::Client)) if client == Some(ClientKind::Document) => ends(asking),
+        (_, Some(Topic::Client | Topic::Demand)) => Verdict::EntryWrong,
+        // Servers show a page, or whatever else, for a client that they have purged.
+        (Place::Token | Place::Revocation, None) if client == Some(ClientKind::Registered) => {
+            Verdict::ClientForgotten
+        }
+        (Place::Token, Some(Topic::Grant)) if asking == Some(Asking::Code) => Verdict::GrantEnds,
+        // Whatever it is called: the refresh token is no longer taken.
+        (Place::Token, _) => ends(asking),
+        _ => Verdict::EntryWrong,
+    }
+}
+
+/// A refresh that is refused for good ends the grant; nothing else has one that could end.
+fn ends(asking: Option<Asking>) -> Verdict {
+    if asking == Some(Asking::Refresh) { Verdict::GrantEnds } else { Verdict::EntryWrong }
+}
+
+fn of_registration(status: u16, code: Option<&str>) -> Verdict {
+    match (status, code) {
+        (401 | 403 | 404 | 405 | 410 | 501, _) | (_, None) => Verdict::ClientNeeded,
         (
-            Place::Registration,
-            "access_denied" | "unauthorized_client" | "invalid_token" | "invalid_client",
-        ) => Verdict::ClientNeeded,
-        (Place::Registration, _) if matches!(status, 401 | 403 | 404 | 405) => Verdict::ClientNeeded,
-        (Place::Registration, _) => Verdict::EntryWrong,
-        (_, "invalid_client" | "unauthorized_client") if client == Some(ClientKind::Registered) => {
-            Verdict::ClientForgotten
-        }
-        (_, "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_target") => {
-            Verdict::EntryWrong
-        }
-        // Whatever else it calls it: the refresh token is no longer taken.
-        (Place::Token, _) if asking == Some(Asking::Refresh) => Verdict::GrantEnds,
-        (Place::Token, "invalid_grant") if asking == Some(Asking::Code) => Verdict::GrantEnds,
-        _ => Verdict::EntryWrong,
+            _,
+            Some(
+                "invalid_client_metadata"
+                | "invalid_redirect_uri"
+                | "invalid_scope"
+                | "insufficient_scope"
+                | "invalid_request"
+                | "invalid_target",
+            ),
+        ) => Verdict::EntryWrong,
+        _ => Verdict::ClientNeeded,
     }
 }
 
-/// The verdict on an answer without an OAuth error: a page, or nothing.
-fn of_status(place: Place, asking: Option<Asking>, client: Option<ClientKind>, status: u16) -> Verdict {
-    match place {
-        _ if is_passing_status(status) => Verdict::RetryLater,
-        // Closed, or a page where JSON belongs.
-        Place::Registration => Verdict::ClientNeeded,
-        // Servers show a page for a client that they have purged.
-        Place::Token | Place::Revocation
-            if client == Some(ClientKind::Registered) && is_about_client(status) =>
-        {
-            Verdict::ClientForgotten
+/// Returns true if a registration that asks for less may be taken where this one was refused.
+pub(super) fn may_be_asked_for_less(error: &OAuthError) -> bool {
+    match error {
+        // Keycloak refuses scopes by policy, with 403.
+        OAuthError::Refused { error, about: About { status: Some(403), .. }, .. } => {
+            matches!(error.whole(), "insufficient_scope" | "invalid_scope" | "invalid_client_metadata")
         }
-        Place::Token if asking == Some(Asking::Refresh) && !is_about_client(status) => Verdict::GrantEnds,
-        _ => Verdict::EntryWrong,
+        OAuthError::Refused { error, about, .. } => {
+            matches!(about.status, Some(400 | 422)) && error.whole() != "invalid_redirect_uri"
+        }
+        // Some frameworks refuse a JSON body with 422.
+        OAuthError::Status { status, .. } => matches!(status, 400 | 422),
+        _ => false,
     }
 }
 
-/// 408, 429 and what a server or proxy says when it fails.
-fn is_passing_status(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..=599)
+/// 408, 429 and what a server or gateway says when it fails. `invalid_grant` is the last word on a grant, even of a
+/// server that says it with 500; a gateway's 502 and 504 are never the authorization server's words.
+fn is_passing(status: u16, topic: Option<Topic>) -> bool {
+    match status {
+        408 | 425 | 429 | 502 | 504 => true,
+        501 => topic == Some(Topic::Server),
+        500..=599 => topic != Some(Topic::Grant),
+        _ => topic == Some(Topic::Server),
+    }
 }
 
-/// 401 and 403 say who may not, and not what.
-fn is_about_client(status: u16) -> bool {
-    matches!(status, 401 | 403)
+/// The standards' codes, and those that GitHub, Slack, Google and others use in their place.
+fn topic(code: &str) -> Topic {
+    match code {
+        "temporarily_unavailable"
+        | "server_error"
+        | "slow_down"
+        | "service_unavailable"
+        | "internal_error"
+        | "rate_limit_exceeded"
+        | "rate_limited"
+        | "ratelimited"
+        | "too_many_requests" => Topic::Server,
+        "invalid_client"
+        | "unauthorized_client"
+        | "unknown_client"
+        | "client_not_found"
+        | "invalid_client_id"
+        | "bad_client_id"
+        | "bad_client_secret"
+        | "invalid_client_secret"
+        | "invalid_client_credentials"
+        | "incorrect_client_credentials"
+        | "invalid_redirect_uri"
+        | "redirect_uri_mismatch"
+        | "bad_redirect_uri" => Topic::Client,
+        "invalid_scope" | "insufficient_scope" | "invalid_target" | "invalid_resource" => Topic::Demand,
+        "invalid_grant" => Topic::Grant,
+        _ => Topic::Other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::{error::About, shown::Shown};
+    use crate::oauth::shown::Shown;
 
     fn refused(place: Place, asking: Option<Asking>, client: ClientKind, status: u16, code: &str) -> Verdict {
-        let about = About { asking, client: Some(client), status: Some(status) };
+        let about = About { asking, client: Some(client), status: Some(status), ..About::default() };
         verdict(&OAuthError::Refused { place, error: Shown::new(code), description: None, about })
     }
 
@@ -127,7 +196,10 @@ mod tests {
         check(Registered, 401, "invalid_client", Verdict::ClientForgotten);
         check(Registered, 400, "unauthorized_client", Verdict::ClientForgotten);
         check(OfEntry, 401, "invalid_client", Verdict::EntryWrong);
-        check(Document, 401, "invalid_client", Verdict::EntryWrong);
+        check(Document, 401, "invalid_client", Verdict::GrantEnds);
+        check(Registered, 200, "incorrect_client_credentials", Verdict::ClientForgotten);
+        check(Registered, 429, "invalid_grant", Verdict::RetryLater);
+        check(Registered, 502, "invalid_grant", Verdict::RetryLater);
         check(Registered, 400, "invalid_scope", Verdict::EntryWrong);
         check(OfEntry, 400, "invalid_target", Verdict::EntryWrong);
     }
@@ -135,13 +207,20 @@ mod tests {
     #[test]
     fn a_page_is_about_the_client_or_ends_the_grant() {
         let check = |place, asking, client, status, expected| {
-            let about = About { asking, client: Some(client), status: None };
-            assert_eq!(verdict(&OAuthError::Status { place, status, about }), expected, "{place:?} {status}");
+            let about = About { asking, client: Some(client), ..About::default() };
+            assert_eq!(
+                verdict(&OAuthError::Status { place, status, said: None, about }),
+                expected,
+                "{place:?} {status}"
+            );
         };
         let refresh = Some(Asking::Refresh);
         check(Place::Token, refresh, ClientKind::Registered, 401, Verdict::ClientForgotten);
-        check(Place::Token, refresh, ClientKind::OfEntry, 401, Verdict::EntryWrong);
-        check(Place::Token, refresh, ClientKind::Registered, 400, Verdict::GrantEnds);
+        check(Place::Token, refresh, ClientKind::OfEntry, 401, Verdict::GrantEnds);
+        for status in [200, 302, 400, 403, 404] {
+            check(Place::Token, refresh, ClientKind::Registered, status, Verdict::ClientForgotten);
+            check(Place::Token, Some(Asking::Code), ClientKind::Registered, status, Verdict::ClientForgotten);
+        }
         check(Place::Token, refresh, ClientKind::OfEntry, 404, Verdict::GrantEnds);
         check(Place::Token, refresh, ClientKind::OfEntry, 502, Verdict::RetryLater);
         check(Place::Token, Some(Asking::Code), ClientKind::Registered, 403, Verdict::ClientForgotten);

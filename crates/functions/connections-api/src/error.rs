@@ -46,6 +46,9 @@ pub(crate) enum ApiError {
 
 impl ApiError {
     pub(crate) fn status(&self) -> u16 {
+        if let Self::OAuth(error @ OAuthError::OfSignIn { .. }) = self {
+            return Self::OAuth(error.bare().clone()).status();
+        }
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated => 401,
