@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.lab.loopback import Request
-from tests.test_bad_sign_ins import EVIL, PAGE, SECRET, Lab, answer_at, lab  # noqa: F401
+from tests.test_bad_sign_ins import EVIL, PAGE, SECRET, Lab, answer_at, lab, told  # noqa: F401
 
 TEMPLATE = "https://login.example.invalid/{tenantid}/v2.0"
 
@@ -197,6 +197,35 @@ def test_the_second_authorization_server_is_used_where_the_first_cannot_be(lab, 
     first.metadata, first.registers, first.delays = {}, True, {}
     lab.works()
     assert not first.requests("token")
+
+
+CLOSED = Answer(403, {"error": "access_denied", "error_description": "registration is by invitation"})
+
+
+def test_the_second_authorization_server_is_used_where_the_first_announces_registration_and_registers_nobody(lab):
+    first = lab.another(registration_answer=CLOSED)
+    lab.server.metadata = {"authorization_servers": [first.issuer, lab.auth.issuer]}
+    lab.auth.token_with = {"expires_in": 0}
+    lab.sign_in()
+    assert not first.requests("token") and not first.requests("authorize")
+    lab.works()
+    assert lab.token_requests(grant_type="refresh_token")
+
+
+def test_where_no_authorization_server_registers_anybody_the_first_is_told_and_the_others_are_named(lab):
+    second = lab.another(registration_answer=Answer(403, "<h1>Forbidden</h1>"))
+    lab.auth.registration_answer = CLOSED
+    lab.server.metadata = {"authorization_servers": [lab.auth.issuer, second.issuer]}
+    done = lab.line.run("login", "notes", "--no-browser")
+    said = told(done, "client_needed")
+    assert "registration is by invitation" in said and f"authorization servers {second.issuer}, which cannot be used" in said
+    assert f"as issuer in the entry: {second.issuer}" in done.stderr
+    assert "register a client at the authorization server with the redirect URI http://127.0.0.1:" in done.stderr
+    # Where the entry means one alone, no other is asked or named.
+    second.seen.clear()
+    lab.entry(issuer=lab.auth.issuer)
+    assert second.issuer not in lab.refuses_to_start("client_needed")
+    assert not second.seen
 
 
 def test_the_first_authorization_server_that_works_is_used(lab):

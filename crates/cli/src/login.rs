@@ -66,7 +66,7 @@ pub(crate) struct NotSignedIn {
 
 impl NotSignedIn {
     fn new(server: &McpServer, options: &BrowserOptions, error: &OAuthError) -> Self {
-        let client_needed_with = match error {
+        let client_needed_with = match error.bare() {
             OAuthError::ClientNeeded { redirect_uri, .. } => Some(redirect_uri.clone()),
             _ => None,
         };

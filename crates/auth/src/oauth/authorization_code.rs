@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{
+    about::{About, Place},
     config::OAuthConfig,
     discovery::AuthorizationServer,
-    error::{About, OAuthError, Place, is_template},
+    error::{OAuthError, is_template},
     random_token,
     shown::Shown,
 };

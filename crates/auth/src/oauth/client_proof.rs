@@ -20,9 +20,10 @@ use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use super::{
+    about::{ClientKind, Place},
     config::{ClientProof, ClientRegistration, PrivateKey},
     discovery::AuthorizationServer,
-    error::{ClientKind, OAuthError, Place},
+    error::OAuthError,
     wire::{self, Answer},
 };
 use crate::credential::UNRESERVED;

@@ -6,10 +6,11 @@
 use egress::HttpClient;
 
 use super::{
+    about::Place,
     authorization_code::may_be_opened,
     config::{GrantType, OAuthConfig},
     discovery::{Asked, AuthorizationServer},
-    error::{OAuthError, Place},
+    error::OAuthError,
     metadata::{Issuer, ServerMetadata, is_same_issuer},
     shown::Shown,
 };

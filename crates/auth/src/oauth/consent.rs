@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
+    about::{About, ClientKind, EntryFacts},
     authorization_code::{Redirect, arrive, depart},
     config::{GrantType, OAuthConfig, Owner},
     discovery::AuthorizationServer,
-    error::{About, ClientKind, EntryFacts, OAuthError},
-    grant::{Ended, Grant, KEPT, StoredClient, grant_key, in_clear, optional_secret, union},
+    error::OAuthError,
+    grant::{Ended, Grant, StoredClient, grant_key, in_clear, optional_secret, union},
+    kept_client::Registration,
     metadata::is_same_issuer,
-    registration::{ClientIdentity, Registered, known_client, register},
+    registration::ClientIdentity,
     shown::Shown,
     token::{Exchange, Exchanged, exchange},
     tokens::OAuth,
@@ -29,40 +31,8 @@ use crate::{
 
 /// How long a user may take.
 const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
-/// A client that seems to be forgotten is replaced at most this often.
-const REPLACE_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How long a start is remembered that was not completed.
 const START_REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// A registration is not used in the last moments of its life.
-const CLIENT_MARGIN: SignedDuration = SignedDuration::from_mins(15);
-
-/// Whether a client that registered itself earlier will do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Registration {
-    /// It will.
-    Kept,
-    /// It will, unless it has this id: a user was sent off with that one and never came back, as happens where the
-    /// authorization server has forgotten the client and shows the user an error page.
-    KeptUnless(Option<String>),
-    /// A new one is registered: what is kept does not work.
-    Anew,
-}
-
-impl Registration {
-    /// Returns true if a client that registered itself earlier will do. One that is suspected is registered anew,
-    /// but not again and again: users also close pages.
-    fn takes(&self, client: &StoredClient, now: Timestamp) -> bool {
-        match self {
-            Self::Kept => true,
-            Self::KeptUnless(suspected) => {
-                let is_young = client.replaced_at.is_some_and(|at| now < at + REPLACE_AT_MOST_EVERY);
-                is_young || suspected.as_ref() != Some(&client.id)
-            }
-            Self::Anew => false,
-        }
-    }
-}
-
 /// What a sign-in is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a> {
@@ -143,15 +113,8 @@ impl OAuth {
         registration: Registration,
         now: Timestamp,
     ) -> Result<Started, OAuthError> {
-        let server = self.discover(config).await?;
-        if server.grant != GrantType::AuthorizationCode {
-            let lacks = "signs in clients alone, no users";
-            return Err(OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks });
-        }
-        self.check_pin(config, &server.issuer).await?;
         let earlier = self.store.load(&grant_key(config, purpose.owner)).await?;
         let earlier = earlier.and_then(|item| Grant::read(&item.content).ok());
-        let earlier = earlier.filter(|grant| is_same_issuer(&grant.issuer, &server.issuer));
         let under_way = Key::new("under_way", &[grant_key(config, purpose.owner).as_str(), purpose.starter]);
         let registration = match registration {
             Registration::Kept => Registration::KeptUnless(match earlier.as_ref() {
@@ -161,8 +124,8 @@ impl OAuth {
             }),
             anew => anew,
         };
-        let client = self.client(config, &server, identity, registration, now).await;
-        let mut client = client.map_err(|error| error.without(config))?;
+        let (server, mut client) = self.server_and_client(config, identity, &registration, now).await?;
+        let earlier = earlier.filter(|grant| is_same_issuer(&grant.issuer, &server.issuer));
         if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.client.id == client.id) {
             client.auth_method = client.auth_method.or_else(|| earlier.client.auth_method.clone());
         }
@@ -186,7 +149,7 @@ impl OAuth {
         let key = state_key(departure.state.expose_secret());
         let resource = in_clear(config.server_url.as_str());
         self.store.put(&key, &pending.content(&resource, expires), None).await?;
-        if pending.client.kind(config) == ClientKind::Registered {
+        if pending.client_kind == ClientKind::Registered {
             self.replace(&under_way, &pending.under_way(&resource, now + START_REMEMBERED)).await?;
         }
         Ok(Started { authorization_url: departure.url, state: departure.state, expires })
@@ -300,95 +263,59 @@ impl OAuth {
         Ok(())
     }
 
-    /// Which client to be at a server; one that registered itself earlier, or does now, if need be.
-    async fn client(
+    /// The authorization server to send a user to, and the client to be there. One that announces registration and
+    /// registers nobody is passed over for the next that the server names: nothing was sent there that is secret.
+    async fn server_and_client(
         &self,
         config: &OAuthConfig,
-        server: &AuthorizationServer,
         identity: &ClientIdentity,
-        registration: Registration,
+        registration: &Registration,
         now: Timestamp,
-    ) -> Result<StoredClient, OAuthError> {
-        if let Some(client) = known_client(config, server, identity) {
-            return Ok(StoredClient::known(client.client_id));
-        }
-        let key = client_key(&server.issuer, &identity.redirect_uri);
-        let kept = self.store.load(&key).await?;
-        let kept = kept.filter(|item| now < item.content.expires - CLIENT_MARGIN);
-        let kept: Option<StoredClient> =
-            kept.and_then(|item| serde_json::from_str(item.content.text.expose_secret()).ok());
-        let replaces = kept.is_some();
-        if let Some(client) = kept.filter(|client| registration.takes(client, now)) {
-            return Ok(client);
-        }
-        let Registered { mut client, expires } = register(&self.posts, server, identity).await?;
-        client.replaced_at = replaces.then_some(now);
-        let content = Content {
-            owner: Owner::Everybody.as_text(),
-            issuer: server.issuer.clone(),
-            resource: identity.redirect_uri.clone(),
-            text: serde_json::to_string(&client).unwrap_or_default().into(),
-            usable: true,
-            expires: expires.unwrap_or(now + KEPT),
-        };
-        self.replace(&key, &content).await?;
-        Ok(client)
-    }
-
-    /// Forgets a client that registered itself, for all users; another one that has registered meanwhile stays.
-    pub(super) async fn forget_registration(&self, issuer: &str, client: &StoredClient) {
-        let Some(redirect_uri) = &client.redirect_uri else { return };
-        let key = client_key(issuer, redirect_uri);
-        let forgotten = async {
-            let Some(item) = self.store.load(&key).await? else { return Ok(()) };
-            let kept: Option<StoredClient> = serde_json::from_str(item.content.text.expose_secret()).ok();
-            match kept.is_none_or(|kept| kept.id == client.id) {
-                true => self.store.remove(&key, item.standing.version).await,
-                false => Ok(()),
+    ) -> Result<(AuthorizationServer, StoredClient), OAuthError> {
+        let mut closed: Vec<String> = Vec::new();
+        let mut refusal: Option<OAuthError> = None;
+        loop {
+            let server = match (self.discover_beside(config, &closed).await, refusal.as_ref()) {
+                (Ok(server), None) => server,
+                (Ok(server), Some(_)) if !closed.contains(&server.issuer) => server,
+                (Err(error), None) => return Err(error),
+                // Its endpoints stand in the entry: there is no other.
+                (Ok(_), Some(refusal)) => return Err(refusal.clone()),
+                (Err(_), Some(refusal)) => {
+                    return Err(self.beside_others(config, &closed, refusal.clone()).await);
+                }
+            };
+            if server.grant != GrantType::AuthorizationCode {
+                let lacks = "signs in clients alone, no users";
+                return Err(OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks });
             }
-        };
-        match forgotten.await {
-            Ok(()) => tracing::info!("External MCP: the client is registered anew at the next sign-in"),
-            Err(StoreError::Changed) => {}
-            Err(error) => tracing::warn!(%error, "External MCP: a registration was not forgotten"),
+            self.check_pin(config, &server.issuer).await?;
+            match self.client(config, &server, identity, registration, now).await {
+                Ok(client) => return Ok((server, client)),
+                Err(error @ OAuthError::ClientNeeded { .. }) if config.issuer.is_none() => {
+                    refusal = refusal.or_else(|| Some(error.without(config)));
+                    closed.push(server.issuer);
+                }
+                Err(error) => return Err(error.without(config)),
+            }
         }
     }
 
-    /// Keeps how a client proved itself, with the client and with its registration.
-    pub(super) async fn keep_method(
+    /// The refusal of the first authorization server in `closed`, with the others that the server names.
+    async fn beside_others(
         &self,
         config: &OAuthConfig,
-        issuer: &str,
-        client: &mut StoredClient,
-        worked: Option<&'static str>,
-    ) {
-        // A server that does not take the secret that it gave.
-        let drops_secret = worked == Some("none") && client.secret.take().is_some();
-        let Some(worked) =
-            worked.filter(|worked| drops_secret || client.auth_method.as_deref() != Some(worked))
-        else {
-            return;
-        };
-        client.auth_method = Some(worked.to_owned());
-        let Some(redirect_uri) =
-            client.redirect_uri.as_ref().filter(|_| client.kind(config) == ClientKind::Registered)
-        else {
-            return;
-        };
-        let key = client_key(issuer, redirect_uri);
-        let written = async {
-            let Some(item) = self.store.load(&key).await? else { return Ok(()) };
-            let kept: Option<StoredClient> = serde_json::from_str(item.content.text.expose_secret()).ok();
-            if kept.is_none_or(|kept| kept.id != client.id) {
-                return Ok(());
-            }
-            let text = serde_json::to_string(client).unwrap_or_default().into();
-            let content = Content { text, ..item.content };
-            self.store.put(&key, &content, Some(item.standing.version)).await.map(drop)
-        };
-        if let Err(error) = written.await {
-            tracing::debug!(%error, "how a client proves itself was not kept with its registration");
+        closed: &[String],
+        refusal: OAuthError,
+    ) -> OAuthError {
+        let is_first = |issuer: &String| closed.first().is_some_and(|first| is_same_issuer(first, issuer));
+        let mut others = self.named_by_server(config).await;
+        others.retain(|issuer| !is_first(issuer));
+        if others.is_empty() {
+            return refusal;
         }
+        let others = Shown::new(&others.join(", "));
+        OAuthError::OneOfSeveral { first: Box::new(refusal), others, were_tried: true }
     }
 
     /// The id of the client that the same user was sent off with for the same grant, in a sign-in that was never
@@ -405,19 +332,6 @@ impl OAuth {
         if let Err(error) = self.store.remove(under_way, standing.version).await {
             tracing::debug!(%error, "a completed sign-in stays noted as under way");
         }
-    }
-
-    /// Writes over whatever is there.
-    async fn replace(&self, key: &Key, content: &Content) -> Result<(), OAuthError> {
-        // Somebody else may write in between, not again and again.
-        for _ in 0..3 {
-            let standing = self.store.peek(key).await?;
-            match self.store.put(key, content, standing.map(|standing| standing.version)).await {
-                Err(StoreError::Changed) => {}
-                written => return Ok(written.map(drop)?),
-            }
-        }
-        Err(StoreError::Changed.into())
     }
 
     async fn pending(&self, state: &str, now: Timestamp) -> Result<(Key, Item, Pending), OAuthError> {
@@ -452,11 +366,6 @@ impl Pending {
             expires,
         }
     }
-}
-
-/// Where a client that registered itself is kept.
-fn client_key(issuer: &str, redirect_uri: &str) -> Key {
-    Key::new("client", &[issuer, redirect_uri])
 }
 
 /// A state is never written anywhere, only its hash: who reads the table cannot complete anything.

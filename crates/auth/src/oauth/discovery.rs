@@ -103,7 +103,7 @@ pub(super) struct Asked {
 }
 
 /// Finds out who signs people in to the server. `pinned` is the issuer that was found at the first
-/// sign-in: of several that the server names, it alone is used.
+/// sign-in: of several that the server names, it alone is used. Of several, those in `passed_over` are not used.
 ///
 /// # Errors
 /// [`OAuthError`], by what is in the way.
@@ -112,6 +112,7 @@ pub(crate) async fn discover(
     http: &HttpClient,
     config: &OAuthConfig,
     pinned: Option<&str>,
+    passed_over: &[String],
 ) -> Result<AuthorizationServer, OAuthError> {
     match explicit(config) {
         Some(explicit) => {
@@ -121,7 +122,7 @@ pub(crate) async fn discover(
         }
         None => {
             let asked = ask_server(http, config).await?;
-            first_usable(http, config, &asked, pinned).await
+            first_usable(http, config, &asked, pinned, passed_over).await
         }
     }
 }
@@ -160,7 +161,7 @@ async fn complete(
         asking.scopes = asked.scopes.clone();
     }
     if let Some(issuer) = &config.issuer {
-        let found = first_usable(http, config, &asked, pinned);
+        let found = first_usable(http, config, &asked, pinned, &[]);
         // Whatever is found, the issuer is the entry's: its grants must not depend on whether documents are there.
         return match within(&config.server_url, OPTIONAL_WITHIN, found).await {
             Ok(found) if is_same_issuer(&found.issuer, issuer) => found,

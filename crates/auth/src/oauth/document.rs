@@ -7,10 +7,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{
-    error::{OAuthError, Place},
-    wire::Answer,
-};
+use super::{about::Place, error::OAuthError, wire::Answer};
 
 /// The members of one document.
 pub(super) struct Document {

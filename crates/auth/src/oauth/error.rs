@@ -3,13 +3,13 @@
 //! Authorization servers' own words (`error`, `error_description`) are shown, since nobody can mend
 //! anything without them: cut, without control characters, and without any secret that was sent.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use egress::EgressError;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    config::{ClientProof, OAuthConfig, ResourceIndicator},
+    about::{About, EntryFacts, Place},
+    config::OAuthConfig,
     metadata::is_same_issuer,
     remedy::{refusal_remedy, status_remedy},
     shown::Shown,
@@ -212,97 +212,6 @@ pub enum OAuthError {
     Store(#[from] StoreError),
 }
 
-/// What was spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The MCP server itself.
-    Server,
-    /// The server's metadata.
-    ResourceMetadata,
-    /// The authorization server's metadata.
-    ServerMetadata,
-    /// Where clients register.
-    Registration,
-    /// Where a browser is sent.
-    Authorization,
-    /// Where tokens come from.
-    Token,
-    /// Where tokens are revoked.
-    Revocation,
-}
-
-/// What was asked of an authorization server, as far as that is known: a remedy depends on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct About {
-    /// What was to be exchanged.
-    pub asking: Option<Asking>,
-    /// Where the client is from.
-    pub client: Option<ClientKind>,
-    /// The HTTP status of a refusal.
-    pub status: Option<u16>,
-    /// What the entry says, which a remedy must fit to.
-    pub entry: EntryFacts,
-}
-
-/// What of an entry remedies fit to: none tells to do what is done already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EntryFacts {
-    /// How the entry has its client prove itself.
-    pub proof: EntryProof,
-    /// Whether the entry leaves `resource` out.
-    pub omits_resource: bool,
-    /// Whether the entry gives scopes.
-    pub gives_scopes: bool,
-}
-
-/// How an entry has its client prove itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EntryProof {
-    /// Not at all, or there is no client in the entry.
-    #[default]
-    None,
-    /// With a secret.
-    Secret,
-    /// With a private key.
-    PrivateKey,
-}
-
-impl EntryFacts {
-    pub(crate) fn of(config: &OAuthConfig) -> Self {
-        Self {
-            proof: match config.client.as_ref().map(|client| &client.proof) {
-                Some(ClientProof::Secret(_)) => EntryProof::Secret,
-                Some(ClientProof::PrivateKey(_)) => EntryProof::PrivateKey,
-                Some(ClientProof::Public) | None => EntryProof::None,
-            },
-            omits_resource: config.resource == ResourceIndicator::Omitted,
-            gives_scopes: !config.scopes.is_empty(),
-        }
-    }
-}
-
-/// What is exchanged for tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asking {
-    /// An authorization code.
-    Code,
-    /// A refresh token.
-    Refresh,
-    /// The client's own proof.
-    ClientCredentials,
-}
-
-/// Where a client is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClientKind {
-    /// The entry names it.
-    OfEntry,
-    /// It registered itself.
-    Registered,
-    /// Its id is the URL of this client's metadata document.
-    Document,
-}
-
 impl OAuthError {
     /// The same, knowing what was asked for and by which client.
     pub(crate) fn about(mut self, known: About) -> Self {
@@ -327,9 +236,13 @@ impl OAuthError {
         }
     }
 
-    /// The same without the name of a redirect URI.
+    /// The fault itself, without what stands beside it: a redirect URI, the names of other authorization servers.
     pub fn bare(&self) -> &Self {
-        if let Self::OfSignIn { refusal, .. } = self { refusal } else { self }
+        match self {
+            Self::OfSignIn { refusal, .. } => refusal.bare(),
+            Self::OneOfSeveral { first, .. } => first.bare(),
+            fault => fault,
+        }
     }
 
     /// What the authorization server said, where it said anything.
@@ -532,18 +445,4 @@ fn described(description: &Option<Shown>) -> String {
 
 fn in_brackets(said: &Option<Shown>) -> String {
     said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default()
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Server => "the server",
-            Self::ResourceMetadata => "the protected-resource metadata",
-            Self::ServerMetadata => "the authorization server's metadata",
-            Self::Registration => "the registration endpoint",
-            Self::Authorization => "the authorization endpoint",
-            Self::Token => "the token endpoint",
-            Self::Revocation => "the revocation endpoint",
-        })
-    }
 }

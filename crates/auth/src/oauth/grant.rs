@@ -7,11 +7,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    about::ClientKind,
     challenge::MAX_SCOPES,
     client_proof::Client,
     config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
     discovery::AuthorizationServer,
-    error::ClientKind,
     shown::Shown,
     token::Tokens,
 };

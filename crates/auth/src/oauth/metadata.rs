@@ -13,10 +13,11 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{
+    about::{About, Place},
     challenge::Challenge,
     config::{OAuthConfig, ResourceIndicator},
     document::Document,
-    error::{About, OAuthError, Place},
+    error::OAuthError,
     shown::Shown,
     wire,
 };

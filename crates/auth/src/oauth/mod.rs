@@ -2,12 +2,15 @@
 //!
 //! [`discovery`] finds out who signs people in, from the documents of [`metadata`], whose members [`document`]
 //! reads; [`selection`] which of several it is, [`combination`] what they and the entry say together;
-//! [`registration`] which client we are there; [`authorization_code`] sends a user and looks at what comes
-//! back; [`token`] exchanges what was got for tokens, which [`token_answer`] reads; [`client_proof`] says how
-//! the client proves itself. [`verdict`] is what a refusal means, [`remedy`] what to do about it. [`grant`] is
-//! what is kept; [`tokens`] gives it out, [`renewal`] keeps it fresh, [`pin`] holds a server to its first authorization server, [`revocation`] takes it back; [`consent`] is the
-//! way of a user from start to completion. Knows MCP servers by their URL alone.
+//! [`registration`] which client we are there, [`kept_client`] keeps one that registered itself;
+//! [`authorization_code`] sends a user and looks at what comes back; [`token`] exchanges what was got for tokens,
+//! which [`token_answer`] reads; [`client_proof`] says how the client proves itself. [`about`] is what an [`error`]
+//! is about, [`verdict`] what a refusal means, [`remedy`] what to do about it. [`grant`] is what is kept; [`tokens`]
+//! gives it out, [`renewal`] keeps it fresh, [`pin`] holds a server to its first authorization server,
+//! [`revocation`] takes it back; [`consent`] is the way of a user from start to completion. Knows MCP servers by
+//! their URL alone.
 
+mod about;
 pub(crate) mod authorization_code;
 mod challenge;
 mod client_proof;
@@ -18,6 +21,7 @@ mod discovery;
 mod document;
 mod error;
 mod grant;
+mod kept_client;
 mod metadata;
 mod pin;
 mod registration;
@@ -35,15 +39,17 @@ mod wire;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 
+pub use about::{About, Asking, ClientKind, EntryFacts, EntryProof, Place};
 pub use authorization_code::{Redirect, is_loopback};
 pub use challenge::Challenge;
 pub use config::{
     ClientProof, ClientRegistration, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator,
 };
-pub use consent::{Arrival, Arrived, Purpose, Registration, Started};
+pub use consent::{Arrival, Arrived, Purpose, Started};
 pub use discovery::AuthorizationServer;
-pub use error::{About, Asking, ClientKind, EntryFacts, EntryProof, OAuthError, Place};
+pub use error::OAuthError;
 pub use grant::{Ended, SignInNeeded};
+pub use kept_client::Registration;
 pub use registration::{ClientIdentity, client_metadata};
 pub use revocation::Revocation;
 pub use shown::{Shown, is_printable};

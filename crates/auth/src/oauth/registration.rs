@@ -12,9 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
+    about::{About, ClientKind, Place},
     config::{ClientProof, ClientRegistration, OAuthConfig},
     discovery::AuthorizationServer,
-    error::{About, ClientKind, OAuthError, Place},
+    error::OAuthError,
     grant::StoredClient,
     shown::Shown,
     token,

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::error::{About, Asking, ClientKind, EntryProof, Place};
+use super::about::{About, Asking, ClientKind, EntryProof, Place};
 
 const SIGN_IN: &str = "sign in again with POST /oauth/start or `mcp-agents login`";
 const LATER: &str = "try again in a moment";
@@ -174,7 +174,7 @@ fn demand(about: About) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::error::EntryFacts;
+    use crate::oauth::about::EntryFacts;
 
     const URI: &str = "https://me.example/callback";
     const CODES: [&str; 27] = [

@@ -13,9 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    about::Place,
     config::OAuthConfig,
     discovery::{AuthorizationServer, discover},
-    error::{OAuthError, Place},
+    error::OAuthError,
     grant::{Ended, Grant, SignInNeeded, union},
     metadata::is_same_issuer,
     shown::Shown,
@@ -96,7 +97,8 @@ impl<'a> Renewal<'a> {
                 }
                 Turn::Take => match self.server.take() {
                     None => {
-                        let found = discover(&self.oauth.http, self.config, Some(&kept.grant.issuer)).await;
+                        let found =
+                            discover(&self.oauth.http, self.config, Some(&kept.grant.issuer), &[]).await;
                         self.server = Some(found.map_err(|error| error.without(self.config))?);
                     }
                     Some(server) => {

@@ -5,10 +5,11 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
+    about::{About, Place},
     client_proof::{Client, ClientRequest},
     config::{OAuthConfig, Owner},
     discovery::{AuthorizationServer, discover},
-    error::{About, OAuthError, Place},
+    error::OAuthError,
     grant::Grant,
     metadata::is_same_issuer,
     token::refusal,
@@ -63,7 +64,7 @@ impl OAuth {
             return Revocation::NotOffered;
         };
         let revoked: Result<Revocation, OAuthError> = async {
-            let server = discover(&self.http, config, Some(&grant.issuer)).await?;
+            let server = discover(&self.http, config, Some(&grant.issuer), &[]).await?;
             let is_same = is_same_issuer(&server.issuer, &grant.issuer);
             let Some(endpoint) = server.revocation_endpoint.as_ref().filter(|_| is_same) else {
                 return Ok(Revocation::NotOffered);

@@ -10,10 +10,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
+    about::Place,
     combination::{check_endpoints, combine},
     config::{ClientProof, OAuthConfig},
     discovery::{Asked, AuthorizationServer},
-    error::{OAuthError, Place},
+    error::OAuthError,
     metadata::{Issuer, is_same_issuer, more_telling, server_metadata},
     shown::Shown,
 };
@@ -25,14 +26,16 @@ const MAX_SERVERS: usize = 5;
 const ONE_OF_SEVERAL_WITHIN: Duration = Duration::from_secs(3);
 
 /// The first of the authorization servers that can be used. One that lets no client of ours in is used only if
-/// no other can be.
+/// no other can be. `passed_over` are those that were found to let none in, whatever they announce.
 pub(super) async fn first_usable(
     http: &HttpClient,
     config: &OAuthConfig,
     asked: &Asked,
     pinned: Option<&str>,
+    passed_over: &[String],
 ) -> Result<AuthorizationServer, OAuthError> {
-    let issuers = candidates(config, asked, pinned);
+    let mut issuers = candidates(config, asked, pinned);
+    issuers.retain(|issuer| !passed_over.iter().any(|passed| is_same_issuer(passed, issuer.looked_up)));
     let (mut fault, mut closed) = (None, None);
     for (index, issuer) in issuers.iter().enumerate() {
         let is_last = index + 1 == issuers.len();

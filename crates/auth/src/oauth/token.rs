@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    about::{About, Asking, Place},
     client_proof::{Client, ClientRequest},
     discovery::AuthorizationServer,
-    error::{About, Asking, OAuthError, Place},
+    error::OAuthError,
     shown::Shown,
     token_answer::read,
     wire::Answer,

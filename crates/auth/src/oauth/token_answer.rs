@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::{
+    about::Place,
     challenge::scopes,
-    error::{OAuthError, Place},
+    error::OAuthError,
     shown::Shown,
     token::{Tokens, refusal},
     wire::Answer,

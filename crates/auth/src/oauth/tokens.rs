@@ -14,16 +14,17 @@ use secrecy::SecretString;
 use tokio::sync::RwLock;
 
 use super::{
+    about::{About, Place},
     config::{ClientProof, GrantType, OAuthConfig, Owner},
     discovery::{AuthorizationServer, discover, named_by_server},
-    error::{About, OAuthError, Place},
+    error::OAuthError,
     grant::{Ended, Grant, SignInNeeded, StoredClient, grant_key, union},
     renewal::{IsGood, Renewal},
     shown::Shown,
 };
 use crate::{
     AuthError, Credential,
-    store::{Item, Key, Standing, StoreError, TokenStore},
+    store::{Content, Item, Key, Standing, StoreError, TokenStore},
 };
 
 /// A token is looked up again after this long, so that one taken back is not used on for hours.
@@ -73,9 +74,19 @@ impl OAuth {
     /// # Errors
     /// [`OAuthError`].
     pub async fn discover(&self, config: &OAuthConfig) -> Result<AuthorizationServer, OAuthError> {
+        self.discover_beside(config, &[]).await
+    }
+
+    /// The same; of several authorization servers that the server names, those in `passed_over` are not used.
+    pub(super) async fn discover_beside(
+        &self,
+        config: &OAuthConfig,
+        passed_over: &[String],
+    ) -> Result<AuthorizationServer, OAuthError> {
         // A store that fails is told where it is needed: whoever sends anything asks it again.
         let pinned = self.pinned(config).await.unwrap_or_default();
-        discover(&self.http, config, pinned.as_deref()).await.map_err(|error| error.without(config))
+        let found = discover(&self.http, config, pinned.as_deref(), passed_over).await;
+        found.map_err(|error| error.without(config))
     }
 
     /// The authorization servers that the server's own metadata names, whether or not it asks for a sign-in.
@@ -244,6 +255,19 @@ impl OAuth {
     ) -> Result<u64, OAuthError> {
         let content = kept.grant.content(config, &kept.owner, now);
         Ok(self.store.put(&kept.key, &content, Some(expected)).await?)
+    }
+
+    /// Writes over whatever is there.
+    pub(super) async fn replace(&self, key: &Key, content: &Content) -> Result<(), OAuthError> {
+        // Somebody else may write in between, not again and again.
+        for _ in 0..3 {
+            let standing = self.store.peek(key).await?;
+            match self.store.put(key, content, standing.map(|standing| standing.version)).await {
+                Err(StoreError::Changed) => {}
+                written => return Ok(written.map(drop)?),
+            }
+        }
+        Err(StoreError::Changed.into())
     }
 
     /// The grant of the first owner that has one.

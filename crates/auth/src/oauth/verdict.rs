@@ -5,7 +5,8 @@
 //!
 //! Sources: RFC 6749 §§4.1.2.1 and 5.2, RFC 7591 §3.2.2, RFC 8707 §2; and what servers say instead.
 
-use super::error::{About, Asking, ClientKind, OAuthError, Place};
+use super::about::{About, Asking, ClientKind, Place};
+use super::error::OAuthError;
 
 /// What follows from a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

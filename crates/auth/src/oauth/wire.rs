@@ -16,7 +16,8 @@ use http::{
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::error::{OAuthError, Place};
+use super::about::Place;
+use super::error::OAuthError;
 
 /// How often a request is sent when the answer is 5xx or 429.
 pub(crate) const TRIES: usize = 3;

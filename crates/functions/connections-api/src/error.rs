@@ -46,7 +46,7 @@ pub(crate) enum ApiError {
 
 impl ApiError {
     pub(crate) fn status(&self) -> u16 {
-        if let Self::OAuth(error @ OAuthError::OfSignIn { .. }) = self {
+        if let Self::OAuth(error @ (OAuthError::OfSignIn { .. } | OAuthError::OneOfSeveral { .. })) = self {
             return Self::OAuth(error.bare().clone()).status();
         }
         match self {
