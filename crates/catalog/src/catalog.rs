@@ -20,8 +20,8 @@ use crate::{
 /// turn into a load on every server.
 const FORCED_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
-/// What the names of all tools may weigh: Lambda answers with 6 MB at most, and there are descriptions too.
-const MAX_NAMES_BYTES: usize = 3_000_000;
+/// What the list may weigh as it is sent: Lambda answers with 6 MB at most.
+const MAX_ANSWER_BYTES: usize = 5_500_000;
 
 /// The list of agents. Cheap to clone; clones share what they keep.
 #[derive(Clone)]
@@ -112,7 +112,7 @@ impl Catalog {
         let listings = self.tools.listings(&servers, freshness, now, until).await;
         let mut listed: Vec<_> =
             agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect();
-        fit(&mut listed, MAX_NAMES_BYTES);
+        fit(&mut listed, MAX_ANSWER_BYTES);
         for reason in listed.iter_mut().filter_map(|agent| agent.status_reason.as_mut()) {
             // An authorization server's own words stand in some of them.
             let scrubbed = std::mem::take(reason);
@@ -139,20 +139,26 @@ impl Catalog {
     }
 }
 
-/// Leaves out the tools of those agents that would make the whole list too large to be answered.
-fn fit(agents: &mut [ListedAgent], mut room: usize) {
-    for agent in agents {
-        let weight: usize = agent.tools.iter().map(|tool| tool.len() + 4).sum();
-        match room.checked_sub(weight) {
-            Some(left) => room = left,
-            None => {
-                let count = agent.tools.len();
-                agent.status_reason =
-                    Some(format!("its {count} tools are not named: the list would be too large"));
-                agent.tools.clear();
-            }
-        }
+/// Leaves out the names of the tools of the largest agents until the list fits into its answer.
+fn fit(agents: &mut [ListedAgent], room: usize) {
+    let mut weights: Vec<usize> = agents.iter().map(weight).collect();
+    while weights.iter().sum::<usize>() > room {
+        let named = agents.iter().zip(&weights).enumerate().filter(|(_, (agent, _))| !agent.tools.is_empty());
+        let Some(largest) = named.max_by_key(|(_, (_, weight))| **weight).map(|(index, _)| index) else {
+            return;
+        };
+        let agent = &mut agents[largest];
+        let count = agent.tools.len();
+        agent.tools.clear();
+        agent.status_reason = Some(format!("its {count} tools are not named: the list would be too large"));
+        weights[largest] = weight(agent);
     }
+}
+
+/// What an agent weighs in an answer over HTTP: JSON as a text in JSON, so that what is escaped is escaped twice.
+fn weight(agent: &ListedAgent) -> usize {
+    let json = serde_json::to_string(agent).unwrap_or_default();
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 1
 }
 
 fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
@@ -255,9 +261,13 @@ mod tests {
             ..listed(&agent(None), Listing { list: tools().into(), status: ListingStatus::Fresh })
         };
         let mut agents = [agent_with(5), agent_with(50), agent_with(4)];
-        fit(&mut agents, 1_000);
+        fit(&mut agents, 5_000);
         assert_eq!(agents.each_ref().map(|agent| agent.tools.len()), [5, 0, 4]);
         assert!(agents[1].status_reason.as_ref().is_some_and(|reason| reason.contains("its 50 tools")));
+        // Of names what counts is what is sent: a control character takes six bytes, and its backslash another.
+        let mut agents = [agent_with(5), ListedAgent { tools: vec!["\u{1}".repeat(96); 8], ..agent_with(0) }];
+        fit(&mut agents, 5_000);
+        assert_eq!(agents.each_ref().map(|agent| agent.tools.len()), [5, 0]);
     }
 
     #[test]

@@ -30,8 +30,13 @@ use crate::{
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// The longest pause after repeated failures.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
-/// More servers than a secret of 64 KiB holds; bounds what removed ones leave behind.
-const MAX_SERVERS: u64 = 5_000;
+/// What all lists together may take of a function's memory, the smallest of which is 256 MB. Users who sign in
+/// themselves have lists of their own.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// What a slot takes without a list: so many bound what removed servers leave behind.
+const SLOT_BYTES: u32 = 4_096;
+/// How much memory a list takes for each byte of its JSON: measured, 22 MB for 2.7 MB.
+const MEMORY_PER_BYTE: usize = 8;
 
 /// Whether what is kept will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +111,33 @@ struct Slot {
 #[derive(Clone)]
 struct Kept {
     list: Arc<ToolList>,
+    /// What the list takes of memory.
+    bytes: u32,
     fetched_at: Timestamp,
+}
+
+impl Kept {
+    fn new(list: ToolList, fetched_at: Timestamp) -> Self {
+        let mut length = ByteCount(0);
+        // What cannot be written as JSON did not come as JSON: this does not fail.
+        let _ = serde_json::to_writer(&mut length, &list.tools);
+        let bytes = u32::try_from(length.0.saturating_mul(MEMORY_PER_BYTE)).unwrap_or(u32::MAX);
+        Self { list: Arc::new(list), bytes, fetched_at }
+    }
+}
+
+/// Counts what is written to it.
+struct ByteCount(usize);
+
+impl std::io::Write for ByteCount {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Clone)]
@@ -119,7 +150,7 @@ struct Failure {
 impl ToolCache {
     /// A cache within `limits`; without `snapshots` it is in the process alone.
     pub fn new(connector: Connector, snapshots: Option<SnapshotStore>, limits: CacheLimits) -> Self {
-        Self { connector, snapshots, limits, slots: Cache::new(MAX_SERVERS) }
+        Self { connector, snapshots, limits, slots: slots() }
     }
 
     fn ttl(&self) -> SignedDuration {
@@ -216,6 +247,12 @@ impl ToolCache {
     }
 }
 
+fn slots() -> Cache<SlotKey, Slot> {
+    let weigh =
+        |_: &SlotKey, slot: &Slot| slot.good.as_ref().map_or(0, |good| good.bytes).saturating_add(SLOT_BYTES);
+    Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).build()
+}
+
 fn slot_key(server: &McpServer) -> SlotKey {
     SlotKey { server: server.key(), fingerprint: server.auth.fingerprint() }
 }
@@ -224,9 +261,8 @@ impl Slot {
     /// Takes in what another environment has written, and lets go of what is too old to be good.
     fn with(mut self, snapshot: Option<Snapshot>, now: Timestamp) -> Self {
         // Clocks differ a little: nothing was fetched in this call's future.
-        let arrived = snapshot.map(|snapshot| Kept {
-            list: Arc::new(snapshot.list),
-            fetched_at: snapshot.fetched_at.min(now - SignedDuration::from_millis(1)),
+        let arrived = snapshot.map(|snapshot| {
+            Kept::new(snapshot.list, snapshot.fetched_at.min(now - SignedDuration::from_millis(1)))
         });
         let is_newer =
             |arrived: &Kept| self.good.as_ref().is_none_or(|good| good.fetched_at < arrived.fetched_at);
@@ -254,7 +290,7 @@ impl Slot {
 
     fn after(self, outcome: Result<ToolList, McpError>, now: Timestamp) -> Self {
         match outcome {
-            Ok(list) => Self { good: Some(Kept { list: Arc::new(list), fetched_at: now }), failure: None },
+            Ok(list) => Self { good: Some(Kept::new(list, now)), failure: None },
             Err(error) => {
                 let pause = self.failure.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
                 Self { good: self.good, failure: Some(Failure { error, at: now, pause }) }
@@ -307,6 +343,19 @@ mod tests {
         assert!(settled(&slot, at(899)));
         assert!(!settled(&slot, at(900)));
         assert!(matches!(slot.listing().status, ListingStatus::Fresh));
+    }
+
+    #[tokio::test]
+    async fn the_lists_of_many_users_stay_within_their_memory() {
+        let slots = slots();
+        let large = list(&["x".repeat(2_700_000).as_str()]);
+        for user in 0..20 {
+            let key = SlotKey { server: "server".to_owned().into(), fingerprint: [user; 32] };
+            slots.insert(key, Slot::default().after(Ok(large.clone()), at(0))).await;
+        }
+        slots.run_pending_tasks().await;
+        assert!((1..=MAX_BYTES).contains(&slots.weighted_size()), "{}", slots.weighted_size());
+        assert_eq!(slots.entry_count(), 3);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Connection {
                 Ok(page) => page,
                 // A server whose last page has a cursor of no characters may refuse that as one.
                 Err(McpError::Rejected { .. } | McpError::Status { .. }) if cursor.as_deref() == Some("") => {
-                    return Ok(listed.end(&self.wire, None));
+                    return Ok(listed.end(&self.wire, None).await);
                 }
                 Err(error) => return Err(error),
             };
@@ -98,9 +98,9 @@ impl Connection {
                 return Err(McpError::TooMany { limit: MAX_TOOLS, what: "tools" });
             }
             match page.next_cursor {
-                None => return Ok(listed.end(&self.wire, None)),
+                None => return Ok(listed.end(&self.wire, None).await),
                 Some(next) if brought => cursor = Some(next),
-                Some(_) => return Ok(listed.end(&self.wire, Some(LEADS_NOWHERE))),
+                Some(_) => return Ok(listed.end(&self.wire, Some(LEADS_NOWHERE)).await),
             }
         }
         Err(McpError::TooMany { limit: MAX_PAGES, what: "pages of tools" })
@@ -146,6 +146,19 @@ impl Connection {
     }
 }
 
+/// The tools that a model can be offered, and why the others cannot.
+fn judged(mut tools: Vec<Tool>) -> (Vec<Tool>, Vec<String>) {
+    let mut refused = Vec::new();
+    tools.retain(|tool| match ToolSchema::new(&tool.input_schema) {
+        Ok(_) => true,
+        Err(reason) => {
+            refused.push(format!("the tool {}, which {reason}", Shown::new(&tool.name)));
+            false
+        }
+    });
+    (tools, refused)
+}
+
 impl Listed {
     /// Takes in a page; tells whether it is worth asking for the next one.
     fn take(&mut self, tools: Vec<Tool>, is_later: bool) -> bool {
@@ -161,15 +174,17 @@ impl Listed {
         self.list.tools.len() > had || is_empty && self.empty_pages <= MAX_EMPTY_PAGES
     }
 
-    /// The list, without the tools that no model can be offered.
-    fn end(mut self, wire: &Wire, note: Option<&str>) -> ToolList {
-        self.list.tools.retain(|tool| match ToolSchema::new(&tool.input_schema) {
-            Ok(_) => true,
-            Err(reason) => {
-                wire.note(format!("the tool {}, which {reason}", Shown::new(&tool.name)));
-                false
+    /// The list, without the tools that no model can be offered. They are judged on a thread that can be given up:
+    /// thousands of schemas take their time, and other agents, leases and time-outs wait for none of them.
+    async fn end(mut self, wire: &Wire, note: Option<&str>) -> ToolList {
+        let tools = std::mem::take(&mut self.list.tools);
+        match tokio::task::spawn_blocking(move || judged(tools)).await {
+            Ok((tools, refused)) => {
+                self.list.tools = tools;
+                refused.into_iter().for_each(|reason| wire.note(reason));
             }
-        });
+            Err(_) => wire.note("every tool: a bug in judging them; the log has the place".to_owned()),
+        }
         self.twice.iter().for_each(|name| wire.note(format!("the second tool named {}", Shown::new(name))));
         self.list.left_out = wire.take_notes();
         self.list.left_out.extend(note.map(str::to_owned));
