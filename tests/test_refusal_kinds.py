@@ -5,12 +5,13 @@ Seen from a terminal (`doctor`, `login`) and through the deployed functions (lis
 
 import json
 import socket
+import threading
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import as_user, connect
+from tests.support import as_user, connect, wait_for
 from tests.test_bad_sign_ins import Lab, told
 
 PAGE = Answer(400, "<!doctype html><h1>Unknown client</h1>")
@@ -671,3 +672,20 @@ def test_a_refusal_in_the_redirect_is_told_on_the_page(deployed):
         status, started = backend.http("POST", "/oauth/start", {"agent_id": "notes"}, "ada")
         status, page = backend.http("GET", "/oauth/callback", user=None, query=follow(started["authorization_url"]))
         assert status == 400 and error in page and says in page
+
+
+def test_what_a_refresh_brings_after_the_sign_in_was_taken_back_is_revoked_too(deployed):
+    server, auth, backend = deployed
+    connect(backend, "notes", "ada")
+    listed(backend, "ada")
+    server.refuse_all()
+    auth.delays["token"] = 3
+    renewing = threading.Thread(target=listed, args=(backend, "ada"))
+    renewing.start()
+    wait_for(lambda: auth.requests("token", grant_type="refresh_token"))
+    assert backend.http("DELETE", "/oauth/notes")[0] in (200, 204)
+    renewing.join(timeout=30)
+    [old, new] = [request.form["token"] for request in auth.requests("revoke")]
+    [refresh] = auth.requests("token", grant_type="refresh_token")
+    assert old == refresh.form["refresh_token"] != new
+    assert listed(backend, "ada")["status"] == "needs_sign_in"

@@ -75,7 +75,7 @@ impl Credential {
 
     /// What takes the secrets out of texts: servers quote what they were sent.
     pub fn scrubber(&self) -> Scrubber {
-        let values = self.extra.0.iter().chain(&self.own).map(|(_, value)| value);
+        let values = self.extra.secrets().chain(self.own.iter().map(|(_, value)| value));
         Scrubber(values.flat_map(header_forms).collect())
     }
 
@@ -170,9 +170,18 @@ impl ExtraHeaders {
         Ok(())
     }
 
-    /// `text` without the values.
+    /// `text` without the values that may be secret.
     pub fn scrub(&self, text: String) -> String {
-        self.0.iter().fold(text, |text, (_, value)| scrub_header(text, value))
+        self.secrets().fold(text, scrub_header)
+    }
+
+    /// The values that may be secret. Others are ordinary words, which stand in texts and names of tools too:
+    /// `X-Client: production`.
+    fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.0
+            .iter()
+            .filter(|(name, value)| may_be_secret(name, value.expose_secret()))
+            .map(|(_, value)| value)
     }
 
     /// A digest of names and values: changes when any of them does.
@@ -186,6 +195,27 @@ impl ExtraHeaders {
         }
         digest.finalize().into()
     }
+}
+
+/// Whether a header is named like a secret, or has a value like one: long, of letters and digits.
+fn may_be_secret(name: &HeaderName, value: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "key",
+        "token",
+        "secret",
+        "pass",
+        "auth",
+        "cookie",
+        "credential",
+        "session",
+        "signature",
+        "jwt",
+        "bearer",
+    ];
+    const LONG: usize = 12;
+    let has = |is: fn(&char) -> bool| value.chars().any(|character| is(&character));
+    WORDS.iter().any(|word| name.as_str().contains(word))
+        || (value.len() >= LONG && has(char::is_ascii_digit) && has(char::is_ascii_alphabetic))
 }
 
 /// Whether a header is not for entries to set: who signs in, where a request goes, how its body is framed,
@@ -225,6 +255,18 @@ mod tests {
             credential.scrubber().scrub("you sent Bearer canary-token and extra-secret, no?".to_owned());
         assert_eq!(scrubbed, "you sent Bearer [credential] and [credential], no?");
         assert!(!format!("{credential:?}").contains("canary"));
+    }
+
+    #[test]
+    fn ordinary_words_of_extra_headers_stay() {
+        let check = |name: &str, value: &str, is_secret: bool| {
+            assert_eq!(may_be_secret(&name.parse().unwrap(), value), is_secret, "{name}: {value}");
+        };
+        check("x-client", "production", false);
+        check("x-team", "customer-relations", false);
+        check("x-tenant", "8f14e45fceea167a", true);
+        check("x-api-key", "production", true);
+        check("x-session", "orders", true);
     }
 
     #[test]

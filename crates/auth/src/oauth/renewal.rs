@@ -19,6 +19,7 @@ use super::{
     error::OAuthError,
     grant::{Ended, Grant, SignInNeeded, union},
     metadata::is_same_issuer,
+    revocation::Revocation,
     shown::Shown,
     token::{Exchange, Exchanged, exchange},
     tokens::{Kept, OAuth},
@@ -249,8 +250,16 @@ impl Holder {
                 tracing::info!("External MCP: access token renewed");
                 Ok(kept)
             }
-            // Taken back while it was renewed.
-            Err(StoreError::Changed) => Err(SignInNeeded::Never.into()),
+            Err(StoreError::Changed) => {
+                // Taken back while it was renewed: what arrived all the same is good at the authorization server.
+                if let Ok(None) = self.oauth.store.peek(&kept.key).await
+                    && let Revocation::Failed(error) =
+                        self.oauth.revoke(&self.config, &kept.grant, self.at).await
+                {
+                    tracing::warn!(%error, "External MCP: a sign-in that was taken back was not revoked");
+                }
+                Err(SignInNeeded::Never.into())
+            }
             Err(error) => {
                 tracing::error!(%error, "External MCP: a renewed token was not kept, others will not find it");
                 Ok(kept)

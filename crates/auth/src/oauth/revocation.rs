@@ -57,7 +57,7 @@ impl OAuth {
     }
 
     /// Has the authorization server revoke a grant, if it can (RFC 7009).
-    async fn revoke(&self, config: &OAuthConfig, grant: &Grant, now: Timestamp) -> Revocation {
+    pub(super) async fn revoke(&self, config: &OAuthConfig, grant: &Grant, now: Timestamp) -> Revocation {
         let refresh = grant.refresh.as_ref().map(|token| (token, "refresh_token"));
         let Some((token, kind)) = refresh.or(grant.access.as_ref().map(|token| (token, "access_token")))
         else {
