@@ -47,15 +47,15 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// The user's groups: AppSync gives a list, API Gateway's authorizers a text (`[Admin Viewer]`).
+/// The user's groups: AppSync gives a list, API Gateway's authorizers a text (`[Admin Viewer]`). Any other text is
+/// one name, in which Cognito allows commas, quotes and brackets, but no spaces.
 fn groups(claims: &Value) -> Vec<String> {
     match &claims["cognito:groups"] {
         Value::Array(groups) => groups.iter().filter_map(text).collect(),
-        Value::String(text) => text
-            .split([',', ' ', '[', ']', '"'])
-            .filter(|group| !group.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        Value::String(text) => {
+            let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+            list.unwrap_or(text).split(' ').filter(|group| !group.is_empty()).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -88,7 +88,11 @@ mod tests {
         };
         check(json!(["Viewer"]), true);
         check(json!("[Guest Author]"), true);
-        check(json!("Admin,Guest"), true);
+        check(json!("Admin"), true);
+        check(json!("[Guests,Admin x]"), false);
+        check(json!("Admin,Guest"), false);
+        check(json!("[[Admin]]"), false);
+        check(json!("\"Admin\""), false);
         check(json!("Administrators"), false);
         check(json!(null), false);
     }
