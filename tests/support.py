@@ -16,6 +16,7 @@ import urllib.request
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -116,12 +117,15 @@ class Server:
 class CountingProxy:
     """Forwards to the local AWS and counts calls by caller and operation.
 
-    A function calls through `/{caller}/…` when its service endpoint says so.
+    A function calls through `/{caller}/…` when its service endpoint says so. `faults` are what is done to calls
+    in place of the right thing, once each.
     """
 
     def __init__(self, endpoint: str):
         self.calls = Counter()
-        calls = self.calls
+        self.faults: list[Fault] = []
+        self.lock = threading.Lock()
+        proxy, calls = self, self.calls
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -132,19 +136,28 @@ class CountingProxy:
                 calls[caller, operation] += 1
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                fault = proxy.fault(caller, operation, body)
+                if fault and fault.answer:
+                    return self.say(fault.status, {"content-type": "application/x-amz-json-1.0"}, fault.answer)
                 try:
                     answer = urllib.request.urlopen(urllib.request.Request(endpoint, body, headers))
                 except urllib.error.HTTPError as error:
                     answer = error
                 with answer:
                     content = answer.read()
-                    self.send_response(answer.status)
-                    for name in ("content-type", "x-amzn-errortype", "x-amzn-requestid"):
-                        if answer.headers[name]:
-                            self.send_header(name, answer.headers[name])
-                    self.send_header("content-length", str(len(content)))
-                    self.end_headers()
-                    self.wfile.write(content)
+                    if fault:  # done all the same; nobody hears of it
+                        self.close_connection = True
+                        return
+                    self.say(answer.status, answer.headers, content)
+
+            def say(self, status, headers, content):
+                self.send_response(status)
+                for name in ("content-type", "x-amzn-errortype", "x-amzn-requestid"):
+                    if headers.get(name):
+                        self.send_header(name, headers[name])
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, *_):
                 pass
@@ -153,9 +166,30 @@ class CountingProxy:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def fault(self, caller: str, operation: str, body: bytes) -> "Fault | None":
+        with self.lock:
+            for fault in self.faults:
+                if fault.times and (fault.caller, fault.operation) == (caller, operation) and fault.containing in body:
+                    fault.times -= 1
+                    return fault
+        return None
+
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+@dataclass
+class Fault:
+    """What is done to calls of an operation whose body has this text: the call is made and its answer lost, or this
+    is answered and nothing done."""
+
+    caller: str
+    operation: str
+    containing: bytes = b""
+    times: int = 1
+    status: int = 400
+    answer: bytes | None = None
 
 
 class Failed(Exception):
@@ -194,6 +228,11 @@ class Backend:
     def calls(self, operation: str) -> int:
         """How often the functions called an operation of AWS."""
         return self.world.proxy.calls[self.name, operation]
+
+    def breaks(self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400):
+        """Has the answers to an operation lost, or an error answered in its place."""
+        answer = json.dumps(error).encode() if error else None
+        self.world.proxy.faults.append(Fault(self.name, operation, containing.encode(), times, status, answer))
 
     # Functions
 
@@ -244,8 +283,8 @@ class Backend:
     def process(self, event, timeout: int | None = None) -> dict:
         return self.invoke("AgentProcessorFunctionArn", event, timeout)
 
-    def http(self, method: str, path: str, body=None, user: str | None = "ada", group: str = "Author", query=None):
-        """Asks the connections API as API Gateway does behind its authorizer; nobody without a `user`."""
+    def http(self, method: str, path: str, body=None, user: str | None = "ada", group: str = "Author", query=None, api="ConnectionsApi", **headers):
+        """Asks an API as API Gateway does behind its authorizer; nobody without a `user`."""
         context = {"stage": "$default", "http": {"method": method, "path": path}}
         if user:
             context["authorizer"] = {"jwt": {"claims": {"username": user, "cognito:groups": f"[{group}]"}}}
@@ -254,13 +293,13 @@ class Backend:
             "rawPath": path,
             "rawQueryString": urlencode(query or {}),
             "queryStringParameters": query or {},
-            "headers": {"content-type": "application/json"},
+            "headers": {"content-type": "application/json"} | headers,
             "requestContext": context,
             "isBase64Encoded": False,
         }
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
-        answer = self.invoke("ConnectionsApiFunctionArn", event)
+        answer = self.invoke(f"{api}FunctionArn", event)
         is_json = "json" in answer.get("headers", {}).get("content-type", "")
         return answer["statusCode"], json.loads(answer["body"]) if is_json else answer.get("body")
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support import CANARY, Failed, samples, tool
+from tests.support import CANARY, Failed, samples, script, tool
 
 
 def statuses(agents):
@@ -417,3 +417,20 @@ def test_sample_events_are_answered_as_their_names_say(backend):
             assert failed.value.type == "Unauthorized"
         else:
             assert listed.agents(event) == []
+
+
+def test_words_of_extra_headers_stay_in_the_names_of_tools(backend, server):
+    called = server(pages=[[tool("get_production_orders", description="Orders of production")]])
+    asked = backend([{"mcp_url": called.url, "agent_name": "helper", "extra_headers": {"X-Client": "production"}}])
+    [agent] = asked.agents()
+    assert agent["tools"] == ["get_production_orders"]
+    _, job = asked.ask(script({"call": "get_production_orders"}, {"say": "Got {result}"}), ["helper"])
+    assert job["status"] == "COMPLETED" and called.seen["calls"]
+
+
+def test_names_of_control_characters_do_not_make_the_list_too_large(backend, server):
+    """Six bytes each in the answer: without a bound that counts them so, it is too large for Lambda."""
+    servers = [server(pages=[[tool("\u0001" * 250 + str(n)) for n in range(count)]]) for count in (1_500, 1_700, 1_400, 1)]
+    agents = backend([{"mcp_url": each.url, "agent_name": f"a{n}"} for n, each in enumerate(servers)]).agents()
+    assert [len(agent["tools"]) for agent in agents] == [1_500, 0, 1_400, 1]
+    assert agents[1]["status_reason"] == "its 1700 tools are not named: the list would be too large"

@@ -48,12 +48,18 @@ impl Answer {
     }
 }
 
-/// As JSON a text may take six times its bytes; most take their own.
+/// Cuts a text so that it takes at most `limit` bytes in JSON, where a control character takes six.
 fn shortened(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(limit);
+    let mut taken = 0;
+    let too_much = text.char_indices().find(|(_, character)| {
+        taken += match character {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            '\0'..'\u{20}' => 6,
+            other => other.len_utf8(),
+        };
+        taken > limit
+    });
+    let Some((end, _)) = too_much else { return text.to_owned() };
     format!("{} [cut here: {} more bytes]", &text[..end], text.len() - end)
 }
 
@@ -151,6 +157,12 @@ mod tests {
             result(Answer::Plot(json!({"responseType": "plotData", "type": "bar"}))),
             json!({"responseType": "plotData", "metadata": metadata, "plotData": [{"responseType": "plotData", "type": "bar"}]})
         );
+    }
+
+    #[test]
+    fn a_result_of_control_characters_fits_too() {
+        let result = Answer::Text("\u{1}\"\n".repeat(10_000)).to_result("q", 10_000, Timestamp::UNIX_EPOCH);
+        assert!((7_000..10_500).contains(&result.len()), "{}", result.len());
     }
 
     #[test]

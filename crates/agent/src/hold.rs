@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jobs::{Claim, JobError};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::transcript::Transcript;
 
@@ -17,7 +17,8 @@ const RECORD_EVERY: Duration = Duration::from_secs(1);
 /// Runs `work` while holding `claim`, showing what `transcript` gathers.
 ///
 /// # Errors
-/// [`JobError::Lost`] as soon as the job is found to be lost; `work` is then not finished.
+/// [`JobError::Lost`] as soon as the job is found to be lost, [`JobError::Lapsed`] when its lease could not be
+/// renewed in time; `work` is then not finished.
 pub async fn hold<T>(
     claim: &Claim,
     transcript: &Transcript,
@@ -32,14 +33,16 @@ pub async fn hold<T>(
     }
 }
 
-/// Ends only when the job is lost. A renewal that fails otherwise is tried again with the next.
+/// Ends only when the job is lost, or its lease has run out. A renewal that fails otherwise is tried again with the
+/// next.
 async fn renew(claim: &Claim, clock: fn() -> Timestamp) -> JobError {
     loop {
-        sleep(claim.renew_every()).await;
-        match claim.renew(clock()).await {
-            Err(lost @ JobError::Lost { .. }) => return lost,
-            Err(error) => tracing::warn!(%error, "External MCP: the job's lease could not be renewed"),
-            Ok(()) => {}
+        sleep(claim.renew_every().min(claim.held_for(clock()))).await;
+        match timeout(claim.held_for(clock()), claim.renew(clock())).await {
+            Err(_) => return claim.lapsed(),
+            Ok(Err(lost @ JobError::Lost { .. })) => return lost,
+            Ok(Err(error)) => tracing::warn!(%error, "External MCP: the job's lease could not be renewed"),
+            Ok(Ok(())) => {}
         }
     }
 }

@@ -122,6 +122,7 @@ impl<'a> Toolbox<'a> {
         self.run.meter.start_call(&self.url)?;
         if !known.is_repeatable {
             self.effect_noted.get_or_try_init(|| self.run.claim.note_effect(tool)).await?;
+            self.run.claim.check_held((self.run.clock)())?;
         }
         let call = self.session.call_tool(tool, arguments, (self.run.clock)());
         Ok(match tokio::time::timeout(self.run.limits.tool_call, call).await {

@@ -3,11 +3,21 @@
 //! Of any number of tries to claim a job exactly one wins. The lease must be renewed before it runs out;
 //! after that another may take the job over, which counts the attempt up. Every write carries the attempt
 //! and fails once it is another's, so a run that lost its job, or whose job was deleted, writes nothing.
+//!
+//! The answer to any write may be lost or late, and the SDK then sends it again. So a claim has an id of its own: a
+//! claim that is refused by itself was won. A write that is refused by what it wrote itself was made.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     dynamodb::{Change, JobTable},
@@ -18,6 +28,8 @@ use crate::{
 
 /// What an item weighs beside its texts: names, numbers, keys.
 const ITEM_OVERHEAD_BYTES: usize = 4_000;
+/// What an error may weigh on the item, so that a job can always be ended.
+const MAX_ERROR_BYTES: usize = 8_000;
 
 /// What became of trying to claim a job.
 #[derive(Debug)]
@@ -58,6 +70,8 @@ pub struct Claim {
     job: Job,
     attempt: u64,
     lease: Duration,
+    /// Until when the job is known to be held, in milliseconds since the epoch. Shared by all clones.
+    held_until: Arc<AtomicI64>,
 }
 
 impl JobTable {
@@ -72,14 +86,19 @@ impl JobTable {
         now: Timestamp,
         lease: Duration,
     ) -> Result<Claimed, JobError> {
-        let claimed = self.claim_item(user_id, job_id, now, lease_end(now, lease)).await?;
+        let claim_id = Uuid::new_v4().to_string();
+        let until = lease_end(now, lease);
+        let claimed = self.claim_item(user_id, job_id, &claim_id, now, until).await?;
         Ok(match claimed {
             Ok(won) => {
                 let earlier = match won.effect {
                     Some(tool) => Earlier::MayHaveHadEffect { tool },
                     None => Earlier::NoEffect,
                 };
-                Claimed::Won(Claim { jobs: self.clone(), job: won.job, attempt: won.attempt, lease }, earlier)
+                let held_until = Arc::new(AtomicI64::new(until.as_millisecond()));
+                let claim =
+                    Claim { jobs: self.clone(), job: won.job, attempt: won.attempt, lease, held_until };
+                Claimed::Won(claim, earlier)
             }
             Err(Some(job)) => Claimed::Busy(job),
             Err(None) => Claimed::Missing,
@@ -104,7 +123,29 @@ impl Claim {
     /// [`JobError::Lost`] if the job is no longer this claim's, [`JobError::Table`].
     pub async fn renew(&self, now: Timestamp) -> Result<(), JobError> {
         let until = lease_end(now, self.lease).as_millisecond();
-        self.write(vec![Change::Number("leaseUntil", until)]).await
+        self.write(vec![Change::Number("leaseUntil", until)]).await?;
+        self.held_until.fetch_max(until, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How long the job is known to be held from `now` on, less a tenth of the lease for clocks that differ. Nothing
+    /// that may change something is begun after that: somebody else may have taken the job over.
+    pub fn held_for(&self, now: Timestamp) -> Duration {
+        let left = self.held_until.load(Ordering::Relaxed).saturating_sub(now.as_millisecond());
+        Duration::from_millis(u64::try_from(left).unwrap_or_default()).saturating_sub(self.lease / 10)
+    }
+
+    /// Refuses what is begun when the job is no longer known to be held.
+    ///
+    /// # Errors
+    /// [`JobError::Lapsed`].
+    pub fn check_held(&self, now: Timestamp) -> Result<(), JobError> {
+        if self.held_for(now).is_zero() { Err(self.lapsed()) } else { Ok(()) }
+    }
+
+    /// The error of a run whose lease was not renewed in time.
+    pub fn lapsed(&self) -> JobError {
+        JobError::Lapsed { job_id: self.job.job_id.clone() }
     }
 
     /// Notes that a tool which may change something is about to be called: a run that takes the job over
@@ -142,6 +183,9 @@ impl Claim {
             self.jobs.keep_transcript(&self.job, self.attempt, messages).await?;
         }
         let mut changes = outcome.changes(now);
+        if fitted.is_elided {
+            changes.push(Change::Number("transcriptOf", self.attempt.cast_signed()));
+        }
         changes.push(Change::Text("agent_messages", fitted.json));
         changes.push(Change::Text("usage", usage.to_string()));
         self.write(changes).await
@@ -175,7 +219,8 @@ impl Claim {
 impl<'a> Outcome<'a> {
     fn text(self) -> &'a str {
         match self {
-            Self::Completed(text) | Self::Failed(text) => text,
+            Self::Completed(text) => text,
+            Self::Failed(text) => &text[..text.floor_char_boundary(MAX_ERROR_BYTES)],
         }
     }
 

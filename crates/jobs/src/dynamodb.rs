@@ -37,6 +37,17 @@ const MAX_TRIES: u32 = 4;
 /// The pause before the second try, growing with each.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
+/// Why DynamoDB cancels a transaction that may be taken a moment later.
+const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+
+/// What became of a write of several items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Together {
+    Written,
+    /// One of their conditions does not hold.
+    Refused,
+}
+
 /// The table of jobs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JobTable {
@@ -50,6 +61,22 @@ pub(crate) enum Change {
     Text(&'static str, String),
     Number(&'static str, i64),
     Remove(&'static str),
+}
+
+impl Change {
+    fn attribute(&self) -> (&'static str, Option<AttributeValue>) {
+        match self {
+            Self::Text(name, text) => (name, Some(AttributeValue::S(text.clone()))),
+            Self::Number(name, value) => (name, Some(number(value))),
+            Self::Remove(name) => (name, None),
+        }
+    }
+
+    /// Whether an item is as this change leaves it.
+    fn is_in(&self, item: &Item) -> bool {
+        let (name, value) = self.attribute();
+        item.get(name) == value.as_ref()
+    }
 }
 
 /// A claim that was won.
@@ -71,6 +98,7 @@ impl JobTable {
         &self,
         user_id: &str,
         job_id: &str,
+        claim_id: &str,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Result<WonItem, Option<Job>>, JobError> {
@@ -79,7 +107,8 @@ impl JobTable {
         let answer = self
             .update(user_id, job_id)
             .update_expression(
-                "SET #status = :processing, unfinished = :processing, leaseUntil = :until ADD attempt :one",
+                "SET #status = :processing, unfinished = :processing, leaseUntil = :until, claimId = :claim \
+                 ADD attempt :one",
             )
             .condition_expression(format!("attribute_exists(PK) AND ({free})"))
             .expression_attribute_names("#status", "status")
@@ -87,28 +116,34 @@ impl JobTable {
             .expression_attribute_values(":processing", string(JobStatus::Processing.as_str()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":until", number(until.as_millisecond()))
+            .expression_attribute_values(":claim", string(claim_id))
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
+        let won = |item: &Item| WonItem {
+            job: job_of(user_id, job_id, item),
+            attempt: number_of(item, "attempt").unwrap_or(1),
+            effect: text_of(item, "effect"),
+        };
+        let is_ours = |item: &Item| text_of(item, "claimId").as_deref() == Some(claim_id);
         match answer {
-            Ok(answer) => {
-                let item = answer.attributes.unwrap_or_default();
-                Ok(Ok(WonItem {
-                    job: job_of(user_id, job_id, &item),
-                    attempt: number_of(&item, "attempt").unwrap_or(1),
-                    effect: text_of(&item, "effect"),
-                }))
-            }
+            Ok(answer) => Ok(Ok(won(&answer.attributes.unwrap_or_default()))),
             Err(error) => match refused_item(&error) {
+                // An earlier try of the same request had won; only its answer was lost.
+                Some(Some(item)) if is_ours(item) => Ok(Ok(won(item))),
                 Some(item) => Ok(Err(item.map(|item| job_of(user_id, job_id, item)))),
-                None => Err(self.fault("written", error)),
+                None => match self.get_item(partition(user_id), job_id).await {
+                    Ok(Some(item)) if is_ours(&item) => Ok(Ok(won(&item))),
+                    _ => Err(self.fault("written", error)),
+                },
             },
         }
     }
 
-    /// Changes a job that is claimed under `attempt`.
+    /// Changes a job that is claimed under `attempt`. A write that fails counts as made where the item is as it
+    /// would have left it: its answer was lost.
     pub(crate) async fn write_claimed(
         &self,
         job: &Job,
@@ -120,14 +155,11 @@ impl JobTable {
             .condition_expression(HELD)
             .expression_attribute_names("#claimed", "status")
             .expression_attribute_values(":attempt", number(attempt))
-            .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()));
+            .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let (mut sets, mut removes) = (Vec::new(), Vec::new());
-        for (n, change) in changes.into_iter().enumerate() {
-            let (name, value) = match change {
-                Change::Text(name, text) => (name, Some(AttributeValue::S(text))),
-                Change::Number(name, value) => (name, Some(number(value))),
-                Change::Remove(name) => (name, None),
-            };
+        for (n, change) in changes.iter().enumerate() {
+            let (name, value) = change.attribute();
             // By placeholder: several of the names are reserved words.
             update = update.expression_attribute_names(format!("#n{n}"), name);
             match value {
@@ -145,10 +177,20 @@ impl JobTable {
         let expression = clause("SET", &sets) + &clause("REMOVE", &removes);
         match update.update_expression(expression).send().await {
             Ok(_) => Ok(()),
-            Err(error) if refused_item(&error).is_some() => {
-                Err(JobError::Lost { job_id: job.job_id.clone() })
+            Err(error) => {
+                let is_made = |item: &Item| {
+                    number_of(item, "attempt") == Some(attempt)
+                        && changes.iter().all(|change| change.is_in(item))
+                };
+                match refused_item(&error) {
+                    Some(Some(item)) if is_made(item) => Ok(()),
+                    Some(_) => Err(JobError::Lost { job_id: job.job_id.clone() }),
+                    None => match self.get_item(partition(&job.user_id), &job.job_id).await {
+                        Ok(Some(item)) if is_made(&item) => Ok(()),
+                        _ => Err(self.fault("written", error)),
+                    },
+                }
             }
-            Err(error) => Err(self.fault("written", error)),
         }
     }
 
@@ -165,7 +207,7 @@ impl JobTable {
             let mut put = Put::builder()
                 .table_name(&self.table)
                 .item("PK", transcript_partition(&job.job_id))
-                .item("SK", string(&format!("{}#{n:06}", job.user_id)))
+                .item("SK", string(&format!("{}#{attempt:06}#{n:06}", job.user_id)))
                 .item("messages", AttributeValue::B(Blob::new(piece)));
             if let Some(expires_after) = job.expires_after {
                 put = put.item("ExpiresAfter", number(expires_after));
@@ -192,37 +234,44 @@ impl JobTable {
         held: TransactWriteItem,
         put: TransactWriteItem,
     ) -> Result<(), JobError> {
-        let mut tries = 1;
-        loop {
-            let write =
-                self.client.transact_write_items().transact_items(held.clone()).transact_items(put.clone());
-            let Err(error) = write.send().await else { return Ok(()) };
-            let refused = error.as_service_error().and_then(|error| match error {
-                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                    cancelled.cancellation_reasons().first()?.code()
-                }
-                _ => None,
-            });
-            match refused {
-                Some("ConditionalCheckFailed") => {
-                    return Err(JobError::Lost { job_id: job.job_id.clone() });
-                }
-                Some("TransactionConflict" | "ThrottlingError") if tries < MAX_TRIES => {
-                    tokio::time::sleep(BETWEEN_TRIES * tries).await;
-                    tries += 1;
-                }
-                _ => return Err(self.fault("written", error)),
-            }
+        match self.write_together(&[held, put]).await? {
+            Together::Written => Ok(()),
+            Together::Refused => Err(JobError::Lost { job_id: job.job_id.clone() }),
         }
     }
 
-    /// A user's transcript that was too long for its job's item; `None` if it was not.
+    /// Writes several items or none. What a conflict with another write or a busy table refuses is tried again.
+    pub(crate) async fn write_together(&self, items: &[TransactWriteItem]) -> Result<Together, JobError> {
+        let mut tries = 1;
+        loop {
+            let write = self.client.transact_write_items().set_transact_items(Some(items.to_vec()));
+            let Err(error) = write.send().await else { return Ok(Together::Written) };
+            let reasons: Vec<&str> = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
+                }
+                _ => Vec::new(),
+            };
+            if reasons.contains(&"ConditionalCheckFailed") {
+                return Ok(Together::Refused);
+            }
+            if tries == MAX_TRIES || !reasons.iter().any(|reason| PASSING.contains(reason)) {
+                return Err(self.fault("written", error));
+            }
+            tokio::time::sleep(BETWEEN_TRIES * tries).await;
+            tries += 1;
+        }
+    }
+
+    /// A job's transcript that was too long for its item; `None` if it was not.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn kept_transcript(&self, user_id: &str, job_id: &str) -> Result<Option<Vec<Value>>, JobError> {
+    pub async fn kept_transcript(&self, job: &Job) -> Result<Option<Vec<Value>>, JobError> {
+        // Pieces of an attempt that was cut off while it wrote them are nobody's transcript.
+        let Some(attempt) = job.transcript_of else { return Ok(None) };
         let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "read", reason };
-        let query = self.pieces(user_id, job_id).consistent_read(true);
+        let query = self.pieces(&job.user_id, &job.job_id, Some(attempt));
         let mut items = query.into_paginator().items().send();
         let mut pieces = Vec::new();
         while let Some(item) = items.next().await {
@@ -235,14 +284,16 @@ impl JobTable {
         records::unpack(&pieces).map(Some).map_err(|error| failed(error.to_string()))
     }
 
-    /// A query of the pieces of one user's transcript.
-    pub(crate) fn pieces(&self, user_id: &str, job_id: &str) -> QueryFluentBuilder {
+    /// A query of the pieces of one user's transcript, of one attempt or of all.
+    pub(crate) fn pieces(&self, user_id: &str, job_id: &str, attempt: Option<u64>) -> QueryFluentBuilder {
+        let attempt = attempt.map(|attempt| format!("{attempt:06}#")).unwrap_or_default();
         self.client
             .query()
             .table_name(&self.table)
             .key_condition_expression("PK = :pk AND begins_with(SK, :user)")
             .expression_attribute_values(":pk", transcript_partition(job_id))
-            .expression_attribute_values(":user", string(&format!("{user_id}#")))
+            .expression_attribute_values(":user", string(&format!("{user_id}#{attempt}")))
+            .consistent_read(true)
     }
 
     pub(crate) fn update(&self, user_id: &str, job_id: &str) -> UpdateItemFluentBuilder {

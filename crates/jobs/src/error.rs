@@ -15,6 +15,14 @@ pub enum JobError {
         /// What DynamoDB said.
         reason: String,
     },
+    /// The lease has run out without being renewed, so that anybody may have taken the job by now.
+    #[error(
+        "job {job_id} could not be held: its lease was not renewed in time; check that the job table answers"
+    )]
+    Lapsed {
+        /// The job.
+        job_id: String,
+    },
     /// Somebody else holds the job by now, or it was deleted: nothing was written.
     #[error("job {job_id} is no longer this run's: it was deleted, taken over or ended")]
     Lost {

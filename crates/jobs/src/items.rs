@@ -1,9 +1,10 @@
 //! The job item: its attributes, read and weighed.
 //!
 //! `PK` `agent#{userId}`, `SK` `{jobId}`, `query`, `agentIds`, `status`, `createdAt`, `ExpiresAfter`, then
-//! `agent_messages`, `usage`, `result` | `error`, `completedAt`. While a job is claimed: `attempt` (how
-//! often it was), `leaseUntil` (milliseconds since the epoch), `effect` (a tool that may have changed
-//! something, as soon as one was called). `unfinished` is the partition key of the sparse index of jobs
+//! `agent_messages`, `usage`, `result` | `error`, `completedAt`, `transcriptOf` (the attempt whose whole transcript
+//! is kept in items of its own). While a job is claimed: `attempt` (how often it was), `claimId` (of the last claim),
+//! `leaseUntil` (milliseconds since the epoch), `effect` (a tool that may have changed something, as soon as one
+//! was called). `unfinished` is the partition key of the sparse index of jobs
 //! that have not ended, and repeats their status.
 
 use std::collections::HashMap;
@@ -49,6 +50,7 @@ pub(crate) fn job_of(user_id: &str, job_id: &str, item: &Item) -> Job {
         expires_after: number_of(item, "ExpiresAfter"),
         agent_messages: text_of(item, "agent_messages"),
         usage: text_of(item, "usage"),
+        transcript_of: number_of(item, "transcriptOf"),
         lease_until: number_of(item, "leaseUntil").and_then(|until| Timestamp::from_millisecond(until).ok()),
     }
 }

@@ -33,6 +33,8 @@ pub struct Job {
     pub usage: Option<String>,
     /// Until when its run holds it.
     pub lease_until: Option<Timestamp>,
+    /// The attempt whose whole transcript lies beside the item.
+    pub(crate) transcript_of: Option<u64>,
 }
 
 /// Where a job stands. It goes from `PENDING` to `PROCESSING` to one of the other two, and no other way.

@@ -23,6 +23,8 @@ const ERROR: &str =
 pub struct Swept {
     /// How many jobs were ended.
     pub ended: usize,
+    /// How many could not be: they stay as they are until the next sweep.
+    pub failed: usize,
     /// When the oldest pending job was submitted.
     pub oldest_pending: Option<String>,
 }
@@ -34,16 +36,27 @@ impl JobTable {
     /// [`JobError::Table`].
     pub async fn sweep(&self, index: &str, now: Timestamp) -> Result<Swept, JobError> {
         let processing = self.unfinished(index, JobStatus::Processing, None).await?;
-        let mut ended = 0;
+        let (mut ended, mut failed) = (0, 0);
         for item in &processing {
             let owner = text_of(item, "PK").unwrap_or_default();
             let (Some(user_id), Some(job_id)) = (owner.strip_prefix("agent#"), text_of(item, "SK")) else {
                 continue;
             };
-            ended += usize::from(self.end_if_abandoned(user_id, &job_id, now).await?);
+            match self.end_if_abandoned(user_id, &job_id, now).await {
+                Ok(is_ended) => ended += usize::from(is_ended),
+                // One job that cannot be ended keeps no other waiting.
+                Err(error) => {
+                    failed += 1;
+                    tracing::error!(%error, job.id = job_id, "External MCP: an abandoned job could not be ended");
+                }
+            }
         }
         let oldest = self.unfinished(index, JobStatus::Pending, Some(1)).await?;
-        Ok(Swept { ended, oldest_pending: oldest.first().and_then(|item| text_of(item, "createdAt")) })
+        Ok(Swept {
+            ended,
+            failed,
+            oldest_pending: oldest.first().and_then(|item| text_of(item, "createdAt")),
+        })
     }
 
     /// The job, ended first if its run is long gone.
@@ -71,11 +84,27 @@ impl JobTable {
     }
 
     async fn end_if_abandoned(&self, user_id: &str, job_id: &str, now: Timestamp) -> Result<bool, JobError> {
+        match self.end_abandoned(user_id, job_id, now, "").await {
+            // The item has no room for its end: what was shown of the transcript goes.
+            Err(JobError::Table { reason, .. }) if reason.contains("ValidationException") => {
+                self.end_abandoned(user_id, job_id, now, ", agent_messages").await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn end_abandoned(
+        &self,
+        user_id: &str,
+        job_id: &str,
+        now: Timestamp,
+        removed: &str,
+    ) -> Result<bool, JobError> {
         let ended = self
             .update(user_id, job_id)
-            .update_expression(
-                "SET #status = :failed, #error = :error, completedAt = :now REMOVE unfinished, leaseUntil",
-            )
+            .update_expression(format!(
+                "SET #status = :failed, #error = :error, completedAt = :now REMOVE unfinished, leaseUntil{removed}"
+            ))
             .condition_expression("#status = :processing AND leaseUntil < :before")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#error", "error")

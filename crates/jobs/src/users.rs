@@ -5,14 +5,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    error::ProvideErrorMetadata,
-    types::{AttributeValue, Put, ReturnValue, TransactWriteItem},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    dynamodb::JobTable,
+    dynamodb::{JobTable, Together},
     error::JobError,
     items::{Item, job_of, number, partition, string, text_of},
     job::{Job, JobStatus, timestamp},
@@ -64,20 +61,19 @@ impl JobTable {
     /// # Errors
     /// [`JobError::Table`].
     pub async fn submit(&self, submission: Submission<'_>, now: Timestamp) -> Result<Submitted, JobError> {
-        let mut write =
-            self.client.transact_write_items().transact_items(self.put(new_item(submission, now)));
-        if let Some(key) = submission.idempotency_key {
-            write = write.transact_items(self.put(key_item(submission, key, now)));
+        let item = new_item(submission, now);
+        let mut items = vec![self.put(item.clone())];
+        items.extend(submission.idempotency_key.map(|key| self.put(key_item(submission, key, now))));
+        let written = self.write_together(&items).await;
+        if let Ok(Together::Written) = written {
+            return Ok(Submitted::New(job_of(submission.user_id, submission.job_id, &item)));
         }
-        match (write.send().await, submission.idempotency_key) {
-            (Ok(_), _) => {
-                let item = new_item(submission, now);
-                Ok(Submitted::New(job_of(submission.user_id, submission.job_id, &item)))
-            }
-            (Err(error), Some(key)) if error.code() == Some("TransactionCanceledException") => {
-                self.repeated(submission, key).await
-            }
-            (Err(error), _) => Err(self.fault("written", error)),
+        // The id is new: a job that has it was written by this, and only the answer was lost.
+        match (self.get(submission.user_id, submission.job_id).await, written, submission.idempotency_key) {
+            (Ok(Some(job)), ..) => Ok(Submitted::New(job)),
+            (_, Err(error), _) | (Err(error), ..) => Err(error),
+            (Ok(None), Ok(_), Some(key)) => self.repeated(submission, key).await,
+            (Ok(None), Ok(_), None) => Ok(Submitted::KeyTaken),
         }
     }
 
@@ -117,33 +113,35 @@ impl JobTable {
         })
     }
 
-    /// Deletes a user's job with its transcript; its run, if it has one, ends. Tells whether there was one.
+    /// Deletes a user's job with its transcript; its run, if it has one, ends. Tells whether there was anything of
+    /// it: an earlier try may have been cut off between the job and its transcript.
     ///
     /// # Errors
     /// [`JobError::Table`].
     pub async fn delete(&self, user_id: &str, job_id: &str) -> Result<bool, JobError> {
-        let deleted = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key("PK", partition(user_id))
-            .key("SK", string(job_id))
-            .return_values(ReturnValue::AllOld)
-            .send()
-            .await
-            .map_err(|error| self.fault("written", error))?;
-        if deleted.attributes.is_none() {
+        if !can_be_key(job_id) {
             return Ok(false);
         }
+        // Read first: the answer to a deletion that is sent again after a lost answer says that nothing was there.
+        let mut was_there = self.get_item(partition(user_id), job_id).await?.is_some();
+        if was_there {
+            let keys =
+                HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), string(job_id))]);
+            self.delete_item(keys).await?;
+        }
         // After the job, so that no piece is written behind this.
-        let query = self.pieces(user_id, job_id).projection_expression("PK, SK");
+        let query = self.pieces(user_id, job_id, None).projection_expression("PK, SK");
         let mut pieces = query.into_paginator().items().send();
         while let Some(piece) = pieces.next().await {
-            let key = piece.map_err(|error| self.fault("read", error))?;
-            let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key));
-            delete.send().await.map_err(|error| self.fault("written", error))?;
+            self.delete_item(piece.map_err(|error| self.fault("read", error))?).await?;
+            was_there = true;
         }
-        Ok(true)
+        Ok(was_there)
+    }
+
+    async fn delete_item(&self, keys: Item) -> Result<(), JobError> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys));
+        delete.send().await.map(drop).map_err(|error| self.fault("written", error))
     }
 
     async fn repeated(&self, submission: Submission<'_>, key: &str) -> Result<Submitted, JobError> {
@@ -159,7 +157,14 @@ impl JobTable {
         })
     }
 
-    async fn get_item(&self, partition: AttributeValue, id: &str) -> Result<Option<Item>, JobError> {
+    pub(crate) async fn get_item(
+        &self,
+        partition: AttributeValue,
+        id: &str,
+    ) -> Result<Option<Item>, JobError> {
+        if !can_be_key(id) {
+            return Ok(None);
+        }
         let answer = self
             .client
             .get_item()
@@ -180,6 +185,11 @@ impl JobTable {
             .condition_expression("attribute_not_exists(PK)");
         TransactWriteItem::builder().set_put(put.build().ok()).build()
     }
+}
+
+/// Whether DynamoDB takes a text as a sort key; there is nothing under any other.
+fn can_be_key(id: &str) -> bool {
+    (1..=1_024).contains(&id.len())
 }
 
 fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {

@@ -18,8 +18,13 @@ use crate::{config::Config, error::ApiError, processor::Processor};
 
 /// The original's limit, in characters.
 const MAX_QUERY: usize = 100_000;
+/// Half of what an item holds: the other half is for the ids, the result and the transcript. 100,000 characters of
+/// at most two bytes fit, those of four do not.
+const MAX_QUERY_BYTES: usize = 200_000;
 /// More agents than one query can sensibly ask.
-const MAX_AGENTS: usize = 50;
+const MAX_AGENTS: usize = 64;
+/// Ids are made of names, which are shorter.
+const MAX_AGENT_ID_BYTES: usize = 256;
 /// DynamoDB's sort key takes 1,024 bytes; no client needs that.
 const MAX_KEY: usize = 255;
 /// How many jobs a page holds unless asked, and at most.
@@ -110,7 +115,7 @@ impl Api {
     /// The whole transcript of a user's job.
     pub(crate) async fn messages(&self, user_id: &str, job_id: &str) -> Result<Option<Vec<Value>>, ApiError> {
         let Some(job) = self.job(user_id, job_id).await? else { return Ok(None) };
-        if let Some(whole) = self.jobs.kept_transcript(user_id, job_id).await? {
+        if let Some(whole) = self.jobs.kept_transcript(&job).await? {
             return Ok(Some(whole));
         }
         let on_item = job.agent_messages.and_then(|text| serde_json::from_str(&text).ok());
@@ -185,8 +190,14 @@ fn checked<'a>(request: &Request<'a>) -> Result<(&'a str, Vec<String>), ApiError
     let Some(agent_ids) = named.filter(|ids| !ids.is_empty()) else {
         return Err(ApiError::NoAgents);
     };
+    if query.len() > MAX_QUERY_BYTES {
+        return bad("query is larger than 200000 bytes in UTF-8");
+    }
     if agent_ids.len() > MAX_AGENTS {
-        return bad("A query may ask at most 50 agents");
+        return bad("agentIds may name at most 64 agents");
+    }
+    if agent_ids.iter().any(|id| id.len() > MAX_AGENT_ID_BYTES || id.chars().any(char::is_control)) {
+        return bad("agentIds: an id has at most 256 bytes, and no control characters");
     }
     match request.idempotency_key {
         Some(key) if !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) => {

@@ -36,12 +36,14 @@ async fn sweep(api: &Api) -> Result<Value, ApiError> {
     let submitted = swept.oldest_pending.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
     let age = submitted.map_or(0, |submitted| now.duration_since(submitted).as_secs().max(0));
     emit_gauge("OldestPendingAge", "Seconds", age, now);
+    emit_gauge("JobsNotEnded", "Count", i64::try_from(swept.failed).unwrap_or(i64::MAX), now);
     tracing::info!(
         jobs.ended = swept.ended,
+        jobs.not_ended = swept.failed,
         jobs.oldest_pending_s = age,
         "External MCP: unfinished jobs swept"
     );
-    Ok(json!({"swept": true, "ended": swept.ended, "oldestPendingSeconds": age}))
+    Ok(json!({"swept": true, "ended": swept.ended, "notEnded": swept.failed, "oldestPendingSeconds": age}))
 }
 
 fn diagnostic(error: ApiError) -> Diagnostic {

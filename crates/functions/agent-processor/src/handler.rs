@@ -91,14 +91,17 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
     let meter = agent::Meter::new(context.config.budgets);
     let work = run(context, claim, &meter, until, &transcript);
     let held = AssertUnwindSafe(hold(claim, &transcript, runtime::now, work)).catch_unwind().await;
+    let agent = metrics_agent(claim.job(), &held);
     let ended = match held {
         Ok(Ok(Ok(result))) => Ok(result),
         Ok(Err(lost)) => return abandoned(claim.job(), lost),
-        Ok(Ok(Err(RunError::Job(lost @ JobError::Lost { .. })))) => return abandoned(claim.job(), lost),
+        Ok(Ok(Err(RunError::Job(lost @ (JobError::Lost { .. } | JobError::Lapsed { .. }))))) => {
+            return abandoned(claim.job(), lost);
+        }
         Ok(Ok(Err(error))) => Err(failure(&error.to_string())),
         Err(_) => Err(failure("a bug in the processor; its log has the place")),
     };
-    emit_metrics(claim.job(), &meter, started, ended.is_ok());
+    emit_metrics(&agent, &meter, started, ended.is_ok());
     let ending = Ending { claim, meter: &meter, transcript: &transcript };
     let (outcome, answered) = match &ended {
         Ok(result) => (Outcome::Completed(result), answer(claim.job(), JobStatus::Completed, Some(result))),
@@ -120,12 +123,22 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
     }
 }
 
-fn emit_metrics(job: &Job, meter: &agent::Meter, started: Instant, completed: bool) {
+/// The name that a run's metrics go under. What a job names is its user's word: only ids that exist become a
+/// dimension, or anybody could make metrics without end.
+fn metrics_agent<L, P>(job: &Job, held: &Result<Result<Result<String, RunError>, L>, P>) -> String {
+    use RunError::{NoAgent, NoQuery, Secret, UnknownAgent};
+    match (held, job.agent_ids.as_slice()) {
+        (Ok(Ok(Err(UnknownAgent { .. } | Secret(_) | NoAgent | NoQuery))) | Err(_), _) => {
+            "unknown".to_owned()
+        }
+        (_, [agent]) => agent.clone(),
+        _ => "several".to_owned(),
+    }
+}
+
+fn emit_metrics(agent: &str, meter: &agent::Meter, started: Instant, completed: bool) {
     let metrics = RunMetrics {
-        agent: match job.agent_ids.as_slice() {
-            [agent] => agent,
-            _ => "several",
-        },
+        agent,
         status: if completed { JobStatus::Completed } else { JobStatus::Failed }.as_str(),
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         usage: &meter.usage(),
@@ -152,7 +165,7 @@ fn abandoned(job: &Job, error: JobError) -> Result<Value, Diagnostic> {
     tracing::error!(%error, job.id = job.job_id, "External MCP: how the job ended could not be written");
     match error {
         JobError::Lost { .. } => Ok(status(500, &error.to_string())),
-        JobError::Table { .. } => {
+        JobError::Table { .. } | JobError::Lapsed { .. } => {
             Err(Diagnostic { error_type: "JobTable".to_owned(), error_message: error.to_string() })
         }
     }
