@@ -82,19 +82,18 @@ def test_a_claim_of_another_delivery_is_not_taken_for_ones_own(asked):
 
 def test_no_effect_begins_after_the_lease_and_the_run_stops(backend, server):
     called = server(pages=[[tool("act")]])
-    asked = backend([{"mcp_url": called.url, "agent_name": "helper"}], JOB_LEASE_SECONDS="3")
+    asked = backend([{"mcp_url": called.url, "agent_name": "helper"}], JOB_LEASE_SECONDS="6")
     broken = {"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "oh"}
     asked.breaks("UpdateItem", ':"leaseUntil"', times=FOR_EVER, error=broken, status=500)
-    event = asked.submit(script({"call": "act", "wait_ms": 400, "repeat": 30}, {"say": "Done"}), ["helper"])
-    began = time.monotonic()
+    event = asked.submit(script({"call": "act", "wait_ms": 400, "repeat": 60}, {"say": "Done"}), ["helper"])
     with pytest.raises(Failed) as failed:
         asked.process(event)
     assert failed.value.type == "JobTable" and "was not renewed in time" in str(failed.value)
     # Nobody has ended it: the next delivery finds what was called, and does not call it again.
     assert asked.job(event)["status"] == "PROCESSING"
     calls = len(called.seen["calls"])
-    assert 1 <= calls < 30
-    time.sleep(max(0, began + 4 - time.monotonic()))
+    assert 1 <= calls < 60
+    time.sleep(2)
     asked.world.proxy.faults.clear()
     assert "it had called act" in asked.process(event)["body"]
     assert len(called.seen["calls"]) == calls

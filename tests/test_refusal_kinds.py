@@ -679,7 +679,7 @@ def test_what_a_refresh_brings_after_the_sign_in_was_taken_back_is_revoked_too(d
     connect(backend, "notes", "ada")
     listed(backend, "ada")
     server.refuse_all()
-    auth.delays["token"] = 3
+    auth.delays["token"] = 6
     renewing = threading.Thread(target=listed, args=(backend, "ada"))
     renewing.start()
     wait_for(lambda: auth.requests("token", grant_type="refresh_token"))
