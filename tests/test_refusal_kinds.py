@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import as_user, connect, wait_for
+from tests.support import as_user, connect, own_tables, users, wait_for
 from tests.test_bad_sign_ins import Lab, told
 
 PAGE = Answer(400, "<!doctype html><h1>Unknown client</h1>")
@@ -547,10 +547,7 @@ def deployed(backend, world, stands):
     """A server that users sign in to, its authorization server, and a backend with a table of its own."""
     auth = stands(AuthorizationServer)
     server = stands(ProtectedServer, auth)
-    table = world.table()
-    tables = {"CONNECTIONS_TABLE": table, "CATALOG_TABLE": table, "TOOL_CACHE_TTL_SECONDS": "0.001"}
-    entry = {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"}
-    return server, auth, backend([entry], **tables)
+    return server, auth, backend([users(server)], **own_tables(world))
 
 
 def listed(backend, user: str) -> dict:

@@ -46,29 +46,14 @@ pub(crate) enum ApiError {
 
 impl ApiError {
     pub(crate) fn status(&self) -> u16 {
-        if let Self::OAuth(error @ (OAuthError::OfSignIn { .. } | OAuthError::OneOfSeveral { .. })) = self {
-            return Self::OAuth(error.bare().clone()).status();
-        }
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated => 401,
             Self::Unauthorized(_) => 403,
             Self::NoRoute | Self::NoAgent | Self::NoConnection => 404,
             Self::NotOAuth => 409,
-            Self::OAuth(OAuthError::OtherUser) => 403,
-            Self::OAuth(
-                OAuthError::NotYet | OAuthError::ClientNeeded { .. } | OAuthError::IssuerChanged { .. },
-            ) => 409,
-            Self::OAuth(
-                OAuthError::State
-                | OAuthError::Refused { place: Place::Authorization, .. }
-                | OAuthError::NoCode
-                | OAuthError::IssMissing { .. }
-                | OAuthError::IssMismatch { .. },
-            ) => 400,
-            Self::OAuth(OAuthError::Store(StoreError::Changed)) => 409,
-            Self::OAuth(OAuthError::Store(_)) => 503,
-            Self::OAuth(_) | Self::Auth(_) | Self::Secret(_) => 502,
+            Self::OAuth(error) => oauth_status(error.bare()),
+            Self::Auth(_) | Self::Secret(_) => 502,
             Self::TimedOut => 504,
         }
     }
@@ -102,5 +87,20 @@ impl ApiError {
             Self::Secret(_) => "mend the secret",
         };
         fixed.into()
+    }
+}
+
+fn oauth_status(error: &OAuthError) -> u16 {
+    match error {
+        OAuthError::OtherUser => 403,
+        OAuthError::NotYet | OAuthError::ClientNeeded { .. } | OAuthError::IssuerChanged { .. } => 409,
+        OAuthError::State
+        | OAuthError::Refused { place: Place::Authorization, .. }
+        | OAuthError::NoCode
+        | OAuthError::IssMissing { .. }
+        | OAuthError::IssMismatch { .. } => 400,
+        OAuthError::Store(StoreError::Changed) => 409,
+        OAuthError::Store(_) => 503,
+        _ => 502,
     }
 }
