@@ -107,7 +107,8 @@ mod tests {
         let of_groups = |groups: Value| json!({"identity": {"claims": {"cognito:groups": groups}}});
         check(of_groups(json!(["Viewer"])), true);
         check(of_groups(json!("[Guest Author]")), true);
-        check(of_groups(json!("Admin,Guest")), true);
+        // A comma may stand in a group's name.
+        check(of_groups(json!("Admin,Guest")), false);
         check(of_groups(json!("Administrators")), false);
         check(of_groups(json!(null)), false);
         check(json!({"identity": {}}), false);
