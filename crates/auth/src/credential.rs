@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
+/// What stands where a secret was taken out of a text.
+pub const REDACTED: &str = "[credential]";
 /// What is escaped in ids and secrets: all but RFC 3986's unreserved characters.
 pub(crate) const UNRESERVED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -99,7 +101,7 @@ impl Scrubber {
         self.0.iter().fold(
             text,
             |text, form| {
-                if text.contains(form) { text.replace(form, "[credential]") } else { text }
+                if text.contains(form) { text.replace(form, REDACTED) } else { text }
             },
         )
     }

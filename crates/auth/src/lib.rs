@@ -13,7 +13,7 @@ mod sign_in;
 mod store;
 
 pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolId, UserPoolIdError};
-pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, Scrubber};
+pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, REDACTED, Scrubber};
 pub use error::AuthError;
 pub use oauth::{
     About, Arrival, Arrived, Asking, AuthorizationServer, Challenge, ClientIdentity, ClientKind, ClientProof,

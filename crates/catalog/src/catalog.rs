@@ -162,9 +162,9 @@ fn weight(agent: &ListedAgent) -> usize {
 }
 
 fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
-    let tools: Vec<String> = listing.list.tools.iter().map(|tool| tool.name.to_string()).collect();
+    let tools = listing.known.names.clone();
     let (status, status_reason) = match &listing.status {
-        ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.list.left_out)),
+        ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.known.left_out)),
         ListingStatus::Stale(error) | ListingStatus::Unavailable(error) if error.needs_sign_in() => {
             (AgentStatus::NeedsSignIn, Some(error.to_string()))
         }
@@ -195,7 +195,7 @@ fn left_out(notes: &[String]) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use mcp::{McpError, ToolList};
+    use mcp::{KnownTools, McpError};
 
     use super::*;
 
@@ -211,17 +211,13 @@ mod tests {
         }
     }
 
-    fn tools() -> ToolList {
-        let tools = serde_json::json!([
-            {"name": "add", "inputSchema": {}},
-            {"name": "subtract", "inputSchema": {}},
-        ]);
-        ToolList { tools: serde_json::from_value(tools).unwrap(), left_out: Vec::new() }
+    fn tools() -> KnownTools {
+        KnownTools { names: ["add", "subtract"].map(str::to_owned).to_vec(), left_out: Vec::new() }
     }
 
     #[test]
     fn the_answers_shape_is_what_the_page_reads() {
-        let listing = Listing { list: tools().into(), status: ListingStatus::Fresh };
+        let listing = Listing { known: tools().into(), status: ListingStatus::Fresh };
         insta::assert_json_snapshot!(listed(&agent(Some("Adds numbers.")), listing), @r#"
         {
           "agent_id": "calculator",
@@ -245,12 +241,12 @@ mod tests {
     #[test]
     fn a_failing_server_is_told_with_what_is_known() {
         let failure = || McpError::Timeout { after: Duration::from_secs(8) };
-        let stale = Listing { list: tools().into(), status: ListingStatus::Stale(failure()) };
+        let stale = Listing { known: tools().into(), status: ListingStatus::Stale(failure()) };
         let stale = listed(&agent(None), stale);
         assert_eq!((stale.status, stale.tools.len()), (AgentStatus::Stale, 2));
         assert_eq!(stale.status_reason.as_deref(), Some("no answer within 8.0 s"));
         let gone =
-            Listing { list: ToolList::default().into(), status: ListingStatus::Unavailable(failure()) };
+            Listing { known: KnownTools::default().into(), status: ListingStatus::Unavailable(failure()) };
         assert_eq!(listed(&agent(None), gone).status, AgentStatus::Unavailable);
     }
 
@@ -258,7 +254,7 @@ mod tests {
     fn one_agents_names_do_not_make_the_list_too_large() {
         let agent_with = |count: usize| ListedAgent {
             tools: vec!["x".repeat(96); count],
-            ..listed(&agent(None), Listing { list: tools().into(), status: ListingStatus::Fresh })
+            ..listed(&agent(None), Listing { known: tools().into(), status: ListingStatus::Fresh })
         };
         let mut agents = [agent_with(5), agent_with(50), agent_with(4)];
         fit(&mut agents, 5_000);
@@ -272,8 +268,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_in_one_line() {
-        let list = ToolList { left_out: vec!["one".into(), "two".into()], ..tools() };
-        let listing = Listing { list: list.into(), status: ListingStatus::Fresh };
+        let known = KnownTools { left_out: vec!["one".into(), "two".into()], ..tools() };
+        let listing = Listing { known: known.into(), status: ListingStatus::Fresh };
         let listed = listed(&agent(None), listing);
         assert_eq!(listed.status, AgentStatus::Available);
         assert_eq!(listed.status_reason.as_deref(), Some("left out: one, and 1 more"));

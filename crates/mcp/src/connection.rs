@@ -30,6 +30,8 @@ const MAX_EMPTY_PAGES: usize = 3;
 const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 /// The note on a list whose cursor brings nothing new.
 const LEADS_NOWHERE: &str = "further pages: the server gives a cursor that leads to nothing new";
+/// A page up to this length is judged where it is read: that takes a few milliseconds.
+const JUDGED_IN_PLACE: usize = 16 * 1024;
 /// How long ending a session may take: it is a courtesy to the server, and the caller waits for it.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -50,13 +52,39 @@ pub struct ToolList {
     pub left_out: Vec<String>,
 }
 
-/// A list while its pages come.
+/// What is made of a list, a page at a time: the tools themselves, or what is kept of them.
+pub(crate) trait ListBuilder: Default + Send + 'static {
+    /// What is made.
+    type List;
+
+    /// Takes in the tools of a page.
+    fn add(&mut self, tools: Vec<Tool>);
+
+    /// The list, with what was left out.
+    fn end(self, left_out: Vec<String>) -> Self::List;
+}
+
+impl ListBuilder for Vec<Tool> {
+    type List = ToolList;
+
+    fn add(&mut self, tools: Vec<Tool>) {
+        self.extend(tools);
+    }
+
+    fn end(self, left_out: Vec<String>) -> ToolList {
+        ToolList { tools: self, left_out }
+    }
+}
+
+/// What has come of a list, beside its tools.
 #[derive(Default)]
-struct Listed {
-    list: ToolList,
+struct Pages {
+    count: usize,
+    /// How many without a tool came last.
+    empty: usize,
     names: HashSet<String>,
+    /// The names that one page gave twice.
     twice: BTreeSet<String>,
-    empty_pages: usize,
 }
 
 impl Connection {
@@ -77,33 +105,64 @@ impl Connection {
     ///
     /// # Errors
     /// [`McpError`]; a malformed tool is none.
-    pub async fn list_tools(&self) -> Result<ToolList, McpError> {
-        let mut listed = Listed::default();
-        let received = self.wire.received();
+    pub(crate) async fn list_tools<B: ListBuilder>(&self) -> Result<B::List, McpError> {
+        let mut list = B::default();
+        let mut pages = Pages::default();
+        let received_before = self.wire.received();
         let mut cursor = None;
-        for _ in 0..MAX_PAGES {
+        let left_out = loop {
+            if pages.count == MAX_PAGES {
+                return Err(McpError::TooMany { limit: MAX_PAGES, what: "pages of tools" });
+            }
+            let _memory = self.wire.holding_memory();
+            let received = self.wire.received();
             let page = match self.page(cursor.clone()).await {
                 Ok(page) => page,
                 // A server whose last page has a cursor of no characters may refuse that as one.
                 Err(McpError::Rejected { .. } | McpError::Status { .. }) if cursor.as_deref() == Some("") => {
-                    return Ok(listed.end(&self.wire, None).await);
+                    break None;
                 }
                 Err(error) => return Err(error),
             };
-            if self.wire.received() - received > MAX_LIST_BYTES {
+            if self.wire.received() - received_before > MAX_LIST_BYTES {
                 return Err(McpError::TooMany { limit: MAX_LIST_BYTES, what: "bytes of tools" });
             }
-            let brought = listed.take(page.tools, cursor.is_some());
-            if listed.list.tools.len() > MAX_TOOLS {
+            let (tools, brought) = pages.take(page.tools);
+            if pages.names.len() > MAX_TOOLS {
                 return Err(McpError::TooMany { limit: MAX_TOOLS, what: "tools" });
             }
+            list = self.judged_onto(list, tools, self.wire.received() - received).await;
             match page.next_cursor {
-                None => return Ok(listed.end(&self.wire, None).await),
+                None => break None,
                 Some(next) if brought => cursor = Some(next),
-                Some(_) => return Ok(listed.end(&self.wire, Some(LEADS_NOWHERE)).await),
+                Some(_) => break Some(LEADS_NOWHERE.to_owned()),
             }
-        }
-        Err(McpError::TooMany { limit: MAX_PAGES, what: "pages of tools" })
+        };
+        pages
+            .twice
+            .iter()
+            .for_each(|name| self.wire.note(format!("the second tool named {}", Shown::new(name))));
+        Ok(list.end(self.wire.take_notes().into_iter().chain(left_out).collect()))
+    }
+
+    /// `list` with those of a page's tools that a model can be offered; why the others cannot is noted. A large page
+    /// is judged on a thread that can be given up: thousands of schemas take their time, and other agents, leases
+    /// and time-outs wait for none of them.
+    async fn judged_onto<B: ListBuilder>(&self, list: B, tools: Vec<Tool>, page_bytes: usize) -> B {
+        let judge = move || {
+            let (tools, refused) = judged(tools);
+            let mut list = list;
+            list.add(tools);
+            (list, refused)
+        };
+        let (list, refused) = match page_bytes <= JUDGED_IN_PLACE {
+            true => judge(),
+            false => tokio::task::spawn_blocking(judge).await.unwrap_or_else(|_| {
+                (B::default(), vec!["every tool: a bug in judging them; the log has the place".to_owned()])
+            }),
+        };
+        refused.into_iter().for_each(|reason| self.wire.note(reason));
+        list
     }
 
     async fn page(&self, cursor: Option<String>) -> Result<ListToolsResult, McpError> {
@@ -124,6 +183,7 @@ impl Connection {
     /// # Errors
     /// [`McpError`] but for those of lists.
     pub async fn call_tool(&self, name: &str, arguments: JsonObject) -> Result<CallToolResult, McpError> {
+        let _memory = self.wire.holding_memory();
         let params = CallToolRequestParams::new(name.to_owned()).with_arguments(arguments);
         self.service.call_tool(params).await.map_err(|error| self.context("tools/call").request(error))
     }
@@ -159,35 +219,19 @@ fn judged(mut tools: Vec<Tool>) -> (Vec<Tool>, Vec<String>) {
     (tools, refused)
 }
 
-impl Listed {
-    /// Takes in a page; tells whether it is worth asking for the next one.
-    fn take(&mut self, tools: Vec<Tool>, is_later: bool) -> bool {
-        let (is_empty, had) = (tools.is_empty(), self.list.tools.len());
-        for tool in tools {
-            if self.names.insert(tool.name.to_string()) {
-                self.list.tools.push(tool);
-            } else if !is_later {
-                self.twice.insert(tool.name.to_string());
-            }
+impl Pages {
+    /// Takes in a page: those of its tools that are new, and whether it is worth asking for the next one. A tool of
+    /// an earlier page is passed over in silence: the list may have moved between the two.
+    fn take(&mut self, tools: Vec<Tool>) -> (Vec<Tool>, bool) {
+        let (is_first, is_empty) = (self.count == 0, tools.is_empty());
+        let (new, known): (Vec<Tool>, Vec<Tool>) =
+            tools.into_iter().partition(|tool| self.names.insert(tool.name.to_string()));
+        if is_first {
+            self.twice.extend(known.into_iter().map(|tool| tool.name.into_owned()));
         }
-        self.empty_pages = if is_empty { self.empty_pages + 1 } else { 0 };
-        self.list.tools.len() > had || is_empty && self.empty_pages <= MAX_EMPTY_PAGES
-    }
-
-    /// The list, without the tools that no model can be offered. They are judged on a thread that can be given up:
-    /// thousands of schemas take their time, and other agents, leases and time-outs wait for none of them.
-    async fn end(mut self, wire: &Wire, note: Option<&str>) -> ToolList {
-        let tools = std::mem::take(&mut self.list.tools);
-        match tokio::task::spawn_blocking(move || judged(tools)).await {
-            Ok((tools, refused)) => {
-                self.list.tools = tools;
-                refused.into_iter().for_each(|reason| wire.note(reason));
-            }
-            Err(_) => wire.note("every tool: a bug in judging them; the log has the place".to_owned()),
-        }
-        self.twice.iter().for_each(|name| wire.note(format!("the second tool named {}", Shown::new(name))));
-        self.list.left_out = wire.take_notes();
-        self.list.left_out.extend(note.map(str::to_owned));
-        self.list
+        self.count += 1;
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        let brought = !new.is_empty() || is_empty && self.empty <= MAX_EMPTY_PAGES;
+        (new, brought)
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     connection::Connection,
     error::McpError,
     explain::Context,
+    message_memory::MessageMemory,
     server::{McpServer, ServerKey, TransportKind},
     sse::SseTransport,
     wire::Wire,
@@ -42,6 +43,7 @@ pub struct Connector {
     first_try: Lifecycle,
     /// How servers are spoken to that did not take the first try: the next connection begins with it.
     known: Arc<Mutex<HashMap<ServerKey, Lifecycle>>>,
+    memory: MessageMemory,
 }
 
 /// How a connection begins, and so which revisions it can settle on.
@@ -56,7 +58,13 @@ pub enum Lifecycle {
 impl Connector {
     /// Connections over `http`, signed in to by `sign_in`.
     pub fn new(http: HttpClient, sign_in: SignIn) -> Self {
-        Self { http, sign_in, first_try: Lifecycle::Stateful, known: Arc::default() }
+        Self {
+            http,
+            sign_in,
+            first_try: Lifecycle::Stateful,
+            known: Arc::default(),
+            memory: MessageMemory::default(),
+        }
     }
 
     /// The same, beginning otherwise with servers that nothing is known of. Most servers there are take
@@ -205,7 +213,7 @@ impl Connector {
                 (ClientLifecycleMode::Discover { preferred_versions }, "server/discover")
             }
         };
-        let wire = Wire::new(self.http.clone(), credential);
+        let wire = Wire::new(self.http.clone(), credential, self.memory.clone());
         let context = Context { server, wire: &wire, request, has_spoken: false };
         let transport = match server.transport {
             TransportKind::Sse => {

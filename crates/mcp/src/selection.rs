@@ -2,7 +2,7 @@
 
 use glob::Pattern;
 
-use crate::connection::ToolList;
+use crate::{connection::ToolList, known_tools::KnownTools};
 
 /// Which of a server's tools are offered: all, or those that an allow list names and a deny list does
 /// not. Names are matched by globs: `*`, `?`, `[a-z]`.
@@ -44,6 +44,12 @@ impl ToolSelection {
     pub(crate) fn of(&self, mut list: ToolList) -> ToolList {
         list.tools.retain(|tool| self.offers(&tool.name));
         list
+    }
+
+    /// What is offered of what is known.
+    pub(crate) fn of_known(&self, mut known: KnownTools) -> KnownTools {
+        known.names.retain(|name| self.offers(name));
+        known
     }
 }
 

@@ -5,13 +5,14 @@
 
 use auth::Credential;
 use jiff::Timestamp;
-use rmcp::model::{CallToolResult, JsonObject};
+use rmcp::model::{CallToolResult, JsonObject, Tool};
 use tokio::sync::RwLock;
 
 use crate::{
-    connection::{Connection, ToolList},
+    connection::{Connection, ListBuilder, ToolList},
     connector::Connector,
     error::McpError,
+    known_tools::PackedList,
     server::McpServer,
 };
 
@@ -48,25 +49,34 @@ impl Session {
         Ok(self.server.tools.of(self.list_all_tools(now).await?))
     }
 
-    /// All tools, as the server lists them now, offered or not; where it refuses the sign-in, signs in again
-    /// and lists once more.
+    /// All tools, as the server lists them now, offered or not.
     ///
     /// # Errors
-    /// As [`Connection::list_tools`].
+    /// [`McpError`].
     pub async fn list_all_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
+        self.list::<Vec<Tool>>(now).await
+    }
+
+    /// All tools as they are kept.
+    pub(crate) async fn pack_all_tools(&self, now: Timestamp) -> Result<PackedList, McpError> {
+        self.list::<PackedList>(now).await
+    }
+
+    /// Lists all tools; where the server refuses the sign-in, signs in again and lists once more.
+    async fn list<B: ListBuilder>(&self, now: Timestamp) -> Result<B::List, McpError> {
         self.revive(now).await?;
         let (generation, outcome) = {
             let open = self.open.read().await;
-            (open.generation, open.connection.list_tools().await)
+            (open.generation, open.connection.list_tools::<B>().await)
         };
         if outcome.is_err() && self.open.read().await.connection.has_ended() {
             // A list changes nothing: where the connection went away under it, it is asked for on another.
             self.revive(now).await?;
-            return self.open.read().await.connection.list_tools().await;
+            return self.open.read().await.connection.list_tools::<B>().await;
         }
         match self.mended(outcome, generation, now).await? {
             Some(list) => Ok(list),
-            None => self.open.read().await.connection.list_tools().await,
+            None => self.open.read().await.connection.list_tools::<B>().await,
         }
     }
 

@@ -5,11 +5,7 @@
 //! credential and no URL. Decides nothing about freshness ([`crate::ToolCache`] does) and is only ever
 //! a help: what cannot be read or written is logged and done without.
 
-use std::{
-    collections::HashMap,
-    io::{Read, Write},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -17,10 +13,9 @@ use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, KeysAndAttributes},
 };
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{connection::ToolList, server::ServerKey};
+use crate::{known_tools::KnownTools, server::ServerKey};
 
 /// How long a list is kept as the last known good one after it was fetched. A server that has been
 /// away for longer than a week is not coming back with the same tools.
@@ -29,15 +24,13 @@ pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 const BATCH: usize = 100;
 /// DynamoDB's limit on an item is 400 KB; what comes near it stays in the process.
 const MAX_ITEM_BYTES: usize = 390_000;
-/// The most that an item unpacks to: far beyond what a list of [`crate::connection`]'s limits holds.
-const MAX_UNPACKED_BYTES: u64 = 64 * 1024 * 1024;
 /// A read or write that takes longer is done without: it only saves work.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// A server's tools, and when they were fetched.
+/// What is known of a server's tools, and when they were fetched.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
-    pub(crate) list: ToolList,
+    pub(crate) known: KnownTools,
     pub(crate) fetched_at: Timestamp,
 }
 
@@ -67,9 +60,9 @@ impl SnapshotStore {
         found
     }
 
-    /// Keeps a snapshot, unless a newer one is there.
-    pub(crate) async fn save(&self, key: &ServerKey, snapshot: &Snapshot) {
-        match tokio::time::timeout(DEADLINE, self.put(key, snapshot)).await {
+    /// Keeps a packed list, unless a newer one is there.
+    pub(crate) async fn save(&self, key: &ServerKey, packed: Vec<u8>, fetched_at: Timestamp) {
+        match tokio::time::timeout(DEADLINE, self.put(key, packed, fetched_at)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "External MCP: the catalog table could not be written"),
             Err(_) => tracing::warn!("External MCP: the catalog table did not take a write in time"),
@@ -101,23 +94,20 @@ impl SnapshotStore {
         }
     }
 
-    async fn put(&self, key: &ServerKey, snapshot: &Snapshot) -> Result<(), String> {
-        let tools = pack(&snapshot.list).map_err(display)?;
-        if tools.len() > MAX_ITEM_BYTES {
-            tracing::warn!(
-                bytes = tools.len(),
-                "External MCP: a tool list is too large for the catalog table"
-            );
+    async fn put(&self, key: &ServerKey, packed: Vec<u8>, fetched_at: Timestamp) -> Result<(), String> {
+        if packed.len() > MAX_ITEM_BYTES {
+            let bytes = packed.len();
+            tracing::warn!(bytes, "External MCP: a tool list is too large for the catalog table");
             return Ok(());
         }
-        let fetched_at = AttributeValue::N(snapshot.fetched_at.as_millisecond().to_string());
-        let expires = (snapshot.fetched_at + KEPT).as_second().to_string();
+        let expires = (fetched_at + KEPT).as_second().to_string();
+        let fetched_at = AttributeValue::N(fetched_at.as_millisecond().to_string());
         let written = self
             .client
             .put_item()
             .table_name(&self.table)
             .item("PK", pk(key))
-            .item("tools", AttributeValue::B(Blob::new(tools)))
+            .item("tools", AttributeValue::B(Blob::new(packed)))
             .item("fetchedAt", fetched_at.clone())
             .item("ExpiresAfter", AttributeValue::N(expires))
             .condition_expression("attribute_not_exists(PK) OR fetchedAt < :fetchedAt")
@@ -139,8 +129,8 @@ fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(ServerKey, Snaps
     let key = item.get("PK")?.as_s().ok()?.strip_prefix("tools#")?.to_owned();
     let millis = item.get("fetchedAt")?.as_n().ok()?.parse().ok()?;
     let fetched_at = Timestamp::from_millisecond(millis).ok()?;
-    match unpack(item.get("tools")?.as_b().ok()?.as_ref()) {
-        Ok(list) => Some((key.into(), Snapshot { list, fetched_at })),
+    match KnownTools::unpack(item.get("tools")?.as_b().ok()?.as_ref()) {
+        Ok(known) => Some((key.into(), Snapshot { known, fetched_at })),
         Err(error) => {
             tracing::warn!(%error, "External MCP: an item of the catalog table is unreadable and done without");
             None
@@ -148,34 +138,6 @@ fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(ServerKey, Snaps
     }
 }
 
-fn pack(list: &ToolList) -> std::io::Result<Vec<u8>> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut packed, &(&list.tools, &list.left_out))?;
-    packed.flush()?;
-    packed.finish()
-}
-
-fn unpack(packed: &[u8]) -> serde_json::Result<ToolList> {
-    let (tools, left_out) = serde_json::from_reader(GzDecoder::new(packed).take(MAX_UNPACKED_BYTES))?;
-    Ok(ToolList { tools, left_out })
-}
-
 fn display(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_list_is_read_as_it_was_written() {
-        let tools = json!([{"name": "add", "description": "Adds", "inputSchema": {"type": "object"},
-            "annotations": {"readOnlyHint": true}}]);
-        let list = ToolList { tools: serde_json::from_value(tools).unwrap(), left_out: vec!["one".into()] };
-        assert_eq!(unpack(&pack(&list).unwrap()).unwrap(), list);
-        assert!(unpack(b"garbled").is_err());
-    }
 }

@@ -35,6 +35,8 @@ pub(crate) struct SseTransport {
     wire: Wire,
     endpoint: Arc<str>,
     events: BoxStream<'static, Result<Sse, SseError>>,
+    /// The event that has come and is not read yet: there may be no memory for it, and rmcp drops what it waits for.
+    unread: Option<Box<Sse>>,
     /// The requests that are not answered yet, oldest first.
     asked: Arc<Mutex<Vec<Asked>>>,
 }
@@ -54,7 +56,7 @@ impl SseTransport {
             let event = event.map_err(WireError::Sse)?;
             if event.event.as_deref() == Some("endpoint") {
                 let endpoint = endpoint(url, event.data.as_deref().unwrap_or_default())?;
-                return Ok(Self { wire, endpoint, events, asked: Arc::default() });
+                return Ok(Self { wire, endpoint, events, unread: None, asked: Arc::default() });
             }
         }
         Err(unusable("its event stream ended before it named its endpoint"))
@@ -126,8 +128,14 @@ impl Transport<RoleClient> for SseTransport {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
         loop {
-            let event = self.events.next().await?.ok()?;
-            if let Some(message) = self.message(event) {
+            let event = match self.unread.take() {
+                Some(event) => *event,
+                None => self.events.next().await?.ok()?,
+            };
+            let bytes = event.data.as_ref().map_or(0, String::len);
+            self.unread = Some(Box::new(event));
+            self.wire.take_memory(bytes).await;
+            if let Some(message) = self.unread.take().and_then(|event| self.message(*event)) {
                 return Some(message);
             }
         }
@@ -157,7 +165,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
-    use crate::wire::fault::WireFault;
+    use crate::{message_memory::MessageMemory, wire::fault::WireFault};
 
     /// What a POST is answered with: a status and a JSON body.
     type Posted = (u16, Value);
@@ -188,7 +196,11 @@ mod tests {
 
     async fn transport(url: &Url) -> SseTransport {
         let deadlines = Deadlines { connect: Duration::from_secs(5), read: Duration::from_secs(5) };
-        let wire = Wire::new(HttpClient::new("true".parse().unwrap(), deadlines), Credential::none());
+        let wire = Wire::new(
+            HttpClient::new("true".parse().unwrap(), deadlines),
+            Credential::none(),
+            MessageMemory::default(),
+        );
         SseTransport::open(wire, url).await.unwrap()
     }
 

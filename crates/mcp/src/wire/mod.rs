@@ -31,6 +31,8 @@ use http::{
 };
 use serde_json::Value;
 
+use crate::message_memory::{GivesBack, HeldMemory, MessageMemory};
+
 use self::{
     answer::Asked,
     cookies::CookieJar,
@@ -60,6 +62,8 @@ pub(crate) struct Wire {
     sent: Arc<AtomicUsize>,
     received: Arc<AtomicUsize>,
     state: Arc<Mutex<State>>,
+    memory: MessageMemory,
+    held_memory: Arc<HeldMemory>,
 }
 
 /// What is remembered of a connection's answers.
@@ -77,7 +81,7 @@ struct State {
 }
 
 impl Wire {
-    pub(crate) fn new(http: HttpClient, credential: Credential) -> Self {
+    pub(crate) fn new(http: HttpClient, credential: Credential, memory: MessageMemory) -> Self {
         Self {
             http,
             scrubber: credential.scrubber(),
@@ -86,6 +90,8 @@ impl Wire {
             sent: Arc::default(),
             received: Arc::default(),
             state: Arc::default(),
+            memory,
+            held_memory: Arc::default(),
         }
     }
 
@@ -122,6 +128,17 @@ impl Wire {
     /// How many bytes of messages have come so far.
     pub(crate) fn received(&self) -> usize {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is memory for a message of so many bytes.
+    pub(crate) async fn take_memory(&self, bytes: usize) {
+        self.memory.take(bytes, &self.held_memory).await;
+    }
+
+    /// What gives the memory of this connection's messages back when it is dropped. Where two requests are under way,
+    /// the first to end gives back that of both.
+    pub(crate) fn holding_memory(&self) -> GivesBack {
+        GivesBack(Arc::clone(&self.held_memory))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -57,7 +57,9 @@ impl StreamableHttpClient for Wire {
                 Ok(StreamableHttpPostResponse::Sse(self.answer_events(response.into_body(), asked), session))
             }
             BodyKind::Json | BodyKind::Unnamed => {
-                let message = self.message(self.text(response).await?).map_err(unusable)?;
+                let text = self.text(response).await?;
+                self.take_memory(text.len()).await;
+                let message = self.message(text).map_err(unusable)?;
                 self.check_session(&asked, session_id.is_some(), &message)?;
                 let answer = asked.answer(message, StatusCode::OK, |note| self.note(note));
                 let answer = answer.ok_or_else(|| unusable("its answer is JSON but not JSON-RPC"))?;
@@ -191,7 +193,10 @@ impl Answering {
             return None;
         }
         let event = match self.events.next().await {
-            Some(Ok(event)) => self.fit(event),
+            Some(Ok(event)) => {
+                self.wire.take_memory(event.data.as_ref().map_or(0, String::len)).await;
+                self.fit(event)
+            }
             end => {
                 self.is_over = true;
                 // With an event to resume from, rmcp asks for the rest.

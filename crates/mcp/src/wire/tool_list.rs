@@ -1,8 +1,10 @@
 //! One page of `tools/list`, made to fit rmcp's types.
 //!
 //! A tool without a name or a schema is taken out and noted; an optional member that does not fit is left
-//! out, and the tool stays. Whether a schema can be offered is not looked at here ([`crate::schema`]).
+//! out, and the tool stays. One whose name, or the name of one of its arguments, held the credential is taken out too:
+//! by another name it could not be called. Whether a schema can be offered is not looked at here ([`crate::schema`]).
 
+use auth::REDACTED;
 use rmcp::model::Tool;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -56,6 +58,9 @@ fn mend_tool(tool: Value) -> Result<Value, &'static str> {
     if name.chars().count() > MAX_NAME {
         return Err("has a name longer than 256 characters");
     }
+    if name.contains(REDACTED) || tool.get("inputSchema").is_some_and(names_a_secret) {
+        return Err("has a name that holds the credential");
+    }
     match tool.get("inputSchema") {
         Some(Value::Object(_)) => {}
         // PHP writes an empty object as an empty array.
@@ -69,6 +74,17 @@ fn mend_tool(tool: Value) -> Result<Value, &'static str> {
     }
     let tool = Value::Object(tool);
     if Tool::deserialize(&tool).is_ok() { Ok(tool) } else { without_odd_members(tool) }
+}
+
+/// Whether a member's name is no longer the server's own: it would not know the argument.
+fn names_a_secret(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| name.contains(REDACTED) || names_a_secret(value))
+        }
+        Value::Array(values) => values.iter().any(names_a_secret),
+        _ => false,
+    }
 }
 
 /// The tool without those optional members that do not fit.
@@ -120,6 +136,20 @@ mod tests {
             json!({"tools": []}),
             &["tool 1 of a page has a name longer than 256 characters"],
         );
+    }
+
+    #[test]
+    fn a_tool_that_would_be_called_by_another_name_than_its_own_goes() {
+        let defect = "tool 1 of a page has a name that holds the credential";
+        let schema = json!({"type": "object", "properties": {"a-[credential]": {}}});
+        for tool in [
+            json!({"name": "get_[credential]", "inputSchema": {}}),
+            json!({"name": "get", "inputSchema": schema}),
+        ] {
+            check(json!({"tools": [tool]}), json!({"tools": []}), &[defect]);
+        }
+        let told = json!({"name": "get", "description": "as [credential]", "inputSchema": {}});
+        check(json!({"tools": [told]}), json!({"tools": [told]}), &[]);
     }
 
     #[test]
