@@ -38,6 +38,10 @@ end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the
 	@echo "== the deployed stack"
 	@$(VENV)/bin/python -m pytest
 
+.PHONY: soak
+soak: $(TOOLS) debug ## Attack the deployed stack for MINUTES (10): kills, table faults, garbled input, users at once
+	@$(VENV)/bin/python -m tests.soak --minutes $(or $(MINUTES),10)
+
 .PHONY: conformance
 conformance: $(TOOLS) $(PEERS) conformance-client ## Run the official conformance suite's client scenarios
 	@echo "== the official conformance suite's client scenarios"

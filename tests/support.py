@@ -137,6 +137,8 @@ class CountingProxy:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
                 fault = proxy.fault(caller, operation, body)
+                if fault:
+                    time.sleep(fault.late)
                 if fault and fault.answer:
                     return self.say(fault.status, {"content-type": "application/x-amz-json-1.0"}, fault.answer)
                 try:
@@ -145,7 +147,7 @@ class CountingProxy:
                     answer = error
                 with answer:
                     content = answer.read()
-                    if fault:  # done all the same; nobody hears of it
+                    if fault and not fault.is_heard:  # done all the same; nobody hears of it
                         self.close_connection = True
                         return
                     self.say(answer.status, answer.headers, content)
@@ -182,7 +184,7 @@ class CountingProxy:
 @dataclass
 class Fault:
     """What is done to calls of an operation whose body has this text: the call is made and its answer lost, or this
-    is answered and nothing done."""
+    is answered and nothing done; `late` holds the call up by so many seconds, and with `is_heard` does no more."""
 
     caller: str
     operation: str
@@ -190,6 +192,8 @@ class Fault:
     times: int = 1
     status: int = 400
     answer: bytes | None = None
+    late: float = 0
+    is_heard: bool = False
 
 
 class Failed(Exception):
@@ -229,10 +233,16 @@ class Backend:
         """How often the functions called an operation of AWS."""
         return self.world.proxy.calls[self.name, operation]
 
-    def breaks(self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400):
+    def breaks(self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400, **more):
         """Has the answers to an operation lost, or an error answered in its place."""
         answer = json.dumps(error).encode() if error else None
-        self.world.proxy.faults.append(Fault(self.name, operation, containing.encode(), times, status, answer))
+        self.world.proxy.faults.append(Fault(self.name, operation, containing.encode(), times, status, answer, **more))
+
+    def mend(self):
+        """Nothing is done to this backend's calls any more."""
+        with self.world.proxy.lock:
+            faults = self.world.proxy.faults
+            faults[:] = [fault for fault in faults if fault.caller != self.name]
 
     # Functions
 
@@ -254,6 +264,18 @@ class Backend:
             )
             self.functions[output] = name
         return self.functions[output]
+
+    def processes(self, output: str) -> list[Path]:
+        """The folders in /proc of the function's processes."""
+        name = f"AWS_LAMBDA_FUNCTION_NAME={self.function(output)}".encode()
+
+        def is_one(process: Path) -> bool:
+            try:
+                return name in (process / "environ").read_bytes().split(b"\0")
+            except OSError:
+                return False
+
+        return [process for process in Path("/proc").glob("[0-9]*") if is_one(process)]
 
     def go_cold(self):
         """The next call meets a new environment."""
@@ -283,11 +305,12 @@ class Backend:
     def process(self, event, timeout: int | None = None) -> dict:
         return self.invoke("AgentProcessorFunctionArn", event, timeout)
 
-    def http(self, method: str, path: str, body=None, user: str | None = "ada", group: str = "Author", query=None, api="ConnectionsApi", **headers):
+    def http(self, method: str, path: str, body=None, user: str | None = "ada", group: str = "Author", query=None, api="ConnectionsApi", sub: str | None = None, **headers):
         """Asks an API as API Gateway does behind its authorizer; nobody without a `user`."""
         context = {"stage": "$default", "http": {"method": method, "path": path}}
         if user:
-            context["authorizer"] = {"jwt": {"claims": {"username": user, "cognito:groups": f"[{group}]"}}}
+            claims = {"username": user, "cognito:groups": f"[{group}]"} | ({"sub": sub} if sub else {})
+            context["authorizer"] = {"jwt": {"claims": claims}}
         event = {
             "version": "2.0",
             "rawPath": path,
@@ -530,17 +553,22 @@ def as_user(name: str, group: str = "Author", **arguments) -> dict:
     return {"info": {"fieldName": "listAvailableAgents"}, "arguments": arguments, "identity": identity}
 
 
-def connect(backend: Backend, agent_id: str, user: str = "ada", browser=follow, group: str = "Author", **start) -> str:
+def connect(backend: Backend, agent_id: str, user: str = "ada", browser=follow, group: str = "Author", sub: str | None = None, **start) -> str:
     """Signs a user in to an agent's server, as a page and a browser do; gives the authorization URL."""
-    status, started = backend.http("POST", "/oauth/start", {"agent_id": agent_id} | start, user, group)
+    status, started = backend.http("POST", "/oauth/start", {"agent_id": agent_id} | start, user, group, sub=sub)
     assert status == 200, started
     # The lab's servers let in whom the hint names.
     back = browser(f"{started['authorization_url']}&login_hint={user}")
-    status, page = backend.http("GET", "/oauth/callback", user=None, query=back)
+    status, page = backend.http("GET", callback_path(started), user=None, query=back)
     assert status == 200, page
-    status, done = backend.http("POST", "/oauth/complete", {"state": started["state"]}, user, group)
+    status, done = backend.http("POST", "/oauth/complete", {"state": started["state"]}, user, group, sub=sub)
     assert (status, done) == (200, {"agent_id": agent_id, "status": "connected"})
     return started["authorization_url"]
+
+
+def callback_path(started: dict) -> str:
+    """Where a browser comes back to that was sent off so."""
+    return urlsplit(dict(parse_qsl(urlsplit(started["authorization_url"]).query))["redirect_uri"]).path
 
 
 def script(*steps: dict) -> str:

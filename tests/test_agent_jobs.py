@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Api, Failed, script, sign_up, wait_for
+from tests.support import Api, Failed, at_once, script, sign_up, wait_for
 
 SECRET = "mcp-agents/external-mcp-agents/credentials"
 SUMMARY = {"jobId", "status", "query", "agentIds", "createdAt", "completedAt", "result", "error"}
@@ -290,6 +290,73 @@ def test_a_processor_that_cannot_be_invoked_leaves_no_job(backend):
     assert asked.resolve("listAgentJobs", {}, user)["items"] == []
 
 
+# Quotas
+
+
+@pytest.fixture
+def limited(backend, server):
+    """Gives a backend with quotas, and what sends a request to it as a user of one's own."""
+
+    def make(**quotas):
+        asked = backend([{"mcp_url": server().url, "agent_name": "helper"}], **quotas)
+        asked.environment["AGENT_PROCESSOR_FUNCTION"] = asked.function("AgentProcessorFunctionArn")
+        user = f"user-{uuid.uuid4().hex[:8]}"
+        return lambda method, path, body=None, **more: asked.http(method, path, body, user=user, api="AgentJobs", **more)
+
+    return make
+
+
+LONG = {"query": script({"call": "echo", "with": {}, "wait_ms": 300, "repeat": 100}), "agentIds": ["helper"]}
+SHORT = {"query": script({"say": "hi"}), "agentIds": ["helper"]}
+
+
+def test_a_user_has_only_so_many_jobs_at_once(limited):
+    send = limited(MAX_RUNNING_JOBS_PER_USER="2")
+    jobs = [send("POST", "/jobs", LONG)[1] for _ in range(2)]
+    status, error = send("POST", "/jobs", LONG)
+    assert (status, error["error"]) == (429, "quota_exceeded")
+    assert "2 of your jobs have not ended" in error["message"] and "when one of them has ended" in error["message"]
+    assert send("DELETE", f"/jobs/{jobs[0]['jobId']}")[0] == 204
+    status, third = send("POST", "/jobs", SHORT)
+    assert status == 202
+    wait_for(lambda: send("GET", f"/jobs/{third['jobId']}")[1]["status"] == "COMPLETED")
+    assert send("POST", "/jobs", SHORT)[0] == 202, "what has ended does not count"
+    assert send("DELETE", f"/jobs/{jobs[1]['jobId']}")[0] == 204
+
+
+def test_a_user_submits_only_so_many_jobs_a_day(limited):
+    send = limited(MAX_JOBS_PER_DAY_PER_USER="2")
+    key = {"idempotency-key": "k"}
+    first = send("POST", "/jobs", SHORT, **key)
+    assert first[0] == 202 and send("POST", "/jobs", SHORT)[0] == 202
+    status, error = send("POST", "/jobs", SHORT)
+    assert (status, error["error"]) == (429, "quota_exceeded")
+    assert "2 jobs today" in error["message"] and "T00:00:00Z on" in error["message"]
+    status, again = send("POST", "/jobs", SHORT, **key)
+    assert (status, again["jobId"]) == (202, first[1]["jobId"]), "a repeated submission is none"
+
+
+def test_of_many_submissions_at_once_only_so_many_are_taken(limited):
+    send = limited(MAX_RUNNING_JOBS_PER_USER="5")
+    statuses = [status for status, _ in at_once(8, lambda: send("POST", "/jobs", LONG))]
+    assert sorted(statuses) == [202] * 5 + [429] * 3
+    for job in send("GET", "/jobs")[1]["items"]:
+        assert send("DELETE", f"/jobs/{job['jobId']}")[0] == 204
+
+
+def test_a_new_user_of_an_old_name_inherits_no_job(limited):
+    send = limited(MAX_RUNNING_JOBS_PER_USER="1")
+    job = send("POST", "/jobs", LONG, sub="one")[1]
+    assert send("GET", "/jobs", sub="two")[1]["items"] == []
+    for method, path in (("GET", ""), ("GET", "/messages"), ("DELETE", "")):
+        assert send(method, f"/jobs/{job['jobId']}{path}", sub="two")[0] == 404
+    status, theirs = send("POST", "/jobs", SHORT, sub="two")
+    assert status == 202, "nor what counts against the quota"
+    for sub, own in (("one", job), ("two", theirs)):
+        assert [each["jobId"] for each in send("GET", "/jobs", sub=sub)[1]["items"]] == [own["jobId"]]
+        assert send("DELETE", f"/jobs/{own['jobId']}", sub=sub)[0] == 204
+
+
 # Jobs that nobody runs any more
 
 
@@ -301,8 +368,8 @@ def unfinished(asked, lease_until):
     return asked.submit("hi", ["helper"], **fields)
 
 
-def sweep(asked):
-    asked.environment["AGENT_PROCESSOR_FUNCTION"] = "unused"
+def sweep(asked, processor="unused"):
+    asked.environment["AGENT_PROCESSOR_FUNCTION"] = processor
     return asked.invoke("AgentJobsFunctionArn", {"source": "aws.events", "detail-type": "Scheduled Event"})
 
 
@@ -314,6 +381,33 @@ def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):
     assert asked.job(gone)["status"] == "FAILED" and "was cut off" in asked.job(gone)["error"]
     assert asked.job(gone)["completedAt"] and "unfinished" not in asked.job(gone)
     assert [asked.job(each)["status"] for each in (recent, running, originals)] == ["PROCESSING"] * 3
+
+
+def test_a_job_that_was_never_invoked_is_started_again_once(backend, server):
+    asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
+    event = asked.submit(script({"say": "At last"}), ["helper"], unfinished={"S": "PENDING"})
+    assert sweep(asked, asked.function("AgentProcessorFunctionArn"))["startedAgain"] >= 1
+    wait_for(lambda: asked.job(event)["status"] == "COMPLETED")
+
+
+def test_a_job_that_never_begins_is_ended(backend):
+    asked = backend()
+    hours = lambda hours: {"startedAgainAt": {"N": str(int((time.time() - hours * 3600) * 1000))}}
+    old, young = (asked.submit("hi", ["helper"], unfinished={"S": "PENDING"}, **hours(each)) for each in (7, 6))
+    sweep(asked)
+    assert asked.job(old)["status"] == "FAILED" and "never began" in asked.job(old)["error"]
+    assert asked.job(young)["status"] == "PENDING"
+    key = {"PK": {"S": "agent#alice"}, "SK": {"S": young["jobId"]}}
+    asked.world.dynamodb.delete_item(TableName=asked.table, Key=key)
+
+
+def test_a_lease_further_ahead_than_any_is_over(backend, server):
+    asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
+    taken = unfinished(asked, 3_600)
+    assert asked.process(taken)["status"] != "PROCESSING" and asked.job(taken)["attempt"] == "2"
+    swept = unfinished(asked, 3_600)
+    sweep(asked)
+    assert asked.job(swept)["status"] == "FAILED"
 
 
 def test_the_sweep_measures_the_oldest_pending_job(backend):

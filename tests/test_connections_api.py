@@ -1,17 +1,18 @@
 """The connections API: a user's way to a sign-in and back, over the deployed gateway and by its events."""
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 import uuid
 from datetime import datetime
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import Api, Backend, as_user, at_once, connect, samples, sign_up
+from tests.support import Api, Backend, as_user, at_once, callback_path, connect, samples, sign_up
 
 SECRET = "mcp-agents/external-mcp-agents/credentials"
 EVIL = "https://evil.example.com"
@@ -342,9 +343,27 @@ def test_a_redirect_that_nobody_waits_for_is_refused(shared, query):
 def test_an_issuer_that_is_not_announced_need_not_be_named_but_must_be_right(signing):
     signing = signing(sends_iss=False)
     connect(signing, "notes")
-    back = follow(start(signing)["authorization_url"])
+    started = start(signing)
+    back = follow(started["authorization_url"])
     assert "iss" not in back
-    assert come_back(signing, back | {"iss": EVIL})[0] == 400 and kinds(signing) == ["iss_mismatch"]
+    answer = signing.http("GET", callback_path(started), user=None, query=back | {"iss": EVIL})
+    assert answer[0] == 400 and kinds(signing) == ["iss_mismatch"]
+
+
+def test_a_client_has_an_address_of_its_own_at_a_server_that_does_not_say_who_it_is(signing):
+    """Else a server could have the code of another one brought to itself (RFC 9700, section 4.4)."""
+    signing = signing(sends_iss=False)
+    callback = urlsplit(signing.world.outputs["OAuthCallbackUrl"]).path
+    started = start(signing)
+    [registration] = signing.authorization_server.requests("register")
+    [address] = [urlsplit(uri).path for uri in registration.json["redirect_uris"]]
+    assert address == callback_path(started) and re.fullmatch(f"{callback}/[0-9a-f]{{16}}", address)
+    for wrong in (callback, f"{callback}/{'0' * 16}"):
+        back = follow(start(signing)["authorization_url"])
+        assert signing.http("GET", wrong, user=None, query=back)[0] == 400
+        assert kinds(signing)[-1] == "iss_mismatch"
+        assert complete(signing, back["state"])[0] == 400, "its state is used up"
+    connect(signing, "notes")
 
 
 def test_what_is_sent_with_the_user(signing):

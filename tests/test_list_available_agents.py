@@ -436,3 +436,14 @@ def test_names_of_control_characters_do_not_make_the_list_too_large(backend, sta
     agents = backend([{"mcp_url": each.url, "agent_name": f"a{n}"} for n, each in enumerate(servers)]).agents()
     assert [len(agent["tools"]) for agent in agents] == [1_000, 0, 1_000, 1]
     assert agents[1]["status_reason"] == "its 1200 tools are not named: the list would be too large"
+
+
+def test_large_lists_of_many_servers_are_not_in_memory_at_once(backend, server):
+    """16 lists of 1.4 MB took 521 MB of the function's 256; each takes some 30 MB while it is parsed."""
+    tools = [tool(f"t{n}", description="x " * 1_000) for n in range(700)]
+    servers = [server(pages=[tools]) for _ in range(16)]
+    asked = backend([{"mcp_url": each.url, "agent_name": f"a{n}"} for n, each in enumerate(servers)])
+    assert [len(agent["tools"]) for agent in asked.agents(timeout=60)] == [700] * 16
+    [process] = asked.processes("ListAvailableAgentsFunctionArn")
+    peak = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM:"))
+    assert int(peak.split()[1]) < 200_000, peak

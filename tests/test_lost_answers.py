@@ -102,6 +102,14 @@ def test_no_effect_begins_after_the_lease_and_the_run_stops(backend, server):
 # Submission
 
 
+def test_a_job_is_counted_once_where_the_answer_is_lost(asked):
+    asked.environment["MAX_JOBS_PER_DAY_PER_USER"] = "2"
+    asked.breaks("UpdateItem", f"quota#{asked.user}", times=2)
+    # The processor is not there: what was counted stays counted.
+    statuses = [http(asked, "POST", "/jobs", {"query": "hi", "agentIds": ["helper"]})[0] for _ in range(3)]
+    assert statuses == [503, 503, 429]
+
+
 @pytest.mark.parametrize("key", [{}, {"idempotency-key": "a-key"}])
 def test_a_submission_whose_answer_is_lost_is_one_job(asked, key):
     asked.breaks("TransactWriteItems")

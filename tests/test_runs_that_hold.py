@@ -1,12 +1,12 @@
 """AgentProcessor, deployed: several agents, budgets, time, claims that hold, honest records."""
 
+import contextlib
 import gzip
 import json
 import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -253,13 +253,9 @@ def start(backend, event):
 
 def kill_environments(backend):
     """Kills the function's processes, as a crash or an out-of-memory would."""
-    name = f"AWS_LAMBDA_FUNCTION_NAME={backend.function('AgentProcessorFunctionArn')}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if name in (process / "environ").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
-        except (OSError, ProcessLookupError):
-            pass
+    for process in backend.processes("AgentProcessorFunctionArn"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process.name), signal.SIGKILL)
 
 
 def cut_off(backend, server, annotations):

@@ -248,6 +248,17 @@ def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
         assert request.form == {name: value for name, value in right.items() if value is not None}, fields
 
 
+def test_a_key_in_the_servers_query_goes_to_no_authorization_server(backend, stands):
+    a = stands(AuthorizationServer)
+    a.add_client("machine", "machine-secret")
+    # Its metadata names it as it was asked, with the key.
+    server = stands(ProtectedServer, a, f"/mcp?api_key={KEY}", checks_audience=False)
+    assert listed(backend(machine(server)))["status"] == "available"
+    [request] = a.requests("token")
+    assert request.form["resource"] == server.url.split("?")[0]
+    assert not [each for each in a.seen if KEY in each.path or KEY in each.body.decode()]
+
+
 def test_a_server_with_another_name_is_believed_if_the_entry_says_it_too(backend, stands):
     name = "https://notes.example.com/mcp"
     server, a = guarded(stands, server={"metadata": {"resource": name}})
@@ -373,6 +384,33 @@ def test_users_use_their_own_tokens_and_no_others(backend, stands):
     connect(asked, "notes", "grace")
     assert [called(asked, user=user)["user"] for user in ("ada", "grace")] == ["ada", "grace"]
     assert len(a.requests("register")) == 1, "one client for all users"
+
+
+def test_a_new_user_of_an_old_name_inherits_no_sign_in(backend, stands):
+    server, _ = guarded(stands)
+    asked = backend(users(server))
+    connect(asked, "notes", "ada", sub="sub-of-the-first")
+    status = lambda sub: asked.http("GET", "/oauth/connections", user="ada", sub=sub)[1]["connections"][0]["status"]
+    assert (status("sub-of-the-first"), status("sub-of-the-second")) == ("connected", "needs_sign_in")
+    # The list's event says `sub-ada`, who is a third one.
+    assert listed(asked, "ada")["status"] == "needs_sign_in"
+    ours = {"sub": {"S": "sub-of-the-first"}}
+    theirs = {"sub": {"S": "sub-of-the-second"}}
+    events = [asked.submit(script({"say": "hi"}), ["notes"], user="ada", **sub) for sub in (ours, theirs)]
+    for event in events:
+        asked.process(event)
+    assert [asked.job(event)["status"] for event in events] == ["COMPLETED", "FAILED"]
+    assert asked.http("DELETE", "/oauth/notes", user="ada", sub="sub-of-the-second")[0] == 404
+    connect(asked, "notes", "ada", sub="sub-of-the-second")
+    assert (status("sub-of-the-first"), status("sub-of-the-second")) == ("needs_sign_in", "connected")
+
+
+def test_a_sign_in_is_completed_by_the_person_who_started_it(backend, stands):
+    server, _ = guarded(stands)
+    asked = backend(users(server))
+    started = asked.http("POST", "/oauth/start", {"agent_id": "notes"}, sub="one")[1]
+    asked.http("GET", "/oauth/callback", user=None, query=follow(f"{started['authorization_url']}&login_hint=ada"))
+    assert asked.http("POST", "/oauth/complete", {"state": started["state"]}, sub="two")[0] == 403
 
 
 def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend, stands):

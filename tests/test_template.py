@@ -95,14 +95,34 @@ def test_all_functions_know_where_connections_are_kept(world):
         assert variables["CONNECTIONS_KEY"] == world.outputs["ConnectionsKeyArn"]
 
 
-def test_the_routes_without_a_token_are_three():
+def test_the_routes_without_a_token_are_four():
     routes = properties("AWS::ApiGatewayV2::Route").values()
     assert {route["RouteKey"] for route in routes if route["AuthorizationType"] != "JWT"} == {
         "GET /openapi.json",
         "GET /oauth/callback",
+        "GET /oauth/callback/{server}",
         "GET /oauth/client-metadata.json",
     }
     assert all("AuthorizerId" in route for route in routes if route["AuthorizationType"] == "JWT")
+
+
+def test_there_is_a_brake_on_cost_and_a_record_of_requests(world):
+    functions = properties("AWS::Serverless::Function").values()
+    assert all("ReservedConcurrentExecutions" in function for function in functions)
+    configured = world.configuration("AgentJobsFunctionArn")["Environment"]["Variables"]
+    assert configured["MAX_RUNNING_JOBS_PER_USER"] == "100" and configured["MAX_JOBS_PER_DAY_PER_USER"] == "2000"
+    [stage] = properties("AWS::ApiGatewayV2::Stage").values()
+    logged = json.loads(stage["AccessLogSettings"]["Format"])
+    assert {"requestId", "ip", "user", "route", "status", "latencyMs"} <= set(logged)
+    # Ids of agents and states of sign-ins stand in paths and queries.
+    assert not any(word in value for value in logged.values() for word in ("path", "query", "Authorization"))
+
+
+def test_the_pool_of_ones_own_is_not_deleted_by_mistake():
+    [pool] = properties("AWS::Cognito::UserPool").values()
+    assert template()["Parameters"]["UserPoolDeletionProtection"]["Default"] == "ACTIVE"
+    assert pool["DeletionProtection"] == {"Ref": "UserPoolDeletionProtection"}
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
 
 
 def test_no_function_reaches_every_table_key_or_secret():

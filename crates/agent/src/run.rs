@@ -78,6 +78,7 @@ pub(crate) async fn ask_agent(
     transcript.user(query, (run.clock)());
     let failed = |error| RunError::Server { id: agent.id.clone(), error };
     let connect = Session::connect(run.connector.clone(), agent.server.clone(), (run.clock)());
+    let connect = within(run.limits.tool_call, connect);
     let session =
         talk.timed(Step::Connecting, "connecting to the MCP server", connect).await?.map_err(failed)?;
     let outcome = with_tools(&talk, agent, query, &session).await;

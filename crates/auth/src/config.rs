@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     credential::{is_reserved, scrub, scrub_header},
     oauth::OAuthConfig,
+    user::User,
 };
 
 /// How one MCP server is signed in to.
@@ -108,7 +109,7 @@ impl AuthConfig {
     }
 
     /// The same, signing in on behalf of `user` where it matters whose tokens are used.
-    pub fn on_behalf_of(&self, user: &str) -> Self {
+    pub fn on_behalf_of(&self, user: &User) -> Self {
         match self {
             Self::OAuth(config) => Self::OAuth(Box::new(config.on_behalf_of(user))),
             other => other.clone(),

@@ -11,6 +11,7 @@ mod error;
 mod oauth;
 mod sign_in;
 mod store;
+mod user;
 
 pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolId, UserPoolIdError};
 pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, REDACTED, Scrubber};
@@ -23,3 +24,4 @@ pub use oauth::{
 };
 pub use sign_in::SignIn;
 pub use store::{DynamoDbStore, FileStore, ProcessStore, Sealer, StoreError, TokenStore};
+pub use user::User;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use auth::User;
 use jiff::{SignedDuration, Timestamp};
 use mcp::{Freshness, Listing, ListingStatus, ToolCache};
 use serde::Serialize;
@@ -78,7 +79,7 @@ impl Catalog {
     /// [`SecretError`]: only the secret as a whole can fail the list.
     pub async fn agents(
         &self,
-        user: Option<&str>,
+        user: Option<&User>,
         freshness: Freshness,
         now: Timestamp,
         until: Instant,

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use auth::User;
 use jiff::{SignedDuration, Timestamp};
 use mcp::McpServer;
 use tokio::sync::Mutex;
@@ -35,7 +36,7 @@ pub struct Agent {
 
 impl Agent {
     /// The same, its server signed in to on behalf of `user` where it matters whose tokens are used.
-    pub fn on_behalf_of(&self, user: &str) -> Self {
+    pub fn on_behalf_of(&self, user: &User) -> Self {
         Self { server: self.server.on_behalf_of(user), ..self.clone() }
     }
 }

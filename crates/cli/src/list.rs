@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use auth::AuthConfig;
 use catalog::agents_of;
 use clap::Args;
+use runtime::plain_json;
 use serde_json::json;
 
 use crate::{
@@ -38,7 +39,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
                 "auth_type": auth_type(&agent.server.auth),
             })
         });
-        println!("{}", serde_json::to_string_pretty(&agents.collect::<Vec<_>>())?);
+        println!("{}", plain_json(&serde_json::to_string_pretty(&agents.collect::<Vec<_>>())?));
     } else if agents.is_empty() {
         println!("There are no agents: `mcp-agents add URL` makes one.");
     } else {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
-use auth::{AuthConfig, ClientIdentity, OAuthError, Owner, Purpose, Registration};
+use auth::{AuthConfig, ClientIdentity, OAuthError, Owner, Purpose, Registration, User};
 use clap::Args;
 use mcp::McpServer;
 use secrecy::ExposeSecret;
@@ -120,9 +120,11 @@ pub(crate) async fn sign_in(
     let identity = ClientIdentity {
         redirect_uri: listener.redirect_uri.clone(),
         metadata_url: options.client_metadata_url.clone(),
+        serves_many: false,
     };
     let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
-    let purpose = Purpose { agent_id, starter: STARTER, owner: &owner };
+    let starter = User::named(STARTER);
+    let purpose = Purpose { agent_id, starter: &starter, owner: &owner };
     let registration = if options.register_anew { Registration::Anew } else { Registration::Kept };
     let told = |error: OAuthError| NotSignedIn::new(server, options, &error);
     let starting = oauth.start(config, purpose, &identity, registration, runtime::now());
@@ -141,7 +143,7 @@ pub(crate) async fn sign_in(
     };
     let redirect = redirect.context("nobody came back within ten minutes")??;
     oauth.callback(&redirect, runtime::now()).await.map_err(told)?;
-    let arrival = oauth.arrival(&state, STARTER, runtime::now()).await.map_err(told)?;
+    let arrival = oauth.arrival(&state, &starter, runtime::now()).await.map_err(told)?;
     setup.within(oauth.complete(config, arrival, runtime::now())).await?.map_err(told)?;
     println!("Signed in to {}. The tokens are kept in {}.", printable(agent_id), setup.tokens);
     Ok(())

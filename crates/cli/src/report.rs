@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use catalog::{Diagnostic, ParsedEntry};
 use mcp::{McpError, McpServer};
+use runtime::plain_json;
 use serde::Serialize;
 
 /// The steps, in order.
@@ -151,6 +152,6 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Prints all reports for programs.
 pub(crate) fn print_json(reports: &[EntryReport]) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(reports)?);
+    println!("{}", plain_json(&serde_json::to_string_pretty(reports)?));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use auth::{FileStore, TokenStore};
+use auth::{FileStore, TokenStore, User};
 use aws_config::SdkConfig;
 use catalog::{
     Agent, ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries,
@@ -41,7 +41,7 @@ pub(crate) struct Setup {
     pub(crate) secret: Arc<dyn SecretStore>,
     pub(crate) connector: Connector,
     pub(crate) agentcore: Option<Url>,
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<User>,
     pub(crate) timeout: Duration,
     /// Where tokens are kept, in words.
     pub(crate) tokens: String,
@@ -70,7 +70,7 @@ impl Setup {
             },
             connector: runtime::connector(&aws, policy, store, timeout),
             agentcore: mcp.agentcore,
-            user: options.user.clone(),
+            user: options.user.clone().map(User::named),
             timeout,
             tokens,
         })

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use mcp::{McpError, McpServer, Session, ToolList};
+use runtime::plain_json;
 use serde_json::json;
 
 use crate::{
@@ -39,7 +40,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let offers = |name: &str| agent.server.tools.offers(name);
     if options.json {
         let tools = list.tools.iter().map(|tool| json!({"tool": tool, "offered": offers(&tool.name)}));
-        println!("{}", serde_json::to_string_pretty(&tools.collect::<Vec<_>>())?);
+        println!("{}", plain_json(&serde_json::to_string_pretty(&tools.collect::<Vec<_>>())?));
         return Ok(ExitCode::SUCCESS);
     }
     for tool in &list.tools {

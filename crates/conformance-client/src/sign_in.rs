@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow};
 use auth::{
     AuthConfig, ClientIdentity, ClientProof, ClientRegistration, ExtraHeaders, GrantType, OAuthConfig, Owner,
-    PrivateKey, Purpose, Redirect, Registration, ResourceIndicator,
+    PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, User,
 };
 use mcp::{Connector, McpServer};
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
         authorization_url: None,
         token_url: None,
         extra_headers: ExtraHeaders::default(),
-        user: Some(USER.to_owned()),
+        user: Some(User::named(USER)),
     }))
 }
 
@@ -47,11 +47,12 @@ pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
 pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow::Result<()> {
     let AuthConfig::OAuth(config) = &server.auth else { return Err(anyhow!("nothing says how to sign in")) };
     let oauth = connector.sign_in().oauth();
-    let owner = Owner::User(USER.to_owned());
-    let purpose = Purpose { agent_id: "conformance", starter: USER, owner: &owner };
+    let owner = Owner::User(User::named(USER));
+    let purpose = Purpose { agent_id: "conformance", starter: &User::named(USER), owner: &owner };
     let identity = ClientIdentity {
         redirect_uri: REDIRECT_URI.to_owned(),
         metadata_url: Some(CLIENT_METADATA.to_owned()),
+        serves_many: false,
     };
     let started = oauth.start(config, purpose, &identity, Registration::Kept, runtime::now()).await?;
     let page = http::Request::get(started.authorization_url.as_str()).body(Vec::new())?;
@@ -61,7 +62,7 @@ pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow
     let redirect = Redirect::from_pairs(back.query_pairs().map(|(name, value)| (name, value.into_owned())));
     oauth.callback(&redirect, runtime::now()).await?;
     let state = redirect.state.context("no state")?;
-    let arrival = oauth.arrival(&state, USER, runtime::now()).await?;
+    let arrival = oauth.arrival(&state, &User::named(USER), runtime::now()).await?;
     oauth.complete(config, arrival, runtime::now()).await?;
     Ok(())
 }

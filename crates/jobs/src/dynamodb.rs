@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::{
         TransactWriteItem,
     },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
@@ -31,6 +31,10 @@ use crate::{
 
 /// What must hold of an item for a claim's write: nobody has claimed it since, ended or deleted it.
 const HELD: &str = "attempt = :attempt AND #claimed = :claimed";
+
+/// A lease that ends later than this from now was not written by a clock that can be believed: it is over. The longest
+/// lasts 55 s.
+pub(crate) const FARTHEST_LEASE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How often a write that conflicts with another is tried.
 const MAX_TRIES: u32 = 4;
@@ -103,7 +107,8 @@ impl JobTable {
         until: Timestamp,
     ) -> Result<Result<WonItem, Option<Job>>, JobError> {
         // A job that the original's processor runs has no lease, and is left to it.
-        let free = "#status = :pending OR (#status = :processing AND leaseUntil < :now)";
+        let free =
+            "#status = :pending OR (#status = :processing AND (leaseUntil < :now OR leaseUntil > :farthest))";
         let answer = self
             .update(user_id, job_id)
             .update_expression(
@@ -115,6 +120,7 @@ impl JobTable {
             .expression_attribute_values(":pending", string(JobStatus::Pending.as_str()))
             .expression_attribute_values(":processing", string(JobStatus::Processing.as_str()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":farthest", number((now + FARTHEST_LEASE).as_millisecond()))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":claim", string(claim_id))
             .expression_attribute_values(":one", number(1))
@@ -222,22 +228,11 @@ impl JobTable {
                 .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()));
             let held = TransactWriteItem::builder().set_condition_check(held.build().ok()).build();
             let put = TransactWriteItem::builder().set_put(put.build().ok()).build();
-            self.write_held(job, held, put).await?;
+            if self.write_together(&[held, put]).await? == Together::Refused {
+                return Err(JobError::Lost { job_id: job.job_id.clone() });
+            }
         }
         Ok(())
-    }
-
-    /// Writes under a condition on the job; a conflict with its renewal is tried again.
-    async fn write_held(
-        &self,
-        job: &Job,
-        held: TransactWriteItem,
-        put: TransactWriteItem,
-    ) -> Result<(), JobError> {
-        match self.write_together(&[held, put]).await? {
-            Together::Written => Ok(()),
-            Together::Refused => Err(JobError::Lost { job_id: job.job_id.clone() }),
-        }
     }
 
     /// Writes several items or none. What a conflict with another write or a busy table refuses is tried again.
@@ -314,7 +309,7 @@ fn transcript_partition(job_id: &str) -> AttributeValue {
 }
 
 /// The item that a condition refused; the inner `None` if there is none.
-fn refused_item(error: &SdkError<UpdateItemError>) -> Option<Option<&Item>> {
+pub(crate) fn refused_item(error: &SdkError<UpdateItemError>) -> Option<Option<&Item>> {
     match error.as_service_error()? {
         UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused.item()),
         _ => None,

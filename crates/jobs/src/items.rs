@@ -2,10 +2,10 @@
 //!
 //! `PK` `agent#{userId}`, `SK` `{jobId}`, `query`, `agentIds`, `status`, `createdAt`, `ExpiresAfter`, then
 //! `agent_messages`, `usage`, `result` | `error`, `completedAt`, `transcriptOf` (the attempt whose whole transcript
-//! is kept in items of its own). While a job is claimed: `attempt` (how often it was), `claimId` (of the last claim),
+//! is kept in items of its own), `sub` (the user's, where it is known). While a job is claimed: `attempt` (how often it was), `claimId` (of the last claim),
 //! `leaseUntil` (milliseconds since the epoch), `effect` (a tool that may have changed something, as soon as one
 //! was called). `unfinished` is the partition key of the sparse index of jobs
-//! that have not ended, and repeats their status.
+//! that have not ended, and repeats their status; `startedAgainAt` is when the sweep started a pending one again.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,23 @@ use jiff::Timestamp;
 use crate::job::{Job, JobStatus};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// Whose a job is. The keys are made of the name, as the accelerator's are; a name may be given to another person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobOwner<'a> {
+    /// The user's name.
+    pub user_id: &'a str,
+    /// What the user pool calls that one person, if it is known.
+    pub sub: Option<&'a str>,
+}
+
+impl JobOwner<'_> {
+    /// Returns true if an item under the name is another person's.
+    pub(crate) fn is_another(self, item: &Item) -> bool {
+        let found = item.get("sub").and_then(|sub| sub.as_s().ok());
+        found.zip(self.sub).is_some_and(|(found, own)| found != own)
+    }
+}
 
 pub(crate) fn partition(user_id: &str) -> AttributeValue {
     string(&format!("agent#{user_id}"))
@@ -40,6 +57,7 @@ pub(crate) fn job_of(user_id: &str, job_id: &str, item: &Item) -> Job {
     Job {
         user_id: user_id.to_owned(),
         job_id: job_id.to_owned(),
+        sub: text_of(item, "sub"),
         query: text_of(item, "query").unwrap_or_default(),
         agent_ids: item.get("agentIds").map(agent_ids).unwrap_or_default(),
         status: JobStatus::parse(&text_of(item, "status").unwrap_or_default()),

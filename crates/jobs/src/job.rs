@@ -9,6 +9,8 @@ use jiff::Timestamp;
 pub struct Job {
     /// Whose job it is.
     pub user_id: String,
+    /// The user's `sub`, if it was known at the submission.
+    pub sub: Option<String>,
     /// Its id, unique for the user.
     pub job_id: String,
     /// What was asked, verbatim.

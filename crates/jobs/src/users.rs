@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     dynamodb::{JobTable, Together},
     error::JobError,
-    items::{Item, job_of, number, partition, string, text_of},
+    items::{Item, JobOwner, job_of, number, partition, string, text_of},
     job::{Job, JobStatus, timestamp},
 };
 
@@ -22,7 +22,7 @@ const KEY_KEPT: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Clone, Copy)]
 pub struct Submission<'a> {
     /// Whose job it is.
-    pub user_id: &'a str,
+    pub owner: JobOwner<'a>,
     /// A new id. UUIDv7s list newest first.
     pub job_id: &'a str,
     /// What is asked.
@@ -66,31 +66,50 @@ impl JobTable {
         items.extend(submission.idempotency_key.map(|key| self.put(key_item(submission, key, now))));
         let written = self.write_together(&items).await;
         if let Ok(Together::Written) = written {
-            return Ok(Submitted::New(job_of(submission.user_id, submission.job_id, &item)));
+            return Ok(Submitted::New(job_of(submission.owner.user_id, submission.job_id, &item)));
         }
         // The id is new: a job that has it was written by this, and only the answer was lost.
-        match (self.get(submission.user_id, submission.job_id).await, written, submission.idempotency_key) {
-            (Ok(Some(job)), ..) => Ok(Submitted::New(job)),
-            (_, Err(error), _) | (Err(error), ..) => Err(error),
-            (Ok(None), Ok(_), Some(key)) => self.repeated(submission, key).await,
-            (Ok(None), Ok(_), None) => Ok(Submitted::KeyTaken),
+        match (self.get(submission.owner, submission.job_id).await, written) {
+            (Ok(Some(job)), _) => Ok(Submitted::New(job)),
+            (_, Err(error)) | (Err(error), _) => Err(error),
+            // What was there already is the key: the id is new.
+            (Ok(None), Ok(_)) => Ok(self.submitted_before(submission).await?.unwrap_or(Submitted::KeyTaken)),
         }
+    }
+
+    /// What the submission's key has submitted before; `None` if that is nothing, or there is no key.
+    ///
+    /// # Errors
+    /// [`JobError::Table`].
+    pub async fn submitted_before(&self, submission: Submission<'_>) -> Result<Option<Submitted>, JobError> {
+        let Some(key) = submission.idempotency_key else { return Ok(None) };
+        let known = self.get_item(key_partition(submission.owner.user_id), key).await?;
+        let Some(job_id) = known.and_then(|item| text_of(&item, "jobId")) else { return Ok(None) };
+        Ok(Some(match self.get(submission.owner, &job_id).await? {
+            Some(job) if job.query == submission.query && job.agent_ids == submission.agent_ids => {
+                Submitted::Repeated(job)
+            }
+            _ => Submitted::KeyTaken,
+        }))
     }
 
     /// A user's job.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn get(&self, user_id: &str, job_id: &str) -> Result<Option<Job>, JobError> {
-        let item = self.get_item(partition(user_id), job_id).await?;
-        Ok(item.map(|item| job_of(user_id, job_id, &item)))
+    pub async fn get(&self, owner: JobOwner<'_>, job_id: &str) -> Result<Option<Job>, JobError> {
+        let item = self.get_item(partition(owner.user_id), job_id).await?;
+        let own = item.filter(|item| !owner.is_another(item));
+        Ok(own.map(|item| job_of(owner.user_id, job_id, &item)))
     }
 
-    /// A user's jobs, at most `limit`, by id downwards from below `after`.
+    /// A user's jobs, at most `limit`, by id downwards from below `after`. A page may hold fewer, and others follow:
+    /// jobs under the same name that are another person's are passed over.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn list(&self, user_id: &str, limit: i32, after: Option<&str>) -> Result<Page, JobError> {
+    pub async fn list(&self, owner: JobOwner<'_>, limit: i32, after: Option<&str>) -> Result<Page, JobError> {
+        let user_id = owner.user_id;
         let start = after.map(|after| {
             HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), string(after))])
         });
@@ -107,8 +126,9 @@ impl JobTable {
             .await
             .map_err(|error| self.fault("read", error))?;
         let id_of = |item: &Item| text_of(item, "SK").unwrap_or_default();
+        let own = answer.items().iter().filter(|item| !owner.is_another(item));
         Ok(Page {
-            jobs: answer.items().iter().map(|item| job_of(user_id, &id_of(item), item)).collect(),
+            jobs: own.map(|item| job_of(user_id, &id_of(item), item)).collect(),
             next: answer.last_evaluated_key().map(id_of),
         })
     }
@@ -118,12 +138,17 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn delete(&self, user_id: &str, job_id: &str) -> Result<bool, JobError> {
+    pub async fn delete(&self, owner: JobOwner<'_>, job_id: &str) -> Result<bool, JobError> {
         if !can_be_key(job_id) {
             return Ok(false);
         }
+        let user_id = owner.user_id;
         // Read first: the answer to a deletion that is sent again after a lost answer says that nothing was there.
-        let mut was_there = self.get_item(partition(user_id), job_id).await?.is_some();
+        let job = self.get_item(partition(user_id), job_id).await?;
+        if job.as_ref().is_some_and(|job| owner.is_another(job)) {
+            return Ok(false);
+        }
+        let mut was_there = job.is_some();
         if was_there {
             let keys =
                 HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), string(job_id))]);
@@ -142,19 +167,6 @@ impl JobTable {
     async fn delete_item(&self, keys: Item) -> Result<(), JobError> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys));
         delete.send().await.map(drop).map_err(|error| self.fault("written", error))
-    }
-
-    async fn repeated(&self, submission: Submission<'_>, key: &str) -> Result<Submitted, JobError> {
-        let known = self.get_item(key_partition(submission.user_id), key).await?;
-        let Some(job_id) = known.and_then(|item| text_of(&item, "jobId")) else {
-            return Ok(Submitted::KeyTaken);
-        };
-        Ok(match self.get(submission.user_id, &job_id).await? {
-            Some(job) if job.query == submission.query && job.agent_ids == submission.agent_ids => {
-                Submitted::Repeated(job)
-            }
-            _ => Submitted::KeyTaken,
-        })
     }
 
     pub(crate) async fn get_item(
@@ -195,8 +207,9 @@ fn can_be_key(id: &str) -> bool {
 fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {
     let agent_ids = serde_json::Value::from(submission.agent_ids).to_string();
     let pending = JobStatus::Pending.as_str();
-    HashMap::from([
-        ("PK".to_owned(), partition(submission.user_id)),
+    let sub = submission.owner.sub.map(|sub| ("sub".to_owned(), string(sub)));
+    let item = HashMap::from([
+        ("PK".to_owned(), partition(submission.owner.user_id)),
         ("SK".to_owned(), string(submission.job_id)),
         ("query".to_owned(), string(submission.query)),
         ("agentIds".to_owned(), string(&agent_ids)),
@@ -204,12 +217,13 @@ fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {
         ("unfinished".to_owned(), string(pending)),
         ("createdAt".to_owned(), string(&timestamp(now))),
         ("ExpiresAfter".to_owned(), number((now + submission.kept).as_second())),
-    ])
+    ]);
+    item.into_iter().chain(sub).collect()
 }
 
 fn key_item(submission: Submission<'_>, key: &str, now: Timestamp) -> Item {
     HashMap::from([
-        ("PK".to_owned(), key_partition(submission.user_id)),
+        ("PK".to_owned(), key_partition(submission.owner.user_id)),
         ("SK".to_owned(), string(key)),
         ("jobId".to_owned(), string(submission.job_id)),
         ("ExpiresAfter".to_owned(), number((now + KEY_KEPT).as_second())),

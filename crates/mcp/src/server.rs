@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use auth::{AuthConfig, ExtraHeaders};
+use auth::{AuthConfig, ExtraHeaders, User};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -51,7 +51,7 @@ impl McpServer {
     }
 
     /// The same, signed in to on behalf of `user` where it matters whose tokens are used.
-    pub fn on_behalf_of(&self, user: &str) -> Self {
+    pub fn on_behalf_of(&self, user: &User) -> Self {
         Self { auth: self.auth.on_behalf_of(user), ..self.clone() }
     }
 

@@ -19,7 +19,7 @@ pub struct BadRequest(pub &'static str);
 #[derive(Debug, Clone)]
 pub struct HttpRequest<'a> {
     event: &'a Value,
-    path: String,
+    segments: Vec<String>,
 }
 
 impl<'a> HttpRequest<'a> {
@@ -37,8 +37,11 @@ impl<'a> HttpRequest<'a> {
         // The stage's name stands before the path, unless it is the default one.
         let stage = event["requestContext"]["stage"].as_str().unwrap_or_default();
         let raw = raw.strip_prefix(&format!("/{stage}/")).unwrap_or(raw);
-        let decoded = percent_decode_str(raw).decode_utf8();
-        Ok(Self { event, path: decoded.map_err(|_| BadRequest("the path is not UTF-8"))?.into_owned() })
+        // Split first: what is named in a segment may hold a slash.
+        let segments = raw.split('/').filter(|segment| !segment.is_empty());
+        let segments = segments.map(|segment| percent_decode_str(segment).decode_utf8().map(Into::into));
+        let segments: Result<Vec<String>, _> = segments.collect();
+        Ok(Self { event, segments: segments.map_err(|_| BadRequest("the path is not UTF-8"))? })
     }
 
     /// Its method, in capitals.
@@ -48,7 +51,7 @@ impl<'a> HttpRequest<'a> {
 
     /// Its path's segments, decoded.
     pub fn segments(&self) -> Vec<&str> {
-        self.path.split('/').filter(|segment| !segment.is_empty()).collect()
+        self.segments.iter().map(String::as_str).collect()
     }
 
     /// Who sent it, as the authorizer has verified.
@@ -111,6 +114,7 @@ mod tests {
             assert_eq!(HttpRequest::read(&event).unwrap().segments(), expected);
         };
         check("/jobs/a%20b", "$default", &["jobs", "a b"]);
+        check("/jobs/a%2Fb/messages/", "$default", &["jobs", "a/b", "messages"]);
         check("/prod/jobs", "prod", &["jobs"]);
         check("/", "$default", &[]);
         assert!(HttpRequest::read(&json!({"rawPath": "/%ff"})).is_err());

@@ -1,5 +1,6 @@
 //! Who is calling, taken from an identity that somebody else has verified, and what they may do.
 
+use auth::User;
 use serde_json::Value;
 
 /// Who of a Cognito pool's groups may list agents and run jobs.
@@ -8,23 +9,24 @@ const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
 /// A signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The user's id: what their jobs are kept under.
-    pub user_id: String,
+    /// Who it is: jobs and sign-ins are kept under the name.
+    pub user: User,
     groups: Vec<String>,
 }
 
 impl Caller {
     /// The user of a resolver's `identity`: `{username, sub, claims}`; `None` if it names nobody.
     pub fn of_resolver(identity: &Value) -> Option<Self> {
-        let user_id = text(&identity["username"]).or_else(|| text(&identity["sub"]))?;
-        Some(Self { user_id, groups: groups(&identity["claims"]) })
+        let sub = text(&identity["sub"]).or_else(|| text(&identity["claims"]["sub"]));
+        let name = text(&identity["username"]).or_else(|| sub.clone())?;
+        Some(Self { user: User { name, sub }, groups: groups(&identity["claims"]) })
     }
 
     /// The user of a verified token's claims; an ID token calls the user name `cognito:username`.
     pub fn of_claims(claims: &Value) -> Option<Self> {
         let names = ["username", "cognito:username", "sub"];
-        let user_id = names.iter().find_map(|name| text(&claims[*name]))?;
-        Some(Self { user_id, groups: groups(claims) })
+        let name = names.iter().find_map(|name| text(&claims[*name]))?;
+        Some(Self { user: User { name, sub: text(&claims["sub"]) }, groups: groups(claims) })
     }
 
     /// Whether the user may do for everybody what others do for themselves.
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_user_name_comes_before_the_subject() {
-        let id = |caller: Option<Caller>| caller.map(|caller| caller.user_id);
+        let id = |caller: Option<Caller>| caller.map(|caller| caller.user.name);
         let both = json!({"username": "alice", "sub": "s-1"});
         assert_eq!(id(Caller::of_resolver(&both)).as_deref(), Some("alice"));
         assert_eq!(id(Caller::of_claims(&both)).as_deref(), Some("alice"));
@@ -77,6 +79,9 @@ mod tests {
             Some("alice")
         );
         assert_eq!(id(Caller::of_resolver(&json!({"sub": "s-1"}))).as_deref(), Some("s-1"));
+        let sub = |caller: Option<Caller>| caller.and_then(|caller| caller.user.sub);
+        assert_eq!(sub(Caller::of_resolver(&both)).as_deref(), Some("s-1"));
+        assert_eq!(sub(Caller::of_claims(&both)).as_deref(), Some("s-1"));
         assert_eq!(id(Caller::of_resolver(&json!({"username": ""}))), None);
         assert_eq!(id(Caller::of_claims(&json!(null))), None);
     }

@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod invocation;
 mod metrics;
+mod plain_json;
 mod telemetry;
 
 pub use api_gateway::{BadRequest, HttpRequest, json_response};
@@ -22,4 +23,5 @@ pub use clock::now;
 pub use config::{ConfigError, Vars, environment};
 pub use invocation::{TimeLimit, with_lambda_variables};
 pub use metrics::{RunMetrics, emit, emit_gauge};
+pub use plain_json::plain_json;
 pub use telemetry::init_logging;

@@ -6,6 +6,8 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::plain_json::PlainJson;
+
 const OURS: [&str; 13] = [
     "agent",
     "agent_jobs",
@@ -30,7 +32,12 @@ pub fn init_logging(log_level: Option<&str>) {
         .with_default(LevelFilter::WARN)
         .with_target("rmcp", LevelFilter::OFF)
         .with_targets(OURS.map(|target| (target, level)));
-    let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+    let json = fmt::layer()
+        .json()
+        .with_writer(|| PlainJson(std::io::stdout()))
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false);
     // A second start in one process, as in tests, leaves the first as it is.
     let _ = tracing_subscriber::registry().with(targets).with(json).try_init();
     std::panic::set_hook(Box::new(|panic| {

@@ -11,6 +11,8 @@ mod document;
 mod fault;
 mod media;
 
+use std::collections::HashSet;
+
 use aws_sdk_bedrockruntime::{
     Client,
     types::{
@@ -71,6 +73,8 @@ pub(crate) struct Conversation {
     messages: Vec<Message>,
     /// How many documents it has held so far: each needs a name of its own.
     documents: usize,
+    /// The ids of the tool uses whose results were elided.
+    elided: HashSet<String>,
 }
 
 /// A tool as a model sees it.
@@ -156,7 +160,8 @@ impl Conversation {
         let specs: Vec<Tool> = tools.iter().filter_map(tool).collect();
         let tools = ToolConfiguration::builder().set_tools(Some(specs)).build().ok();
         let tools = tools.filter(|config| !config.tools.is_empty());
-        let mut conversation = Self { system, tools, messages: Vec::new(), documents: 0 };
+        let mut conversation =
+            Self { system, tools, messages: Vec::new(), documents: 0, elided: HashSet::new() };
         conversation.push_user(vec![ContentBlock::Text(query.to_owned())]);
         conversation
     }
@@ -190,15 +195,18 @@ impl Conversation {
             .iter_mut()
             .flat_map(|message| &mut message.content)
             .filter_map(|block| match block {
-                ContentBlock::ToolResult(result) if !is_elided(result) => Some(result),
+                ContentBlock::ToolResult(result) if !self.elided.contains(&result.tool_use_id) => {
+                    Some(result)
+                }
                 _ => None,
             })
             .collect();
         let count = results.len().div_ceil(2);
         for result in results.iter_mut().take(count) {
             let bytes: usize = result.content.iter().map(media::size).sum();
-            let marker = format!("{ELIDED}: {bytes} bytes, to make room]");
+            let marker = format!("[result elided: {bytes} bytes, to make room]");
             result.content = vec![ToolResultContentBlock::Text(marker)];
+            self.elided.insert(result.tool_use_id.clone());
         }
         count > 0
     }
@@ -207,13 +215,6 @@ impl Conversation {
         let message = Message::builder().role(ConversationRole::User).set_content(Some(content)).build();
         self.messages.extend(message);
     }
-}
-
-/// How the text of an elided tool result begins.
-const ELIDED: &str = "[result elided";
-
-fn is_elided(result: &ToolResultBlock) -> bool {
-    matches!(result.content.as_slice(), [ToolResultContentBlock::Text(text)] if text.starts_with(ELIDED))
 }
 
 impl Turn {
@@ -278,13 +279,20 @@ mod tests {
     fn the_oldest_results_are_elided_first_and_the_newest_last() {
         let mut conversation = Conversation::new("s".into(), &[], "q");
         for n in 0..4 {
-            let parts = vec![Part::Text(format!("result {n}"))];
+            // What a server says in our words is elided like anything else.
+            let parts = vec![Part::Text(format!("[result elided: {n}"))];
             let result = ToolResult { id: n.to_string(), parts, is_error: false };
             conversation.push_results(vec![result]);
         }
         let elided = |conversation: &Conversation| -> Vec<bool> {
             let blocks = conversation.messages.iter().flat_map(|message| &message.content);
-            blocks.filter_map(|block| block.as_tool_result().ok()).map(is_elided).collect()
+            let results = blocks.filter_map(|block| block.as_tool_result().ok());
+            results
+                .map(|result| match result.content.as_slice() {
+                    [ToolResultContentBlock::Text(text)] => text.ends_with("to make room]"),
+                    _ => false,
+                })
+                .collect()
         };
         assert!(conversation.elide_oldest_results());
         assert_eq!(elided(&conversation), [true, true, false, false]);

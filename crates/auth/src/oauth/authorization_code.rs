@@ -44,6 +44,8 @@ pub struct Redirect {
     pub error: Option<String>,
     /// `error_description`.
     pub error_description: Option<String>,
+    /// The redirect URI that it came to, where the client has several.
+    pub came_to: Option<String>,
 }
 
 impl Redirect {

@@ -7,6 +7,7 @@ use url::Url;
 use crate::{
     config::{digest, hex},
     credential::{ExtraHeaders, scrub},
+    user::User,
 };
 
 /// How the access tokens of one server are got. What is `None` or empty is found out from the server.
@@ -33,7 +34,7 @@ pub struct OAuthConfig {
     /// What the server wants to see on every request, the first one too.
     pub extra_headers: ExtraHeaders,
     /// Whose tokens are used; `None` for those that everybody shares.
-    pub user: Option<String>,
+    pub user: Option<User>,
 }
 
 /// Who signs in.
@@ -93,15 +94,28 @@ pub enum Owner {
     /// Everybody who may use the server.
     Everybody,
     /// One user.
-    User(String),
+    User(User),
 }
 
 impl Owner {
+    /// The `sub` of the one user, where it is known.
+    pub(crate) fn sub(&self) -> Option<&str> {
+        match self {
+            Self::Everybody => None,
+            Self::User(user) => user.sub.as_deref(),
+        }
+    }
+
+    /// Returns true if what was kept for `sub` under the same words is another person's.
+    pub(crate) fn is_another(&self, sub: Option<&str>) -> bool {
+        matches!(self, Self::User(user) if user.is_another(sub))
+    }
+
     /// As it stands in keys and encryption contexts.
     pub fn as_text(&self) -> String {
         match self {
             Self::Everybody => "everybody".to_owned(),
-            Self::User(user) => format!("user:{user}"),
+            Self::User(user) => format!("user:{}", user.name),
         }
     }
 }
@@ -142,7 +156,9 @@ impl OAuthConfig {
 
     pub(crate) fn identity(&self) -> Vec<String> {
         let mut identity = self.subject();
-        identity.push(self.owners()[0].as_text());
+        let owner = &self.owners()[0];
+        identity.push(owner.as_text());
+        identity.extend(owner.sub().map(str::to_owned));
         identity
     }
 
@@ -168,9 +184,9 @@ impl OAuthConfig {
         }
     }
 
-    pub(crate) fn on_behalf_of(&self, user: &str) -> Self {
+    pub(crate) fn on_behalf_of(&self, user: &User) -> Self {
         // What a client gets for itself is the same whoever asks.
-        let user = (self.grant != Some(GrantType::ClientCredentials)).then(|| user.to_owned());
+        let user = (self.grant != Some(GrantType::ClientCredentials)).then(|| user.clone());
         Self { user, ..self.clone() }
     }
 

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     config::{digest, hex},
     store::{Content, Item, Key, StoreError},
+    user::User,
 };
 
 /// How long a user may take.
@@ -39,7 +40,7 @@ pub struct Purpose<'a> {
     /// The agent whose server is signed in to.
     pub agent_id: &'a str,
     /// Who starts it, and alone may complete it.
-    pub starter: &'a str,
+    pub starter: &'a User,
     /// Whose the tokens will be.
     pub owner: &'a Owner,
 }
@@ -82,7 +83,7 @@ impl Arrival {
 #[derive(Serialize, Deserialize)]
 struct Pending {
     agent_id: String,
-    starter: String,
+    starter: User,
     owner: Owner,
     /// Where its grant will be kept: an entry that has changed meanwhile gets nothing of it.
     grant_key: String,
@@ -114,8 +115,10 @@ impl OAuth {
         now: Timestamp,
     ) -> Result<Started, OAuthError> {
         let earlier = self.store.load(&grant_key(config, purpose.owner)).await?;
+        let earlier = earlier.filter(|item| !purpose.owner.is_another(item.content.sub.as_deref()));
         let earlier = earlier.and_then(|item| Grant::read(&item.content).ok());
-        let under_way = Key::new("under_way", &[grant_key(config, purpose.owner).as_str(), purpose.starter]);
+        let under_way =
+            Key::new("under_way", &[grant_key(config, purpose.owner).as_str(), &purpose.starter.name]);
         let registration = match registration {
             Registration::Kept => Registration::KeptUnless(match earlier.as_ref() {
                 // What earlier versions granted does not say where its registration is, so that it was not forgotten.
@@ -130,14 +133,16 @@ impl OAuth {
             client.auth_method = client.auth_method.or_else(|| earlier.client.auth_method.clone());
         }
         let scopes = earlier.map_or_else(|| server.scopes.clone(), |grant| grant.scopes_to_ask_for(&server));
-        let departure = depart(config, &server, &client.id, &identity.redirect_uri, &scopes)?;
+        // One that registered itself knows its own.
+        let redirect_uri = client.redirect_uri.clone().unwrap_or_else(|| identity.redirect_uri.clone());
+        let departure = depart(config, &server, &client.id, &redirect_uri, &scopes)?;
         let expires = (now + STATE_LIFE).round(Unit::Second).unwrap_or(now + STATE_LIFE);
         let pending = Pending {
             agent_id: purpose.agent_id.to_owned(),
-            starter: purpose.starter.to_owned(),
+            starter: purpose.starter.clone(),
             owner: purpose.owner.clone(),
             grant_key: grant_key(config, purpose.owner).as_str().to_owned(),
-            redirect_uri: identity.redirect_uri.clone(),
+            redirect_uri,
             server,
             client_kind: client.kind(config),
             entry: EntryFacts::of(config),
@@ -167,7 +172,12 @@ impl OAuth {
         if pending.code.is_some() {
             return Err(OAuthError::State);
         }
-        match arrive(redirect, &pending.server) {
+        let is_others = redirect.came_to.as_ref().is_some_and(|came_to| *came_to != pending.redirect_uri);
+        let arrived = match is_others {
+            true => Err(OAuthError::OtherRedirect { expected: Shown::new(&pending.server.issuer) }),
+            false => arrive(redirect, &pending.server),
+        };
+        match arrived {
             Ok(code) => pending.code = Some(code),
             Err(error) => {
                 self.use_up(&key, &item).await?;
@@ -182,16 +192,16 @@ impl OAuth {
         let content = pending.content(&item.content.resource, item.content.expires);
         let parked = self.store.put(&key, &content, Some(item.standing.version)).await;
         parked.map_err(changed_means_used)?;
-        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter })
+        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter.name })
     }
 
     /// Takes up a sign-in whose user is back, for `user` to complete.
     ///
     /// # Errors
     /// [`OAuthError::State`], [`OAuthError::NotYet`]; [`OAuthError::OtherUser`], and the state is used up then.
-    pub async fn arrival(&self, state: &str, user: &str, now: Timestamp) -> Result<Arrival, OAuthError> {
+    pub async fn arrival(&self, state: &str, user: &User, now: Timestamp) -> Result<Arrival, OAuthError> {
         let (key, item, pending) = self.pending(state, now).await?;
-        if pending.starter != user {
+        if pending.starter.name != user.name || user.is_another(pending.starter.sub.as_deref()) {
             self.use_up(&key, &item).await?;
             return Err(OAuthError::OtherUser);
         }
@@ -240,7 +250,7 @@ impl OAuth {
             };
         let mut client = pending.client;
         self.keep_method(config, &pending.server.issuer, &mut client, auth_method).await;
-        let under_way = Key::new("under_way", &[&pending.grant_key, &pending.starter]);
+        let under_way = Key::new("under_way", &[&pending.grant_key, &pending.starter.name]);
         let mut grant = Grant {
             issuer: pending.server.issuer.clone(),
             resource: pending.server.resource.clone(),
@@ -341,8 +351,10 @@ impl OAuth {
             self.use_up(&key, &item).await?;
             return Err(OAuthError::State);
         }
-        let pending = serde_json::from_str(item.content.text.expose_secret());
-        Ok((key, item, pending.map_err(|_| StoreError::Unreadable)?))
+        // One that another version started is started anew.
+        let pending =
+            serde_json::from_str(item.content.text.expose_secret()).map_err(|_| OAuthError::State)?;
+        Ok((key, item, pending))
     }
 
     async fn use_up(&self, key: &Key, item: &Item) -> Result<(), OAuthError> {
@@ -362,6 +374,7 @@ impl Pending {
             issuer: self.server.issuer.clone(),
             resource: resource.to_owned(),
             text: serde_json::to_string(self).unwrap_or_default().into(),
+            sub: self.starter.sub.clone(),
             usable: true,
             expires,
         }

@@ -20,12 +20,13 @@ use super::{
     combination::{ask_for_offline_access, check_endpoints},
     config::{GrantType, OAuthConfig, ResourceIndicator},
     error::OAuthError,
+    grant::in_clear,
     metadata::{Issuer, is_same_issuer, resource_metadata, server_metadata},
     selection::{first_usable, within},
     shown::Shown,
     wire,
 };
-use crate::Credential;
+use crate::credential::{Credential, may_be_secret};
 
 /// How many authorization servers of one server are looked at: it may name any number.
 const MAX_NAMED: usize = 50;
@@ -210,7 +211,7 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
         (Some(GrantType::AuthorizationCode), None) => return None,
     };
     let resource = match &config.resource {
-        ResourceIndicator::Discovered => Some(config.server_url.to_string()),
+        ResourceIndicator::Discovered => Some(in_clear(config.server_url.as_str())),
         ResourceIndicator::Given(resource) => Some(resource.clone()),
         ResourceIndicator::Omitted => None,
     };
@@ -231,6 +232,14 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
         scopes: config.scopes.clone(),
         grant,
     })
+}
+
+/// A resource as the server's own document names it, without its query if a key may stand there: it would go to the
+/// authorization server. Other queries stay, since AgentCore's resources have one.
+fn without_keys(resource: String) -> String {
+    let holds_key = Url::parse(&resource)
+        .is_ok_and(|url| url.query_pairs().any(|(name, value)| may_be_secret(&name.to_lowercase(), &value)));
+    if holds_key { in_clear(&resource) } else { resource }
 }
 
 /// Asks the server, and reads its metadata.
@@ -260,7 +269,7 @@ async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OA
         }
     }
     let resource = match &config.resource {
-        ResourceIndicator::Discovered => Some(found.unwrap_or_else(|| url.to_string())),
+        ResourceIndicator::Discovered => Some(found.map_or_else(|| in_clear(url.as_str()), without_keys)),
         ResourceIndicator::Given(resource) => Some(resource.clone()),
         ResourceIndicator::Omitted => None,
     };

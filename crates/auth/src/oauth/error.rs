@@ -198,6 +198,12 @@ pub enum OAuthError {
         /// Who was.
         found: Shown,
     },
+    /// The redirect came to the address of another authorization server's client.
+    #[error("the redirect came back to the address of another authorization server than {expected}")]
+    OtherRedirect {
+        /// Who should have sent it.
+        expected: Shown,
+    },
     /// The redirect came back without a code.
     #[error("the redirect holds no code")]
     NoCode,
@@ -328,7 +334,7 @@ impl OAuthError {
             Self::State => "state_mismatch",
             Self::OtherUser => "other_user",
             Self::IssMissing { .. } => "iss_missing",
-            Self::IssMismatch { .. } => "iss_mismatch",
+            Self::IssMismatch { .. } | Self::OtherRedirect { .. } => "iss_mismatch",
             Self::NoCode => "no_code",
             Self::NotYet => "not_yet",
             Self::NoRandomness => "no_randomness",
@@ -418,7 +424,7 @@ impl OAuthError {
             Self::NotYet => "sign in on the page first, then complete",
             Self::NoRandomness => "look at the machine that this runs on",
             Self::OtherUser => "start the sign-in yourself, and finish it as the same user",
-            Self::IssMissing { .. } | Self::IssMismatch { .. } => {
+            Self::IssMissing { .. } | Self::IssMismatch { .. } | Self::OtherRedirect { .. } => {
                 "do not go on: somebody may be mixing up authorization servers; start again, and report it if it stays"
             }
             Self::Store(error) => error.remedy(),

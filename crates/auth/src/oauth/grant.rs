@@ -112,6 +112,7 @@ impl Grant {
             issuer: self.issuer.clone(),
             resource: in_clear(self.resource.as_deref().unwrap_or(config.server_url.as_str())),
             text: serde_json::to_string(self).unwrap_or_default().into(),
+            sub: owner.sub().map(str::to_owned),
             usable: self.ended.is_none(),
             expires: now + KEPT,
         }

@@ -62,7 +62,8 @@ impl OAuth {
         if let Some(client) = known_client(config, server, identity) {
             return Ok(StoredClient::known(client.client_id));
         }
-        let key = client_key(&server.issuer, &identity.redirect_uri);
+        let redirect_uri = identity.at(server).redirect_uri;
+        let key = client_key(&server.issuer, &redirect_uri);
         let kept = self.store.load(&key).await?;
         let kept = kept.filter(|item| now < item.content.expires - CLIENT_MARGIN);
         let kept = kept.as_ref().and_then(read);
@@ -75,8 +76,9 @@ impl OAuth {
         let content = Content {
             owner: Owner::Everybody.as_text(),
             issuer: server.issuer.clone(),
-            resource: identity.redirect_uri.clone(),
+            resource: redirect_uri,
             text: serde_json::to_string(&client).unwrap_or_default().into(),
+            sub: None,
             usable: true,
             expires: expires.unwrap_or(now + KEPT),
         };

@@ -4,7 +4,7 @@
 //! named first is kept under what the entry says. An entry that names its issuer has that one looked up first; the
 //! pin then keeps an address at which its document was found from being exchanged for another.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::{ClientProof, OAuthConfig, Owner},
@@ -16,6 +16,9 @@ use super::{
     tokens::OAuth,
 };
 use crate::store::{Content, Key, StoreError};
+
+/// A pin that is used is kept for as long again once a month.
+const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 impl OAuth {
     /// Refuses an issuer that is not the one of the first sign-in, where the entry has a secret to lose.
@@ -38,18 +41,33 @@ impl OAuth {
         Ok(self.store.load(&key).await?.map(|item| item.content.issuer))
     }
 
-    /// Keeps the issuer of a first sign-in.
+    /// Keeps the issuer of a first sign-in, for as long as it is used.
     pub(super) async fn pin(&self, config: &OAuthConfig, server: &AuthorizationServer, now: Timestamp) {
         let Some(key) = pin_key(config) else { return };
+        let pinned = match self.store.load(&key).await {
+            Ok(pinned) => pinned,
+            Err(error) => {
+                tracing::warn!(%error, "External MCP: the issuer of a first sign-in was not read");
+                return;
+            }
+        };
+        if pinned.as_ref().is_some_and(|item| {
+            !is_same_issuer(&item.content.issuer, &server.issuer)
+                || now + (KEPT - RENEWED_AFTER) < item.content.expires
+        }) {
+            return;
+        }
         let content = Content {
             owner: Owner::Everybody.as_text(),
             issuer: server.issuer.clone(),
             resource: in_clear(config.server_url.as_str()),
             text: "{}".into(),
+            sub: None,
             usable: true,
             expires: now + KEPT,
         };
-        match self.store.put(&key, &content, None).await {
+        let expected = pinned.map(|item| item.standing.version);
+        match self.store.put(&key, &content, expected).await {
             Ok(_) | Err(StoreError::Changed) => {}
             Err(error) => tracing::warn!(%error, "External MCP: the issuer of a first sign-in was not kept"),
         }

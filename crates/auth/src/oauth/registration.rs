@@ -22,6 +22,7 @@ use super::{
     verdict::{Verdict, may_be_asked_for_less, verdict},
     wire::{self, Answer},
 };
+use crate::config::{digest, hex};
 
 /// What people read on a page that asks for their consent.
 const CLIENT_NAME: &str = "mcp-agents";
@@ -33,6 +34,21 @@ pub struct ClientIdentity {
     pub redirect_uri: String,
     /// The `https` URL of the client's metadata document: its client id where that is taken.
     pub metadata_url: Option<String>,
+    /// Whether sign-ins at several authorization servers come back at once, so that one may pass for another
+    /// (RFC 9700 §4.4). A client that registers itself at a server that announces no `iss` then has a redirect URI of
+    /// that server's own: `redirect_uri` and one more segment.
+    pub serves_many: bool,
+}
+
+impl ClientIdentity {
+    /// The identity for registering at `server`.
+    pub(crate) fn at(&self, server: &AuthorizationServer) -> Self {
+        if !self.serves_many || server.announces_iss {
+            return self.clone();
+        }
+        let segment = hex(&digest(&[&server.issuer])[..8]);
+        Self { redirect_uri: format!("{}/{segment}", self.redirect_uri), ..self.clone() }
+    }
 }
 
 /// A client that was registered dynamically, and until when it is one.
@@ -64,7 +80,8 @@ pub(crate) fn known_client(
 }
 
 /// Registers a client. Where the server refuses what is asked for, asks for less: without `offline_access`, without
-/// any scope, and, where its metadata is silent on them, without refreshing and as a public client.
+/// any scope, and, where its metadata is silent on them, without refreshing and as a public client. `identity` is that
+/// of a client that is registered by hand.
 ///
 /// # Errors
 /// [`OAuthError::ClientNeeded`] where no client may register itself; else as the server refuses.
@@ -80,6 +97,7 @@ pub(crate) async fn register(
         said,
     };
     let Some(endpoint) = &server.registration_endpoint else { return Err(needed(None)) };
+    let identity = &identity.at(server);
     let mut refused = None;
     for wish in wishes(server) {
         let body = wish.metadata(identity).to_string().into_bytes();

@@ -112,7 +112,7 @@ impl<'a> Renewal<'a> {
                 },
             }
             // Whatever it was, it took its time: somebody may have been faster.
-            kept = self.oauth.again(kept).await?;
+            kept = self.oauth.again(self.config, kept).await?;
         }
     }
 
@@ -129,7 +129,10 @@ impl<'a> Renewal<'a> {
             return Ok(Turn::End(if is_over { Ended::Expired } else { Ended::Refused }));
         }
         Ok(match standing.leased_until {
-            Some(until) if self.clock() < until + CLOCK_SKEW => Turn::Wait,
+            // No lease lasts longer: what ends later was written by a clock that cannot be believed.
+            Some(until) if self.clock() < until + CLOCK_SKEW && until < self.clock() + LEASE + CLOCK_SKEW => {
+                Turn::Wait
+            }
             // Whether the one who held it has sent anything, nobody knows.
             Some(_) if !grant.is_clients_own => Turn::End(Ended::Lost),
             _ => Turn::Take,
@@ -244,9 +247,7 @@ impl Holder {
     async fn taken(&self, kept: Kept, server: &AuthorizationServer) -> Result<Kept, AuthError> {
         match self.keep(&kept).await {
             Ok(()) => {
-                if kept.grant.is_clients_own {
-                    self.oauth.pin(&self.config, server, self.at).await;
-                }
+                self.oauth.pin(&self.config, server, self.at).await;
                 tracing::info!("External MCP: access token renewed");
                 Ok(kept)
             }

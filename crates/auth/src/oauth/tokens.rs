@@ -162,7 +162,7 @@ impl OAuth {
         let is_leased = kept.standing.leased_until.is_some();
         if kept.grant.wanted.len() > wanted_before && !is_leased {
             match self.write(config, &kept, kept.standing.version, now).await {
-                Ok(version) => kept.standing = Standing { version, ..kept.standing },
+                Ok(version) => kept.standing.version = version,
                 // Somebody else has written: what is wanted is asked for again when the server says so again.
                 Err(OAuthError::Store(StoreError::Changed)) => {}
                 Err(error) => return Err(error.into()),
@@ -221,9 +221,12 @@ impl OAuth {
         let owner = Owner::Everybody;
         let key = grant_key(config, &owner);
         let kept = match self.store.put(&key, &grant.content(config, &owner, now), None).await {
-            Ok(version) => {
-                Kept { key, owner, grant, standing: Standing { version, leased_until: None, usable: true } }
-            }
+            Ok(version) => Kept {
+                key,
+                owner,
+                grant,
+                standing: Standing { version, leased_until: None, usable: true, sub: None },
+            },
             // Another process is just as far.
             Err(StoreError::Changed) => {
                 self.find(config).await?.ok_or(OAuthError::Store(StoreError::Changed))?
@@ -287,18 +290,17 @@ impl OAuth {
     ) -> Result<Option<Kept>, OAuthError> {
         let key = grant_key(config, &owner);
         let found = self.store.load(&key).await?;
-        found.map(|item| Kept::read(key, owner, item)).transpose()
+        let own = found.filter(|item| !owner.is_another(item.content.sub.as_deref()));
+        own.map(|item| Kept::read(key, owner, item)).transpose()
     }
 
     /// Reads a grant again, if it has changed.
-    pub(super) async fn again(&self, kept: Kept) -> Result<Kept, OAuthError> {
-        if self.store.peek(&kept.key).await? == Some(kept.standing) {
+    pub(super) async fn again(&self, config: &OAuthConfig, kept: Kept) -> Result<Kept, OAuthError> {
+        if self.store.peek(&kept.key).await?.as_ref() == Some(&kept.standing) {
             return Ok(kept);
         }
-        let Some(item) = self.store.load(&kept.key).await? else {
-            return Err(OAuthError::Store(StoreError::Changed));
-        };
-        Kept::read(kept.key, kept.owner, item)
+        let again = self.find_of(config, kept.owner).await?;
+        again.ok_or(OAuthError::Store(StoreError::Changed))
     }
 
     /// Whether there is a sign-in, without looking whether its tokens are good: one read, nothing unsealed.
@@ -309,7 +311,8 @@ impl OAuth {
         let known = self.grant_type(config);
         for owner in config.owners() {
             let key = grant_key(config, &owner);
-            match self.store.peek(&key).await.map_err(OAuthError::Store)? {
+            let standing = self.store.peek(&key).await.map_err(OAuthError::Store)?;
+            match standing.filter(|standing| !owner.is_another(standing.sub.as_deref())) {
                 Some(Standing { usable: true, .. }) => return Ok(()),
                 Some(_) => {
                     let ended = self.find_of(config, owner).await?.and_then(|kept| kept.grant.ended);

@@ -2,7 +2,7 @@
 //!
 //! One item a key: `PK`, `version` (counts writes and leases), `leasedUntil` (milliseconds), `owner`,
 //! `issuer`, `resource` (what it is sealed for), `dataKey` and `sealed`, `usable` (whether that is of any
-//! use), `writer` (a random name of the last write), `ExpiresAfter` (seconds). Every write names the version
+//! use), `sub` (the owner's, if it is known), `writer` (a random name of the last write), `ExpiresAfter` (seconds). Every write names the version
 //! it read. Reads are consistent: a lease is only as good as what is read of it.
 
 use std::collections::HashMap;
@@ -38,18 +38,23 @@ impl DynamoDbStore {
     async fn read(
         &self,
         key: &Key,
-        only: Option<&str>,
+        only: Option<&[&str]>,
     ) -> Result<Option<HashMap<String, AttributeValue>>, StoreError> {
-        let answer = self
+        let mut request = self
             .client
             .get_item()
             .table_name(&self.table)
             .key("PK", text(key.as_str()))
-            .consistent_read(true)
-            .set_projection_expression(only.map(str::to_owned))
-            .send()
-            .await;
-        Ok(answer.map_err(|error| explain(&error))?.item)
+            .consistent_read(true);
+        if let Some(names) = only {
+            // By placeholder: some of the names are reserved words.
+            let places: Vec<String> = names.iter().map(|name| format!("#{name}")).collect();
+            request = request.projection_expression(places.join(", "));
+            for (place, name) in places.into_iter().zip(names) {
+                request = request.expression_attribute_names(place, *name);
+            }
+        }
+        Ok(request.send().await.map_err(|error| explain(&error))?.item)
     }
 
     /// Whether a write that was refused as out of date is in fact ours: its answer was lost, and the SDK
@@ -62,7 +67,7 @@ impl DynamoDbStore {
     ) -> Result<(), StoreError> {
         match outcome {
             Err(StoreError::Changed) => {
-                let item = self.read(key, Some("writer")).await?.unwrap_or_default();
+                let item = self.read(key, Some(&["writer"])).await?.unwrap_or_default();
                 let is_ours =
                     item.get("writer").and_then(|found| found.as_s().ok()).is_some_and(|w| w == writer);
                 if is_ours { Ok(()) } else { Err(StoreError::Changed) }
@@ -84,7 +89,7 @@ impl TokenStore for DynamoDbStore {
 
     fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
         Box::pin(async move {
-            let item = self.read(key, Some("version, leasedUntil, usable")).await?;
+            let item = self.read(key, Some(&["version", "leasedUntil", "usable", "sub"])).await?;
             item.map(|item| read_standing(&item).ok_or(StoreError::Unreadable)).transpose()
         })
     }
@@ -113,6 +118,9 @@ impl TokenStore for DynamoDbStore {
                 .item("sealed", AttributeValue::B(Blob::new(sealed.text)))
                 .item("usable", AttributeValue::Bool(content.usable))
                 .item("ExpiresAfter", number(content.expires.as_second()));
+            if let Some(sub) = &content.sub {
+                request = request.item("sub", text(sub));
+            }
             request = match expected {
                 None => request.condition_expression("attribute_not_exists(PK)"),
                 Some(expected) => request
@@ -177,6 +185,7 @@ fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(Content, Standin
         issuer: words("issuer")?,
         resource: words("resource")?,
         text: String::new().into(),
+        sub: words("sub"),
         usable: read_standing(item)?.usable,
         expires: Timestamp::from_second(expires).ok()?,
     };
@@ -190,7 +199,8 @@ fn read_standing(item: &HashMap<String, AttributeValue>) -> Option<Standing> {
         Some(until) => Some(Timestamp::from_millisecond(until.as_n().ok()?.parse().ok()?).ok()?),
     };
     let usable = *item.get("usable")?.as_bool().ok()?;
-    Some(Standing { version, leased_until, usable })
+    let sub = item.get("sub").and_then(|sub| sub.as_s().ok().cloned());
+    Some(Standing { version, leased_until, usable, sub })
 }
 
 fn explain<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use super::{Content, Item, Key, Standing, StoreError, TokenStore, process};
 
@@ -33,6 +34,8 @@ struct Stored {
     issuer: String,
     resource: String,
     text: String,
+    #[serde(default)]
+    sub: Option<String>,
     usable: bool,
     expires: Timestamp,
 }
@@ -73,7 +76,7 @@ impl TokenStore for FileStore {
 
     fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
         let key = key.clone();
-        Box::pin(self.with(move |items| Ok(items.get(&key).map(|item| item.standing))))
+        Box::pin(self.with(move |items| Ok(items.get(&key).map(|item| item.standing.clone()))))
     }
 
     fn put<'a>(
@@ -103,7 +106,8 @@ impl TokenStore for FileStore {
 }
 
 fn standings(items: &HashMap<Key, Item>) -> Vec<(Key, Standing)> {
-    let mut standings: Vec<_> = items.iter().map(|(key, item)| (key.clone(), item.standing)).collect();
+    let mut standings: Vec<_> =
+        items.iter().map(|(key, item)| (key.clone(), item.standing.clone())).collect();
     standings.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
     standings
 }
@@ -113,7 +117,9 @@ fn lock(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let lock = private().create(true).truncate(false).open(path.with_extension("lock"))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let lock = options.open(path.with_extension("lock"))?;
     lock.lock()?;
     Ok(lock)
 }
@@ -128,12 +134,13 @@ fn read(path: &Path) -> Result<HashMap<Key, Item>, StoreError> {
         .map_err(|_| StoreError::Garbled { path: path.display().to_string() })?;
     let item = |(key, stored): (String, Stored)| {
         let (version, leased_until, usable) = (stored.version, stored.leased_until, stored.usable);
-        let standing = Standing { version, leased_until, usable };
+        let standing = Standing { version, leased_until, usable, sub: stored.sub.clone() };
         let content = Content {
             owner: stored.owner,
             issuer: stored.issuer,
             resource: stored.resource,
             text: stored.text.into(),
+            sub: stored.sub,
             usable,
             expires: stored.expires,
         };
@@ -153,25 +160,19 @@ fn write(path: &Path, items: &HashMap<Key, Item>) -> io::Result<()> {
                 issuer: content.issuer.clone(),
                 resource: content.resource.clone(),
                 text: content.text.expose_secret().to_owned(),
+                sub: content.sub.clone(),
                 usable: content.usable,
                 expires: content.expires,
             };
             (key.as_str(), stored)
         })
         .collect();
-    let beside = path.with_extension("new");
-    let mut file = private().create(true).truncate(true).open(&beside)?;
-    // Whatever it was before: the mode of an existing file is not changed by opening it.
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    // Under a random name, that nobody can have put a link at; only its owner may read it.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(serde_json::to_string(&stored)?.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(beside, path)
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> StoreError {
@@ -180,6 +181,8 @@ fn unavailable(path: &Path, error: &io::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     fn content(text: &str) -> Content {
@@ -188,6 +191,7 @@ mod tests {
             issuer: "https://a.example".into(),
             resource: "https://b.example/mcp".into(),
             text: text.into(),
+            sub: None,
             usable: true,
             expires: Timestamp::MAX,
         }
@@ -216,5 +220,19 @@ mod tests {
         assert_eq!(store.remove(&key, 2).await, Ok(()));
         assert!(store.load(&key).await.unwrap().is_none());
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_link_that_somebody_has_put_there_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("tokens.json"), folder.path().join("target"));
+        fs::write(&target, "other").unwrap();
+        symlink(&target, path.with_extension("lock")).unwrap();
+        let (store, key) = (FileStore::new(path.clone(), Timestamp::UNIX_EPOCH), Key::new("grant", &["a"]));
+        assert!(matches!(store.put(&key, &content("one"), None).await, Err(StoreError::File { .. })));
+        fs::remove_file(path.with_extension("lock")).unwrap();
+        symlink(&target, path.with_extension("new")).unwrap();
+        assert_eq!(store.put(&key, &content("one"), None).await, Ok(1));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "other");
     }
 }

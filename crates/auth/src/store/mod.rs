@@ -55,7 +55,7 @@ pub trait TokenStore: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
-/// What an item holds, and what it is sealed for: whoever unseals it must know all three.
+/// What an item holds, and what it is sealed for: whoever unseals it must know owner, issuer and resource.
 #[derive(Debug, Clone)]
 pub struct Content {
     /// Whose it is.
@@ -66,6 +66,8 @@ pub struct Content {
     pub resource: String,
     /// What is sealed.
     pub text: SecretString,
+    /// The owner's `sub`, where it is known: another person may have the owner's name later.
+    pub sub: Option<String>,
     /// Whether it is of any use: told without unsealing it.
     pub usable: bool,
     /// From when on it may be thrown away.
@@ -82,7 +84,7 @@ pub struct Item {
 }
 
 /// How an item stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Counts its writes and leases.
     pub version: u64,
@@ -90,6 +92,8 @@ pub struct Standing {
     pub leased_until: Option<Timestamp>,
     /// Whether what it holds is of any use.
     pub usable: bool,
+    /// The owner's `sub`, as in [`Content`].
+    pub sub: Option<String>,
 }
 
 /// Why nothing was read or written.

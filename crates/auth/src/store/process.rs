@@ -27,7 +27,7 @@ impl TokenStore for ProcessStore {
     }
 
     fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
-        Box::pin(ready(Ok(self.items().get(key).map(|item| item.standing))))
+        Box::pin(ready(Ok(self.items().get(key).map(|item| item.standing.clone()))))
     }
 
     fn put<'a>(
@@ -65,7 +65,8 @@ pub(super) fn put(
         return Err(StoreError::Changed);
     }
     let version = expected.unwrap_or_default() + 1;
-    let standing = Standing { version, leased_until: None, usable: content.usable };
+    let sub = content.sub.clone();
+    let standing = Standing { version, leased_until: None, usable: content.usable, sub };
     items.insert(key.clone(), Item { content: content.clone(), standing });
     Ok(version)
 }
@@ -78,7 +79,7 @@ pub(super) fn lease(
 ) -> Result<u64, StoreError> {
     let item = items.get_mut(key).filter(|item| item.standing.version == expected);
     let standing = &mut item.ok_or(StoreError::Changed)?.standing;
-    *standing = Standing { version: expected + 1, leased_until: Some(until), ..*standing };
+    (standing.version, standing.leased_until) = (expected + 1, Some(until));
     Ok(standing.version)
 }
 

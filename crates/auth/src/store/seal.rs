@@ -55,7 +55,7 @@ impl Sealer {
         };
         let mut text = content.text.expose_secret().as_bytes().to_vec();
         let data_key = RandomizedNonceKey::new(&AES_256_GCM, plain.as_ref()).map_err(|_| unusable())?;
-        let nonce = data_key.seal_in_place_append_tag(Aad::from(key.as_str()), &mut text);
+        let nonce = data_key.seal_in_place_append_tag(Aad::from(beside(key, content)), &mut text);
         let nonce = nonce.map_err(|_| unusable())?;
         Ok(Sealed { data_key: sealed.into_inner(), text: [nonce.as_ref().as_slice(), &text].concat() })
     }
@@ -90,11 +90,17 @@ impl Sealer {
         let (nonce, text) = sealed.text.split_at(NONCE_LEN);
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| StoreError::Unreadable)?;
         let mut text = text.to_vec();
-        let opened = data_key.open_in_place(nonce, Aad::from(key.as_str()), &mut text);
+        let opened = data_key.open_in_place(nonce, Aad::from(beside(key, content)), &mut text);
         let opened = opened.map_err(|_| StoreError::Unreadable)?;
         let text = std::str::from_utf8(opened).map_err(|_| StoreError::Unreadable)?;
         Ok(text.into())
     }
+}
+
+/// What stands beside the sealed text in the clear and cannot be exchanged: under which key it lies, and whose it is.
+fn beside(key: &Key, content: &Content) -> String {
+    let sub = content.sub.as_ref().map(|sub| format!("\n{sub}")).unwrap_or_default();
+    format!("{}{sub}", key.as_str())
 }
 
 /// What a data key is good for. It stands in CloudTrail in the clear.

@@ -15,6 +15,7 @@ use jsonc_parser::cst::{CstInputValue, CstNode, CstRootNode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 use url::Url;
 
 use super::{OPTIONS, SecretError, SecretFile, SecretSource, SecretsManager, parse_secret};
@@ -219,14 +220,13 @@ fn replace_file(path: &Path, text: &SecretString, expected: &str) -> io::Result<
     if digest(&fs::read(path)?) != expected {
         return Ok(false);
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let mut new = File::create(&beside)?;
-    new.set_permissions(old.metadata()?.permissions())?;
+    // Under a random name, that nobody can have put a link at.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    new.as_file().set_permissions(old.metadata()?.permissions())?;
     new.write_all(text.expose_secret().as_bytes())?;
-    new.sync_all()?;
-    fs::rename(beside, path)?;
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
     Ok(true)
 }
 

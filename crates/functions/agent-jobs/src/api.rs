@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use auth::User;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Job, JobTable, Submission, Submitted, Swept};
+use jobs::{Job, JobOwner, JobTable, Submission, Submitted, Swept};
 use mcp::Freshness;
 use runtime::Backend;
 use serde_json::{Value, json};
@@ -67,54 +68,66 @@ impl Api {
 
     pub(crate) async fn agents(
         &self,
-        user_id: &str,
+        user: &User,
         freshness: Freshness,
         time_left: Duration,
     ) -> Result<Vec<ListedAgent>, ApiError> {
         let until = Instant::now() + time_left.saturating_sub(MARGIN);
-        let agents = self.catalog.agents(Some(user_id), freshness, runtime::now(), until).await;
+        let agents = self.catalog.agents(Some(user), freshness, runtime::now(), until).await;
         self.backend.settled(until + SETTLING).await;
         Ok(agents?)
     }
 
     /// Submits a job and starts it. A repeated submission starts it again if it is still pending: the first
     /// may have ended in between.
-    pub(crate) async fn submit(&self, user_id: &str, request: Request<'_>) -> Result<Job, ApiError> {
+    pub(crate) async fn submit(&self, user: &User, request: Request<'_>) -> Result<Job, ApiError> {
         let (query, agent_ids) = checked(&request)?;
         let now = runtime::now();
+        let job_id = job_id(now);
+        let owner = owner(user);
         let submission = Submission {
-            user_id,
-            job_id: &job_id(now),
+            owner,
+            job_id: &job_id,
             query,
             agent_ids: &agent_ids,
             idempotency_key: request.idempotency_key,
             kept: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
         };
-        let job = match self.jobs.submit(submission, now).await? {
+        // What was submitted before counts once.
+        let submitted = match self.jobs.submitted_before(submission).await? {
+            Some(before) => before,
+            None => {
+                if let Some(exceeded) = self.jobs.admit(owner, &job_id, self.config.quota, now).await? {
+                    return Err(ApiError::QuotaExceeded(exceeded, now));
+                }
+                self.jobs.submit(submission, now).await?
+            }
+        };
+        let job = match submitted {
             Submitted::New(job) | Submitted::Repeated(job) => job,
             Submitted::KeyTaken => return Err(ApiError::Conflict),
         };
         if job.status == jobs::JobStatus::Pending
-            && let Err(reason) = self.processor.start(&job).await
+            && let Err(reason) = self.processor.start(&user.name, &job.job_id).await
         {
             tracing::error!(job.id = job.job_id, reason, "External MCP: the processor could not be invoked");
             // A job that nobody was told of is not left behind; with a key the client's retry starts it.
             if request.idempotency_key.is_none() {
-                self.jobs.delete(user_id, &job.job_id).await?;
+                self.jobs.delete(owner, &job.job_id).await?;
             }
             return Err(ApiError::Unavailable);
         }
-        tracing::info!(job.id = job.job_id, user.id = user_id, "External MCP: job submitted");
+        tracing::info!(job.id = job.job_id, user.id = user.name, "External MCP: job submitted");
         Ok(job)
     }
 
-    pub(crate) async fn job(&self, user_id: &str, job_id: &str) -> Result<Option<Job>, ApiError> {
-        Ok(self.jobs.get_mended(user_id, job_id, runtime::now()).await?)
+    pub(crate) async fn job(&self, user: &User, job_id: &str) -> Result<Option<Job>, ApiError> {
+        Ok(self.jobs.get_mended(owner(user), job_id, runtime::now()).await?)
     }
 
     /// The whole transcript of a user's job.
-    pub(crate) async fn messages(&self, user_id: &str, job_id: &str) -> Result<Option<Vec<Value>>, ApiError> {
-        let Some(job) = self.job(user_id, job_id).await? else { return Ok(None) };
+    pub(crate) async fn messages(&self, user: &User, job_id: &str) -> Result<Option<Vec<Value>>, ApiError> {
+        let Some(job) = self.job(user, job_id).await? else { return Ok(None) };
         if let Some(whole) = self.jobs.kept_transcript(&job).await? {
             return Ok(Some(whole));
         }
@@ -125,7 +138,7 @@ impl Api {
     /// A page of a user's jobs: `{items, nextToken}`.
     pub(crate) async fn list(
         &self,
-        user_id: &str,
+        user: &User,
         limit: Option<i64>,
         next_token: Option<&str>,
     ) -> Result<Value, ApiError> {
@@ -135,23 +148,43 @@ impl Api {
             Some(_) => return Err(ApiError::BadRequest(format!("limit must be from 1 to {MAX_PAGE}"))),
         };
         let after = next_token.map(read_token).transpose()?;
-        let page = self.jobs.list(user_id, limit, after.as_deref()).await?;
+        let page = self.jobs.list(owner(user), limit, after.as_deref()).await?;
         let items: Vec<Value> = page.jobs.iter().map(summary).collect();
         Ok(json!({"items": items, "nextToken": page.next.map(|id| write_token(&id))}))
     }
 
     /// Deletes a user's job; tells whether there was one.
-    pub(crate) async fn delete(&self, user_id: &str, job_id: &str) -> Result<bool, ApiError> {
-        Ok(self.jobs.delete(user_id, job_id).await?)
+    pub(crate) async fn delete(&self, user: &User, job_id: &str) -> Result<bool, ApiError> {
+        Ok(self.jobs.delete(owner(user), job_id).await?)
     }
 
-    /// Ends jobs that nobody runs any more, on a table of our own.
+    /// Ends jobs that nobody runs any more and starts those again that nobody has begun, on a table of our own.
     pub(crate) async fn sweep(&self) -> Result<Option<Swept>, ApiError> {
-        match &self.config.unfinished_index {
-            Some(index) => Ok(Some(self.jobs.sweep(index, runtime::now()).await?)),
-            None => Ok(None),
+        let Some(index) = &self.config.unfinished_index else { return Ok(None) };
+        let mut swept = self.jobs.sweep(index, runtime::now()).await?;
+        for waiting in &swept.to_start {
+            let job_id = waiting.job_id.as_str();
+            match self.processor.start(&waiting.user_id, job_id).await {
+                Ok(()) => tracing::warn!(
+                    job.id = job_id,
+                    "External MCP: a job that nobody had begun is started again"
+                ),
+                Err(reason) => {
+                    swept.failed += 1;
+                    tracing::error!(
+                        job.id = job_id,
+                        reason,
+                        "External MCP: the processor could not be invoked"
+                    );
+                }
+            }
         }
+        Ok(Some(swept))
     }
+}
+
+fn owner(user: &User) -> JobOwner<'_> {
+    JobOwner { user_id: &user.name, sub: user.sub.as_deref() }
 }
 
 /// A job without its transcript, as lists show it.

@@ -1,5 +1,6 @@
 //! What the function reads from its environment, once, at cold start.
 
+use jobs::Quota;
 use runtime::{BackendConfig, ConfigError, Vars};
 
 /// The function's configuration.
@@ -14,6 +15,8 @@ pub(crate) struct Config {
     pub(crate) processor: String,
     /// `JOB_RETENTION_DAYS`: how long a job is kept.
     pub(crate) retention_days: u32,
+    /// `MAX_RUNNING_JOBS_PER_USER`, `MAX_JOBS_PER_DAY_PER_USER`: 0 for no limit.
+    pub(crate) quota: Quota,
 }
 
 impl Config {
@@ -26,6 +29,10 @@ impl Config {
             processor: vars
                 .required("AGENT_PROCESSOR_FUNCTION", "the name or ARN of the function that runs jobs"),
             retention_days: vars.parsed("JOB_RETENTION_DAYS", 30),
+            quota: Quota {
+                running: vars.parsed("MAX_RUNNING_JOBS_PER_USER", 100),
+                a_day: vars.parsed("MAX_JOBS_PER_DAY_PER_USER", 2_000),
+            },
         };
         vars.finish(config)
     }

@@ -1,7 +1,8 @@
 //! What is answered when something is not: to a person, with what to do; internals stay in the log.
 
 use catalog::SecretError;
-use jobs::JobError;
+use jiff::Timestamp;
+use jobs::{JobError, QuotaExceeded};
 
 /// Why a request is not answered. Each says its HTTP status; resolvers get its name as the error type.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub(crate) enum ApiError {
     /// 409: the idempotency key stands for another job.
     #[error("this Idempotency-Key was used for another query, or its job was deleted: use a new key")]
     Conflict,
+    /// 429: the user has used up a quota, at that time.
+    #[error("{}", told(*.0))]
+    QuotaExceeded(QuotaExceeded, Timestamp),
     /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -50,8 +54,19 @@ impl ApiError {
             Self::NotFound(_) => 404,
             Self::Method(_) => 405,
             Self::Conflict => 409,
+            Self::QuotaExceeded(..) => 429,
             Self::Secret(_) => 502,
             Self::Unavailable => 503,
+        }
+    }
+
+    /// In how many seconds it may be tried again, where that is known.
+    pub(crate) fn retry_after(&self) -> Option<i64> {
+        match self {
+            Self::QuotaExceeded(QuotaExceeded::Day { until, .. }, now) => {
+                Some(until.duration_since(*now).as_secs() + 1)
+            }
+            _ => None,
         }
     }
 
@@ -63,6 +78,7 @@ impl ApiError {
             Self::NotFound(_) => "NotFound",
             Self::Method(_) => "MethodNotAllowed",
             Self::Conflict => "Conflict",
+            Self::QuotaExceeded(..) => "quota_exceeded",
             Self::Secret(error) => error.error_type(),
             Self::Unavailable => "InternalError",
         }
@@ -83,6 +99,19 @@ impl ApiError {
             Self::Unauthenticated | Self::Unauthorized => format!("Unauthorized: {self}"),
             other => other.to_string(),
         }
+    }
+}
+
+fn told(exceeded: QuotaExceeded) -> String {
+    match exceeded {
+        QuotaExceeded::Running(limit) => format!(
+            "{limit} of your jobs have not ended, which is the most at once (MaxRunningJobsPerUser): submit again \
+             when one of them has ended, or delete one"
+        ),
+        QuotaExceeded::Day { limit, until } => format!(
+            "you have submitted {limit} jobs today, which is the most a day (MaxJobsPerDayPerUser): submit again \
+             from {until} on"
+        ),
     }
 }
 

@@ -39,11 +39,18 @@ async fn sweep(api: &Api) -> Result<Value, ApiError> {
     emit_gauge("JobsNotEnded", "Count", i64::try_from(swept.failed).unwrap_or(i64::MAX), now);
     tracing::info!(
         jobs.ended = swept.ended,
+        jobs.started_again = swept.to_start.len(),
         jobs.not_ended = swept.failed,
         jobs.oldest_pending_s = age,
         "External MCP: unfinished jobs swept"
     );
-    Ok(json!({"swept": true, "ended": swept.ended, "notEnded": swept.failed, "oldestPendingSeconds": age}))
+    Ok(json!({
+        "swept": true,
+        "ended": swept.ended,
+        "startedAgain": swept.to_start.len(),
+        "notEnded": swept.failed,
+        "oldestPendingSeconds": age,
+    }))
 }
 
 fn diagnostic(error: ApiError) -> Diagnostic {

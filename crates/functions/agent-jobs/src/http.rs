@@ -20,7 +20,12 @@ pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Val
     match route(api, event, time_left).await {
         Ok((status, body)) => json_response(status, &body),
         Err(error) => {
-            json_response(error.status(), &json!({"error": error.name(), "message": error.to_string()}))
+            let body = json!({"error": error.name(), "message": error.to_string()});
+            let mut answer = json_response(error.status(), &body);
+            if let Some(seconds) = error.retry_after() {
+                answer["headers"]["retry-after"] = seconds.to_string().into();
+            }
+            answer
         }
     }
 }
@@ -35,7 +40,7 @@ async fn route(api: &Api, event: &Value, time_left: Duration) -> Result<(u16, Va
     if !caller.may_use_agents() {
         return Err(ApiError::Unauthorized);
     }
-    let user = caller.user_id.as_str();
+    let user = &caller.user;
     match (method, segments.as_slice()) {
         ("GET", ["agents"]) => Ok((200, json!(api.agents(user, freshness(&request)?, time_left).await?))),
         ("POST", ["jobs"]) => {

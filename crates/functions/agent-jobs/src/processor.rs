@@ -1,7 +1,6 @@
 //! Starting a job's run: an asynchronous invocation of the processor.
 
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
-use jobs::Job;
 use serde_json::json;
 
 /// The function that runs jobs.
@@ -17,8 +16,8 @@ impl Processor {
     }
 
     /// Hands a job over. To do so twice is harmless: of any number of deliveries one runs it.
-    pub(crate) async fn start(&self, job: &Job) -> Result<(), String> {
-        let event = json!({"userId": job.user_id, "jobId": job.job_id}).to_string();
+    pub(crate) async fn start(&self, user_id: &str, job_id: &str) -> Result<(), String> {
+        let event = json!({"userId": user_id, "jobId": job_id}).to_string();
         let invoke = self
             .client
             .invoke()

@@ -18,10 +18,10 @@ pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Res
     if !caller.may_use_agents() {
         return Err(ApiError::Unauthorized);
     }
-    let user = caller.user_id.as_str();
+    let user = &caller.user;
     let arguments = &event["arguments"];
     match event["info"]["fieldName"].as_str().unwrap_or_default() {
-        "listAvailableAgents" => Ok(json!(api.agents(&caller.user_id, Freshness::Cached, time_left).await?)),
+        "listAvailableAgents" => Ok(json!(api.agents(user, Freshness::Cached, time_left).await?)),
         "submitAgentQuery" => {
             let (query, agent_ids) = (&arguments["query"], &arguments["agentIds"]);
             let job = api.submit(user, Request { query, agent_ids, idempotency_key: None }).await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent::{Answer, Colleague, Meter, Run, RunError, RunLimits, Transcript, run_agent, run_agents};
+use auth::User;
 use catalog::{Agent, SecretError};
 use jobs::{Claim, Job, JobError, Outcome};
 use tokio::time::{Instant, timeout_at};
@@ -62,7 +63,8 @@ async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError
         }
         selected => selected?,
     };
-    Ok(selected.iter().map(|agent| agent.on_behalf_of(&job.user_id)).collect())
+    let user = User { name: job.user_id.clone(), sub: job.sub.clone() };
+    Ok(selected.iter().map(|agent| agent.on_behalf_of(&user)).collect())
 }
 
 fn select(agents: &[Agent], ids: &[String]) -> Result<Vec<Agent>, RunError> {

@@ -2,7 +2,7 @@
 
 use auth::{
     Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
-    Registration,
+    Registration, User,
 };
 use catalog::Agent;
 use runtime::{Backend, Caller};
@@ -49,7 +49,7 @@ impl Api {
     pub(crate) async fn start(
         &self,
         agent_id: &str,
-        starter: &str,
+        starter: &User,
         owner: &Owner,
         registration: Registration,
     ) -> Result<Value, ApiError> {
@@ -71,7 +71,7 @@ impl Api {
     }
 
     /// Completes a sign-in that `user` has started: `{agent_id, status}`.
-    pub(crate) async fn complete(&self, state: &str, user: &str) -> Result<Value, ApiError> {
+    pub(crate) async fn complete(&self, state: &str, user: &User) -> Result<Value, ApiError> {
         let arrival = self.oauth().arrival(state, user, runtime::now()).await?;
         let agent_id = arrival.agent_id().to_owned();
         let config = self.config(&agent_id).await?;
@@ -95,7 +95,7 @@ impl Api {
         if grant != GrantType::ClientCredentials {
             // The client that registered itself is everybody's.
             let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
-            return self.start(agent_id, &caller.user_id, owner, registration).await;
+            return self.start(agent_id, &caller.user, owner, registration).await;
         }
         if !caller.is_admin() {
             return Err(ApiError::Unauthorized("Admin"));
@@ -114,7 +114,7 @@ impl Api {
     }
 
     /// How `user` stands with every server that is signed in to with OAuth.
-    pub(crate) async fn connections(&self, user: &str) -> Result<Value, ApiError> {
+    pub(crate) async fn connections(&self, user: &User) -> Result<Value, ApiError> {
         let mut connections = Vec::new();
         for agent in self.backend.entries.agents(runtime::now()).await?.iter() {
             let AuthConfig::OAuth(config) = &agent.server.auth else { continue };
@@ -123,8 +123,8 @@ impl Api {
         Ok(json!({"connections": connections}))
     }
 
-    async fn connection(&self, agent: &Agent, config: &OAuthConfig, user: &str) -> Result<Value, ApiError> {
-        let owners = [(Owner::User(user.to_owned()), "me"), (Owner::Everybody, "everybody")];
+    async fn connection(&self, agent: &Agent, config: &OAuthConfig, user: &User) -> Result<Value, ApiError> {
+        let owners = [(Owner::User(user.clone()), "me"), (Owner::Everybody, "everybody")];
         for (owner, name) in owners {
             if let Some((issuer, scopes, ended)) = self.oauth().standing(config, &owner).await? {
                 let status = if ended.is_some() { "needs_sign_in" } else { "connected" };

@@ -24,6 +24,7 @@ impl Config {
                 metadata_url: vars
                     .optional("OAUTH_CLIENT_METADATA_URL")
                     .filter(|url| url.starts_with("https://")),
+                serves_many: true,
             },
         };
         vars.finish(config)

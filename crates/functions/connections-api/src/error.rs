@@ -98,7 +98,8 @@ fn oauth_status(error: &OAuthError) -> u16 {
         | OAuthError::Refused { place: Place::Authorization, .. }
         | OAuthError::NoCode
         | OAuthError::IssMissing { .. }
-        | OAuthError::IssMismatch { .. } => 400,
+        | OAuthError::IssMismatch { .. }
+        | OAuthError::OtherRedirect { .. } => 400,
         OAuthError::Store(StoreError::Changed) => 409,
         OAuthError::Store(_) => 503,
         _ => 502,

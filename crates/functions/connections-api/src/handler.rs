@@ -37,7 +37,8 @@ pub(crate) async fn handle(api: &Api, event: &Value, time_left: Duration) -> Res
 async fn answer(api: &Api, event: &Value) -> Value {
     let routed = match HttpRequest::read(event) {
         Ok(request) => match (request.method(), request.segments().as_slice()) {
-            ("GET", ["oauth", "callback"]) => return callback(api, &request).await,
+            ("GET", ["oauth", "callback"]) => return callback(api, &request, None).await,
+            ("GET", ["oauth", "callback", server]) => return callback(api, &request, Some(server)).await,
             ("GET", ["oauth", "client-metadata.json"]) => Ok((200, metadata_document(api))),
             _ => route(api, &request).await,
         },
@@ -63,7 +64,7 @@ async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), Api
     if !caller.may_use_agents() {
         return Err(ApiError::Unauthorized("Admin, Author or Viewer"));
     }
-    let user = caller.user_id.as_str();
+    let user = &caller.user;
     let text = |body: &Value, name: &'static str, missing| {
         body[name].as_str().map(str::to_owned).ok_or(BadRequest(missing))
     };
@@ -88,8 +89,9 @@ async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), Api
             Ok((200, api.complete(&state, user).await?))
         }
         ("GET", ["oauth", "connections"]) => Ok((200, api.connections(user).await?)),
-        ("DELETE", ["oauth", agent_id]) => {
-            api.forget(agent_id, &owner(request.parameter("owner"), &caller)?).await?;
+        // An id may hold slashes.
+        ("DELETE", ["oauth", agent_id @ ..]) if !agent_id.is_empty() => {
+            api.forget(&agent_id.join("/"), &owner(request.parameter("owner"), &caller)?).await?;
             Ok((204, Value::Null))
         }
         _ => Err(ApiError::NoRoute),
@@ -99,7 +101,7 @@ async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), Api
 /// Whose a sign-in is: the caller's own, unless an administrator means everybody.
 fn owner(asked: Option<&str>, caller: &Caller) -> Result<Owner, ApiError> {
     match asked {
-        None | Some("me") => Ok(Owner::User(caller.user_id.clone())),
+        None | Some("me") => Ok(Owner::User(caller.user.clone())),
         Some("everybody") if caller.is_admin() => Ok(Owner::Everybody),
         Some("everybody") => Err(ApiError::Unauthorized("Admin")),
         Some(_) => Err(BadRequest("owner is neither me nor everybody").into()),
@@ -107,10 +109,15 @@ fn owner(asked: Option<&str>, caller: &Caller) -> Result<Owner, ApiError> {
 }
 
 /// A browser is back: the state is looked at and the code parked; the page says what comes next.
-async fn callback(api: &Api, request: &HttpRequest<'_>) -> Value {
-    let redirect = Redirect::from_pairs(request.parameters());
+async fn callback(api: &Api, request: &HttpRequest<'_>, server: Option<&str>) -> Value {
+    let base = api.identity().redirect_uri.as_str();
+    let came_to = server.map_or_else(|| base.to_owned(), |server| format!("{base}/{server}"));
+    let redirect = Redirect { came_to: Some(came_to), ..Redirect::from_pairs(request.parameters()) };
     match api.callback(&redirect).await {
-        Ok(arrived) => page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default()),
+        Ok(arrived) => {
+            let complete = base.strip_suffix("/callback").map(|above| format!("{above}/complete"));
+            page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default(), complete.as_deref())
+        }
         Err(error) => {
             let error = ApiError::from(error);
             let (message, remedy) = told(api, &error).await;

@@ -1,20 +1,21 @@
 //! The plain pages that a browser is shown when it comes back.
 //!
 //! Everything in them that somebody else chose is escaped. A page loads nothing, sends no referrer, and
-//! takes the code out of the address bar. The one script hands the state to the page that opened this one,
-//! and completes the sign-in itself where this origin keeps the user's token (`mcp-agents.token` in local
-//! storage): whoever completes must be who started.
+//! takes the code out of the address bar. The one script hands the state to the pages of this origin alone, over the
+//! channel `mcp-agents.oauth`, and completes the sign-in itself where this origin keeps the user's token
+//! (`mcp-agents.token` in local storage): whoever completes must be who started. No page that opened this one, or that
+//! this one was opened from, has a hold on it (Cross-Origin-Opener-Policy).
 
 use auth::Arrived;
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
 history.replaceState(null, "", location.pathname);
-const state = document.body.dataset.state;
-if (window.opener) window.opener.postMessage({type: "mcp-agents.oauth", state}, "*");
+const {state, complete} = document.body.dataset;
+new BroadcastChannel("mcp-agents.oauth").postMessage({type: "mcp-agents.oauth", state});
 const token = localStorage.getItem("mcp-agents.token");
 const said = document.getElementById("next");
-if (token) fetch("complete", {
+if (token && complete) fetch(complete, {
   method: "POST",
   headers: {authorization: "Bearer " + token, "content-type": "application/json"},
   body: JSON.stringify({state}),
@@ -24,10 +25,10 @@ if (token) fetch("complete", {
 "#;
 
 /// The one script that the policy lets run; a test holds it to [`SCRIPT`].
-const SCRIPT_HASH: &str = "sha256-3s56ahpWSWgyp71TPbiKhFkH4T46Y6GDgyCpkG6vlZ0=";
+const SCRIPT_HASH: &str = "sha256-yvsGLZqTJGbII7+mFGTsKLhUMR5XhjZcEKU6M+TDrIk=";
 
 /// A sign-in came back and waits for the user who started it.
-pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
+pub(crate) fn arrived(arrived: &Arrived, state: &str, complete: Option<&str>) -> Value {
     let text = format!(
         "<h1>Almost there</h1>\
          <p>The sign-in to the agent <b>{}</b>, started by <b>{}</b>, has come back.</p>\
@@ -38,7 +39,7 @@ pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
         escaped(&arrived.starter),
         escaped(&arrived.starter),
     );
-    page(200, &text, Some(state))
+    page(200, &text, Some((state, complete.unwrap_or_default())))
 }
 
 /// A sign-in is refused.
@@ -48,9 +49,12 @@ pub(crate) fn refused(status: u16, message: &str, remedy: &str) -> Value {
     page(status, &text, None)
 }
 
-fn page(status: u16, text: &str, state: Option<&str>) -> Value {
-    let (data, script) = match state {
-        Some(state) => (format!(" data-state=\"{}\"", escaped(state)), format!("<script>{SCRIPT}</script>")),
+fn page(status: u16, text: &str, script_with: Option<(&str, &str)>) -> Value {
+    let (data, script) = match script_with {
+        Some((state, complete)) => (
+            format!(" data-state=\"{}\" data-complete=\"{}\"", escaped(state), escaped(complete)),
+            format!("<script>{SCRIPT}</script>"),
+        ),
         None => Default::default(),
     };
     let body = format!(
@@ -67,6 +71,7 @@ fn page(status: u16, text: &str, state: Option<&str>) -> Value {
             "content-type": "text/html; charset=utf-8",
             "cache-control": "no-store",
             "content-security-policy": policy,
+            "cross-origin-opener-policy": "same-origin",
             "referrer-policy": "no-referrer",
             "x-content-type-options": "nosniff",
         },
@@ -105,7 +110,7 @@ mod tests {
     #[test]
     fn nothing_that_others_chose_is_markup() {
         let evil = "<script>alert('x')</script>\"&";
-        let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into() }, evil);
+        let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into() }, evil, Some(evil));
         let body = page["body"].as_str().unwrap();
         assert!(!body.contains("alert('x')"), "{body}");
         assert_eq!(body.matches("<script>").count(), 1);

@@ -40,8 +40,8 @@ pub(crate) async fn handle(
 ) -> Result<Vec<ListedAgent>, Diagnostic> {
     authorize(&event)?;
     let until = Instant::now() + time_left.saturating_sub(MARGIN);
-    let caller = Caller::of_resolver(&event["identity"]).map(|caller| caller.user_id);
-    let agents = context.catalog.agents(caller.as_deref(), freshness(&event), runtime::now(), until).await;
+    let caller = Caller::of_resolver(&event["identity"]).map(|caller| caller.user);
+    let agents = context.catalog.agents(caller.as_ref(), freshness(&event), runtime::now(), until).await;
     context.backend.settled(until + SETTLING).await;
     let agents = agents.map_err(|error| {
         tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");

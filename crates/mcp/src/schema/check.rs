@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::steps::steps;
 
-/// What a schema is called while it is compiled.
-const LOCATION: &str = "schema.json";
+/// What a schema is called while it is compiled: no file, whose whole path would stand in what is told.
+const LOCATION: &str = "https://schema.invalid/schema.json";
 const METASCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
 /// How many faults of one call's arguments are told: the first ones are the ones to mend.
 const MAX_FAULTS: usize = 5;

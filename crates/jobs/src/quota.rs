@@ -1,0 +1,266 @@
+//! What one user may use of the backend: jobs that have not ended, and jobs a day.
+//!
+//! One item a user, `PK` `quota#{userId}`, `SK` the user's `sub`: `running` (the ids of the jobs that have not ended, as
+//! far as was looked), `day` (`2026-01-31`, UTC), `jobs` (how many were submitted on it). One conditional update admits
+//! a job. A job's end writes nothing here: only when `running` is full is it looked which of its jobs have ended.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use crate::{
+    dynamodb::{JobTable, refused_item},
+    error::JobError,
+    items::{Item, JobOwner, number, number_of, partition, string, text_of},
+    job::JobStatus,
+};
+
+/// How long an item is kept that nobody uses: longer than any job runs, and than a day.
+const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// How often an update is tried that other submissions of the same user keep refusing.
+const MAX_TRIES: usize = 8;
+/// DynamoDB's limit on the keys of one `BatchGetItem`.
+const BATCH: usize = 100;
+
+/// What a user may use at most. 0 stands for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Jobs that have not ended.
+    pub running: usize,
+    /// Jobs that are submitted on one day, UTC.
+    pub a_day: u64,
+}
+
+/// Which quota is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaExceeded {
+    /// So many jobs have not ended.
+    Running(usize),
+    /// So many were submitted today.
+    Day {
+        /// How many.
+        limit: u64,
+        /// When the next day begins.
+        until: Timestamp,
+    },
+}
+
+/// What an update that was not taken leaves to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The job is counted: only the answer was lost.
+    Counted,
+    Refuse(QuotaExceeded),
+    /// Look which of these jobs have ended.
+    Look(Vec<String>),
+    /// Count it: on a day that the item does not know yet, or on the same.
+    Count {
+        is_new_day: bool,
+    },
+}
+
+impl JobTable {
+    /// Counts a job that is about to be submitted; `Some` if it may not be.
+    ///
+    /// # Errors
+    /// [`JobError::Table`].
+    pub async fn admit(
+        &self,
+        owner: JobOwner<'_>,
+        job_id: &str,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<Option<QuotaExceeded>, JobError> {
+        if quota.running == 0 && quota.a_day == 0 {
+            return Ok(None);
+        }
+        let mut is_new_day = false;
+        let mut was_looked = false;
+        for _ in 0..MAX_TRIES {
+            let Some(item) = self.count(owner, job_id, quota, is_new_day, now).await? else {
+                return Ok(None);
+            };
+            match next(&item, job_id, quota, was_looked, now) {
+                Next::Counted => return Ok(None),
+                Next::Refuse(exceeded) => return Ok(Some(exceeded)),
+                Next::Look(ids) => {
+                    self.let_go_of_ended(owner, &ids).await?;
+                    was_looked = true;
+                }
+                Next::Count { is_new_day: is_new } => is_new_day = is_new,
+            }
+        }
+        let reason = "other submissions of the same user kept it from being counted".to_owned();
+        Err(JobError::Table { table: self.table.clone(), verb: "written", reason })
+    }
+
+    /// Counts a job; where that is refused, gives the item as it is.
+    async fn count(
+        &self,
+        owner: JobOwner<'_>,
+        job_id: &str,
+        quota: Quota,
+        is_new_day: bool,
+        now: Timestamp,
+    ) -> Result<Option<Item>, JobError> {
+        let (jobs, on_day) = match (is_new_day, quota.a_day) {
+            (true, _) => (":one", "(attribute_not_exists(#day) OR #day <> :day)"),
+            (false, 0) => ("jobs + :one", "#day = :day"),
+            (false, _) => ("jobs + :one", "#day = :day AND jobs < :aDay"),
+        };
+        let room = match quota.running {
+            0 => "",
+            _ => " AND (attribute_not_exists(running) OR size(running) < :running)",
+        };
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(owner)))
+            .update_expression(format!(
+                "SET #day = :day, jobs = {jobs}, ExpiresAfter = :expires ADD running :ids"
+            ))
+            .condition_expression(format!("{on_day} AND NOT contains(running, :id){room}"))
+            .expression_attribute_names("#day", "day")
+            .expression_attribute_values(":day", string(&day(now)))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":expires", number((now + KEPT).as_second()))
+            .expression_attribute_values(":id", string(job_id))
+            .expression_attribute_values(":ids", AttributeValue::Ss(vec![job_id.to_owned()]))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if !is_new_day && quota.a_day > 0 {
+            update = update.expression_attribute_values(":aDay", number(quota.a_day));
+        }
+        if quota.running > 0 {
+            update = update.expression_attribute_values(":running", number(quota.running));
+        }
+        match update.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match refused_item(&error) {
+                Some(item) => Ok(Some(item.cloned().unwrap_or_default())),
+                None => Err(self.fault("written", error)),
+            },
+        }
+    }
+
+    /// Takes those of a user's jobs out of the item that have ended or are gone.
+    async fn let_go_of_ended(&self, owner: JobOwner<'_>, ids: &[String]) -> Result<(), JobError> {
+        let mut unfinished = HashSet::new();
+        for ids in ids.chunks(BATCH) {
+            self.unfinished_of(owner, ids, &mut unfinished).await?;
+        }
+        let ended: Vec<String> = ids.iter().filter(|id| !unfinished.contains(*id)).cloned().collect();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let update = self.client.update_item().table_name(&self.table).set_key(Some(key(owner)));
+        let update = update
+            .update_expression("DELETE running :ended")
+            .expression_attribute_values(":ended", AttributeValue::Ss(ended));
+        update.send().await.map(drop).map_err(|error| self.fault("written", error))
+    }
+
+    /// Adds those of a user's jobs to `unfinished` that have not ended.
+    async fn unfinished_of(
+        &self,
+        owner: JobOwner<'_>,
+        ids: &[String],
+        unfinished: &mut HashSet<String>,
+    ) -> Result<(), JobError> {
+        let keys_of = |id: &String| {
+            HashMap::from([("PK".to_owned(), partition(owner.user_id)), ("SK".to_owned(), string(id))])
+        };
+        let mut keys: Vec<Item> = ids.iter().map(keys_of).collect();
+        while !keys.is_empty() {
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .projection_expression("SK, #status")
+                .expression_attribute_names("#status", "status")
+                .build();
+            let failed = |reason| JobError::Table { table: self.table.clone(), verb: "read", reason };
+            let wanted = wanted.map_err(|error| failed(error.to_string()))?;
+            let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
+            let answer = answer.map_err(|error| self.fault("read", error))?;
+            let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
+            unfinished.extend(items.filter(has_not_ended).filter_map(|item| text_of(&item, "SK")));
+            // What did not fit into one answer (16 MB).
+            let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
+            keys = left.map(|left| left.keys).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done where `item` refused to count a job.
+fn next(item: &Item, job_id: &str, quota: Quota, was_looked: bool, now: Timestamp) -> Next {
+    let running = match item.get("running") {
+        Some(AttributeValue::Ss(ids)) => ids.clone(),
+        _ => Vec::new(),
+    };
+    if running.iter().any(|id| id == job_id) {
+        return Next::Counted;
+    }
+    let is_new_day = text_of(item, "day").as_deref() != Some(day(now).as_str());
+    let jobs: u64 = number_of(item, "jobs").unwrap_or_default();
+    if quota.a_day > 0 && !is_new_day && jobs >= quota.a_day {
+        return Next::Refuse(QuotaExceeded::Day { limit: quota.a_day, until: next_day(now) });
+    }
+    if quota.running > 0 && running.len() >= quota.running {
+        return match was_looked {
+            true => Next::Refuse(QuotaExceeded::Running(quota.running)),
+            false => Next::Look(running),
+        };
+    }
+    Next::Count { is_new_day }
+}
+
+fn has_not_ended(item: &Item) -> bool {
+    let status = JobStatus::parse(&text_of(item, "status").unwrap_or_default());
+    matches!(status, JobStatus::Pending | JobStatus::Processing)
+}
+
+fn key(owner: JobOwner<'_>) -> Item {
+    HashMap::from([
+        ("PK".to_owned(), string(&format!("quota#{}", owner.user_id))),
+        ("SK".to_owned(), string(owner.sub.unwrap_or("none"))),
+    ])
+}
+
+fn day(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d").to_string()
+}
+
+fn next_day(now: Timestamp) -> Timestamp {
+    let tomorrow = now.to_zoned(TimeZone::UTC).tomorrow().and_then(|day| day.start_of_day());
+    tomorrow.map_or(Timestamp::MAX, |day| day.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUOTA: Quota = Quota { running: 2, a_day: 5 };
+
+    fn check(item: &[(&str, AttributeValue)], was_looked: bool, expected: Next) {
+        let item = item.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let now = "2026-01-31T23:30:00Z".parse().unwrap();
+        assert_eq!(next(&item, "new", QUOTA, was_looked, now), expected, "{item:?}");
+    }
+
+    #[test]
+    fn a_refused_count_is_tried_otherwise_or_is_final() {
+        let ids = |ids: &[&str]| AttributeValue::Ss(ids.iter().map(|&id| id.to_owned()).collect());
+        let today = || ("day", string("2026-01-31"));
+        check(&[], false, Next::Count { is_new_day: true });
+        check(&[("day", string("2026-01-30")), ("jobs", number(5))], false, Next::Count { is_new_day: true });
+        check(&[today(), ("jobs", number(4))], false, Next::Count { is_new_day: false });
+        let full = QuotaExceeded::Day { limit: 5, until: "2026-02-01T00:00:00Z".parse().unwrap() };
+        check(&[today(), ("jobs", number(5))], false, Next::Refuse(full));
+        check(&[today(), ("jobs", number(5)), ("running", ids(&["new"]))], false, Next::Counted);
+        let two = || ("running", ids(&["a", "b"]));
+        check(&[today(), ("jobs", number(2)), two()], false, Next::Look(vec!["a".into(), "b".into()]));
+        check(&[today(), ("jobs", number(2)), two()], true, Next::Refuse(QuotaExceeded::Running(2)));
+    }
+}

@@ -1,0 +1,83 @@
+"""What attacks have in common."""
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+
+from tests.support import Backend, Failed, Server, World, script, tool
+
+LEASE = 2
+READS = {"annotations": {"readOnlyHint": True}}
+
+
+class Wrong(Exception):
+    """An end that must not be."""
+
+
+class Attack:
+    """`once` tries one thing; `counts` says what came of all of them."""
+
+    name = ""
+
+    def __init__(self, world: World, rng: random.Random):
+        self.world, self.rng = world, rng
+        self.counts = Counter()
+
+    def backend(self, entries, **environment) -> Backend:
+        return Backend(self.world, entries, {"JOB_LEASE_SECONDS": str(LEASE)} | environment)
+
+    def once(self):
+        raise NotImplementedError
+
+    def check(self, holds: bool, *told):
+        if not holds:
+            raise Wrong(f"{self.name}: {' '.join(str(each) for each in told)}")
+
+
+class Runs:
+    """A backend whose one agent has a tool that looks and one that acts, and what must hold of its jobs."""
+
+    def __init__(self, attack: Attack, **environment):
+        self.attack = attack
+        self.server: Server = attack.world.server(pages=[[tool("look", **READS), tool("act")]])
+        self.backend = attack.backend([{"mcp_url": self.server.url, "agent_name": "helper"}], **environment)
+
+    def submit(self, acts: bool, wait_ms: int = 150, user: str = "alice", **fields) -> tuple[str, dict]:
+        """A job that looks, acts if it is to, and looks again; gives its mark and its event."""
+        mark = uuid.uuid4().hex
+        call = lambda name: {"call": name, "with": {"mark": mark, "tool": name}, "wait_ms": wait_ms}
+        steps = [call("look"), *([call("act")] if acts else []), call("look"), {"say": f"Done {mark}"}]
+        return mark, self.backend.submit(script(*steps), ["helper"], user=user, **fields)
+
+    def deliver(self, event: dict):
+        """One delivery, whatever comes of it."""
+        try:
+            self.backend.process(event)
+        except Failed as failed:
+            self.attack.check(failed.type in ("JobTable", "Runtime.ExitError", "Unhandled"), failed.type, failed)
+
+    def deliver_beside(self, event: dict) -> threading.Thread:
+        thread = threading.Thread(target=self.deliver, args=(event,), daemon=True)
+        thread.start()
+        return thread
+
+    def calls(self, mark: str, name: str) -> int:
+        return self.server.seen["calls"].count({"mark": mark, "tool": name})
+
+    def must_end(self, mark: str, event: dict, acts: bool):
+        """Delivers the job until it has ended, and looks how."""
+        check, give_up = self.attack.check, time.monotonic() + 60
+        while (job := self.backend.job(event))["status"] not in ("COMPLETED", "FAILED"):
+            check(time.monotonic() < give_up, "the job does not end:", job)
+            self.deliver(event)
+            time.sleep(0.3)
+        acted = self.calls(mark, "act")
+        check(acted <= 1, "what may have had an effect was done", acted, "times:", job)
+        if job["status"] == "COMPLETED":
+            check(f"Done {mark}" in job["result"] and acted == int(acts), "the result is not its own:", job, acted)
+        else:
+            check(acts and "had called act" in job["error"], "failed for another reason than its effect:", job)
+        check("unfinished" not in job and "leaseUntil" not in job, "it has ended and is still held:", job)
+        self.attack.counts[job["status"].lower()] += 1
