@@ -13,13 +13,17 @@ def show(example: Example):
     say("  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test\n")
     say("List the agents:")
     say(f"  aws lambda invoke --function-name {outputs['ListAvailableAgentsFunctionArn']} \\")
-    say("      --cli-binary-format raw-in-base64-out --payload file://events/list-available-agents/direct.json /dev/stdout")
+    say(
+        "      --cli-binary-format raw-in-base64-out --payload file://events/list-available-agents/direct.json /dev/stdout"
+    )
     say("Edit the servers:")
     say(f"  aws secretsmanager get-secret-value --secret-id {outputs['ExternalMCPAgentsSecretArn']}")
     say("Examine them:")
     say("  AWS_STACK_NAME=mcp-agents ALLOW_PRIVATE_MCP_SERVERS=true target/debug/mcp-agents doctor")
     say("Submit a job, then run it:")
-    say(f"  aws dynamodb put-item --table-name {outputs['AgentTableName']} --item file://events/agent-processor/item.json")
+    say(
+        f"  aws dynamodb put-item --table-name {outputs['AgentTableName']} --item file://events/agent-processor/item.json"
+    )
     say(f"  aws lambda invoke --function-name {outputs['AgentProcessorFunctionArn']} \\")
     say("      --cli-binary-format raw-in-base64-out --payload file://events/agent-processor/job.json /dev/stdout\n")
     say("Run the functions with `cargo lambda watch`, in this environment:")

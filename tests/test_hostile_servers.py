@@ -95,7 +95,9 @@ def test_a_403_beside_a_refresh_does_not_let_another_process_refresh_too(world, 
 
     def asks():
         command = [TARGET / "debug" / "mcp-agents", "tools", *line.where, "notes", "--timeout", "60"]
-        return subprocess.Popen(command, env=line.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, env=line.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     server.refuse_all()
     first = asks()
@@ -403,7 +405,12 @@ def test_servers_that_name_themselves_after_a_header_are_not_repeated(backend, s
         answers.append(refused)
     line.put(*machines, *people)
     ids = [agent["agent_id"] for agent in agents]
-    commands = [["doctor"], ["doctor", "--json"], *(["tools", id] for id in ids[:2]), *(["login", id] for id in ids[2:])]
+    commands = [
+        ["doctor"],
+        ["doctor", "--json"],
+        *(["tools", id] for id in ids[:2]),
+        *(["login", id] for id in ids[2:]),
+    ]
     for command in commands:
         before = line.printed
         assert line.run(*command).returncode != 0
@@ -484,7 +491,9 @@ class Escaping(PlainServer):
 
 def test_a_key_in_a_servers_address_is_kept_sealed(backend, stands, world):
     a = stands(AuthorizationServer)
-    server = stands(ProtectedServer, a, path=f"/mcp?key={CANARY}", locations=["/.well-known/oauth-protected-resource/mcp"])
+    server = stands(
+        ProtectedServer, a, path=f"/mcp?key={CANARY}", locations=["/.well-known/oauth-protected-resource/mcp"]
+    )
     asked = backend(users(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"

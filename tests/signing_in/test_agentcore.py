@@ -59,10 +59,19 @@ def test_a_runtimes_resource_can_be_left_out_or_given(backend, runtime):
 
 def test_what_a_runtime_cannot_be_is_refused_with_the_reason(backend):
     bad = [
-        ({"auth_type": "api_key", "credentials": KEY}, "field auth_type: api_key does not work with AgentCore, which takes OAuth"),
+        (
+            {"auth_type": "api_key", "credentials": KEY},
+            "field auth_type: api_key does not work with AgentCore, which takes OAuth",
+        ),
         ({"auth_type": "oauth2", "region": "eu-west-1"}, "field region: is another one than the ARN's"),
-        ({"auth_type": "oauth2", "mcp_url": "https://a.example/mcp"}, "field agent_runtime_arn: is given beside mcp_url"),
-        ({"auth_type": "oauth2", "agent_runtime_arn": "arn:aws:s3:::x"}, "field agent_runtime_arn: is not a runtime's ARN"),
+        (
+            {"auth_type": "oauth2", "mcp_url": "https://a.example/mcp"},
+            "field agent_runtime_arn: is given beside mcp_url",
+        ),
+        (
+            {"auth_type": "oauth2", "agent_runtime_arn": "arn:aws:s3:::x"},
+            "field agent_runtime_arn: is not a runtime's ARN",
+        ),
     ]
     refused = backend(*[{"agent_runtime_arn": AgentCoreServer.ARN} | fields for fields, _ in bad])
     assert refused.agents() == []

@@ -38,7 +38,9 @@ def test_the_authorization_servers_metadata_is_found_wherever_it_is_alone(backen
         "oauth": ("", "/.well-known/oauth-authorization-server"),
         "openid": ("", "/.well-known/openid-configuration"),
     }
-    servers = {name.replace(" ", "_"): guarded(stands, path=path, locations=[at])[0] for name, (path, at) in places.items()}
+    servers = {
+        name.replace(" ", "_"): guarded(stands, path=path, locations=[at])[0] for name, (path, at) in places.items()
+    }
     assert found(backend, servers) == dict.fromkeys(servers, "available")
 
 
@@ -119,10 +121,22 @@ def busy(server, times, status, headers):
 WRONG = {
     "resource": ("server", {"metadata": {"resource": f"{EVIL}/mcp"}}, f"for the resource {EVIL}/mcp, not for "),
     "issuer": ("a", {"metadata": {"issuer": EVIL}}, f"names the issuer {EVIL}, not "),
-    "address": ("a", {"metadata": {"token_endpoint": "http://169.254.169.254/token"}}, "token endpoint was not reached: 169.254.169.254"),
-    "mapped": ("a", {"metadata": {"token_endpoint": "http://[::ffff:169.254.169.254]/"}}, "the token endpoint was not reached: "),
+    "address": (
+        "a",
+        {"metadata": {"token_endpoint": "http://169.254.169.254/token"}},
+        "token endpoint was not reached: 169.254.169.254",
+    ),
+    "mapped": (
+        "a",
+        {"metadata": {"token_endpoint": "http://[::ffff:169.254.169.254]/"}},
+        "the token endpoint was not reached: ",
+    ),
     "endpoint": ("a", {"metadata": {"token_endpoint": None}}, "answered without a usable token_endpoint"),
-    "html": ("a", {"metadata_answer": Answer(200, "<html>hello</html>")}, "metadata answered with HTML instead of JSON"),
+    "html": (
+        "a",
+        {"metadata_answer": Answer(200, "<html>hello</html>")},
+        "metadata answered with HTML instead of JSON",
+    ),
     "nowhere": ("a", {"locations": []}, "no metadata says where"),
 }
 

@@ -9,11 +9,26 @@ BAD = [
         {"auth_type": "oauth2", "client_secrett": CANARY},
         "field client_secrett: is not a field of auth_type oauth2: did you mean client_secret?",
     ),
-    ({"auth_type": "oauth2", "cognito_password": CANARY}, "field cognito_password: does not belong to auth_type oauth2 but to cognito"),
-    ({"auth_type": "api_key", "credential": CANARY}, "field credential: is not a field of auth_type api_key: did you mean credentials?"),
-    ({"auth_type": "none", "credentials": CANARY}, "field credentials: does not belong to auth_type none but to api_key"),
-    ({"auth_type": "cognito", "transprt": "sse"}, "field transprt: is not a field of auth_type cognito: did you mean transport?"),
-    ({"auth_type": "oauth", "client_secret": CANARY}, "field auth_type: is unknown: use none, cognito, api_key or oauth2"),
+    (
+        {"auth_type": "oauth2", "cognito_password": CANARY},
+        "field cognito_password: does not belong to auth_type oauth2 but to cognito",
+    ),
+    (
+        {"auth_type": "api_key", "credential": CANARY},
+        "field credential: is not a field of auth_type api_key: did you mean credentials?",
+    ),
+    (
+        {"auth_type": "none", "credentials": CANARY},
+        "field credentials: does not belong to auth_type none but to api_key",
+    ),
+    (
+        {"auth_type": "cognito", "transprt": "sse"},
+        "field transprt: is not a field of auth_type cognito: did you mean transport?",
+    ),
+    (
+        {"auth_type": "oauth", "client_secret": CANARY},
+        "field auth_type: is unknown: use none, cognito, api_key or oauth2",
+    ),
     ({"auth_type": "oauth2", "transport": "websocket"}, "field transport: websocket is not supported yet"),
     ({"auth_type": "oauth2", "resource": CANARY}, "field resource: is neither a URL"),
     ({"auth_type": "oauth2", "issuer": "http://as.example.com"}, "field issuer: is not an https URL"),

@@ -19,7 +19,9 @@ def test_a_client_metadata_document_comes_before_registration(backend, stands):
     connect(asked, "notes")
     assert called(asked)["user"] == "ada"
     [request] = a.requests("authorize")
-    document = asked.world.configuration("ConnectionsApiFunctionArn")["Environment"]["Variables"]["OAUTH_CLIENT_METADATA_URL"]
+    document = asked.world.configuration("ConnectionsApiFunctionArn")["Environment"]["Variables"][
+        "OAUTH_CLIENT_METADATA_URL"
+    ]
     assert request.query["client_id"] == document and document.startswith("https://")
     assert not a.requests("register")
 

@@ -9,10 +9,18 @@ from tests.signing_in.steps import KEY, called, listed, ran, statuses
 from tests.support import machine, wait_for
 
 
-@pytest.mark.parametrize(("transport", "named"), [("sse", "sse"), ("streamable-http", "streamable_http"), ("streamable-http", None)])
+@pytest.mark.parametrize(
+    ("transport", "named"), [("sse", "sse"), ("streamable-http", "streamable_http"), ("streamable-http", None)]
+)
 def test_a_server_of_the_python_sdk_is_listed_and_called(backend, stands, transport, named):
     server = stands(SseServer, transport, bearer=KEY)
-    entry = {"mcp_url": server.url, "auth_type": "api_key", "credentials": KEY, "agent_name": "notes", "transport": named}
+    entry = {
+        "mcp_url": server.url,
+        "auth_type": "api_key",
+        "credentials": KEY,
+        "agent_name": "notes",
+        "transport": named,
+    }
     asked = backend(entry)
     agent = listed(asked)
     assert (agent["status"], agent["tools"]) == ("available", ["add", "slow"]), agent["status_reason"]

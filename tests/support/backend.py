@@ -55,7 +55,9 @@ class Backend:
         """How often the functions called an operation of AWS."""
         return self.world.proxy.calls[self.name, operation]
 
-    def breaks(self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400, **more):
+    def breaks(
+        self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400, **more
+    ):
         """Has the answers to an operation lost, or an error answered in its place."""
         answer = json.dumps(error).encode() if error else None
         self.world.proxy.faults.append(Fault(self.name, operation, containing.encode(), times, status, answer, **more))
@@ -127,7 +129,18 @@ class Backend:
     def process(self, event, timeout: int | None = None) -> dict:
         return self.invoke("AgentProcessorFunctionArn", event, timeout)
 
-    def http(self, method: str, path: str, body=None, user: str | None = "ada", group: str = "Author", query=None, api="ConnectionsApi", sub: str | None = None, **headers):
+    def http(
+        self,
+        method: str,
+        path: str,
+        body=None,
+        user: str | None = "ada",
+        group: str = "Author",
+        query=None,
+        api="ConnectionsApi",
+        sub: str | None = None,
+        **headers,
+    ):
         """Asks an API as API Gateway does behind its authorizer; nobody without a `user`."""
         context = {"stage": "$default", "http": {"method": method, "path": path}}
         if user:
@@ -196,7 +209,15 @@ class Backend:
         return [event for event in events if event.get("message") == message]
 
 
-def connect(backend: Backend, agent_id: str, user: str = "ada", browser=follow, group: str = "Author", sub: str | None = None, **start) -> str:
+def connect(
+    backend: Backend,
+    agent_id: str,
+    user: str = "ada",
+    browser=follow,
+    group: str = "Author",
+    sub: str | None = None,
+    **start,
+) -> str:
     """Signs a user in to an agent's server, as a page and a browser do; gives the authorization URL."""
     status, started = backend.http("POST", "/oauth/start", {"agent_id": agent_id} | start, user, group, sub=sub)
     assert status == 200, started
