@@ -10,6 +10,7 @@ TOOLS := $(VENV)/.installed
 NODE := target/tools/node
 PEERS := $(foreach peer,node mcp-1.30 mcp-2 peers,target/tools/$(peer)/.installed)
 CARGO_LAMBDA := target/tools/cargo-lambda
+PYTHON_FILES := tests local bench
 FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
 .PHONY: help
@@ -25,8 +26,12 @@ local: $(TOOLS) debug ## Deploy to a local AWS and stay up until Ctrl-C
 	@$(VENV)/bin/python -m local.up
 
 .PHONY: test
-test: $(TOOLS) lint unit-test end-to-end-test conformance ## Everything that must pass: lint, unit tests, the deployed stack, conformance
-	@echo "== all passed"
+test: $(TOOLS) ## Everything that must pass: lint, unit tests, the deployed stack, conformance; with the time of each
+	@times=; for stage in lint unit-test end-to-end-test conformance; do \
+		began=$$SECONDS; $(MAKE) --no-print-directory $$stage; took=$$((SECONDS - began)); \
+		times+=$$(printf '\n%18s %3d min %02d s' $$stage $$((took / 60)) $$((took % 60))); \
+	done; \
+	echo "== all passed in $$((SECONDS / 60)) min $$((SECONDS % 60)) s:$$times"
 
 .PHONY: unit-test
 unit-test: ## The crates' own tests
@@ -52,9 +57,11 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, sam validate
-	@echo "== fmt, clippy, sam validate"
+lint: $(TOOLS) ## fmt, clippy, ruff, sam validate
+	@echo "== fmt, clippy, ruff, sam validate"
 	@cargo fmt --all --check
+	@$(VENV)/bin/ruff format --check --quiet $(PYTHON_FILES)
+	@$(VENV)/bin/ruff check --quiet $(PYTHON_FILES)
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint 2>&1 | grep -v '^$$'
 
