@@ -10,6 +10,7 @@ TOOLS := $(VENV)/.installed
 NODE := target/tools/node
 PEERS := $(foreach peer,node mcp-1.30 mcp-2 peers,target/tools/$(peer)/.installed)
 CARGO_LAMBDA := target/tools/cargo-lambda
+WORKERS ?= 2
 PYTHON_FILES := tests local bench
 FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
@@ -39,9 +40,10 @@ unit-test: ## The crates' own tests
 	@INSTA_UPDATE=no cargo test --workspace --quiet
 
 .PHONY: end-to-end-test
-end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the deployed functions on a local AWS
+end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the deployed functions on a local AWS, in WORKERS (2) processes
 	@echo "== the deployed stack"
-	@$(VENV)/bin/python -m pytest
+	@# Each worker has a local AWS of its own, and a file's tests stay together.
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: soak
 soak: $(TOOLS) debug ## Attack the deployed stack for MINUTES (10): kills, table faults, garbled input, users at once
