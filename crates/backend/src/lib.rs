@@ -1,16 +1,19 @@
-//! What every binary that speaks to MCP servers is configured with and made of.
+//! The composition that every binary is made of: its configuration, the sign-ins, the connector, the catalog.
+//!
+//! Called once, at cold start. Decides nothing at run time.
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{DynamoDbStore, OAuth, ProcessStore, Sealer, SignIn, TokenStore};
+use auth::{OAuth, SignIn};
 use aws_config::SdkConfig;
 use catalog::{Catalog, Entries, SecretsManager};
 use egress::{Deadlines, EgressPolicy, HttpClient};
 use mcp::{CacheLimits, Connector, SnapshotStore, ToolCache};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
+use vault::{DynamoDbVault, ProcessVault, Sealer, Vault};
 
-use crate::config::{ConfigError, Vars};
+use runtime::{ConfigError, Vars};
 
 /// From the start until TCP and TLS to an MCP server or an authorization server are up.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -122,9 +125,9 @@ impl ConnectionsConfig {
     }
 
     /// The table as a store of tokens.
-    pub fn store(&self, aws: &SdkConfig) -> Arc<dyn TokenStore> {
+    pub fn store(&self, aws: &SdkConfig) -> Arc<dyn Vault> {
         let sealer = Sealer::new(aws_sdk_kms::Client::new(aws), self.key.clone());
-        Arc::new(DynamoDbStore::new(aws_sdk_dynamodb::Client::new(aws), self.table.clone(), sealer))
+        Arc::new(DynamoDbVault::new(aws_sdk_dynamodb::Client::new(aws), self.table.clone(), sealer))
     }
 }
 
@@ -133,9 +136,9 @@ impl Backend {
     pub fn new(aws: &SdkConfig, config: &BackendConfig, read: Duration) -> Self {
         let client = aws_sdk_secretsmanager::Client::new(aws);
         let source = SecretsManager::new(client, config.secret.secret_id.clone());
-        let store: Arc<dyn TokenStore> = match &config.connections {
+        let store: Arc<dyn Vault> = match &config.connections {
             Some(connections) => connections.store(aws),
-            None => Arc::new(ProcessStore::default()),
+            None => Arc::new(ProcessVault::default()),
         };
         Self {
             entries: Entries::new(Arc::new(source), config.mcp.agentcore.clone()),
@@ -161,12 +164,7 @@ impl Backend {
 }
 
 /// What connections to MCP servers are made with; `read` is the longest silence within one answer.
-pub fn connector(
-    aws: &SdkConfig,
-    policy: EgressPolicy,
-    store: Arc<dyn TokenStore>,
-    read: Duration,
-) -> Connector {
+pub fn connector(aws: &SdkConfig, policy: EgressPolicy, store: Arc<dyn Vault>, read: Duration) -> Connector {
     let http = HttpClient::new(policy, Deadlines { connect: CONNECT, read });
     let sign_in = SignIn::new(aws.clone(), OAuth::new(http.clone(), store));
     Connector::new(http, sign_in)

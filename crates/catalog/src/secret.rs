@@ -164,7 +164,7 @@ impl SecretsManager {
                 Some(
                     code @ ("AccessDeniedException" | "DecryptionFailure" | "UnrecognizedClientException"),
                 ) => SecretError::NotAllowed { id, code: code.to_owned() },
-                _ => SecretError::Unreachable { id, reason: aws_fault::reason(&error) },
+                _ => SecretError::Unreachable { id, reason: aws_kit::reason(&error) },
             }),
         }
     }

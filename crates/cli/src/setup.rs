@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use auth::{FileStore, TokenStore, User};
+use auth::User;
 use aws_config::SdkConfig;
+use backend::{ConnectionsConfig, McpConfig, SecretConfig};
 use catalog::{
     Agent, ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries,
     parse_secret,
@@ -12,9 +13,10 @@ use catalog::{
 use clap::Args;
 use egress::EgressPolicy;
 use mcp::Connector;
-use runtime::{ConnectionsConfig, McpConfig, SecretConfig, Vars};
+use runtime::Vars;
 use serde_json::Value;
 use url::Url;
+use vault::{FileVault, Vault};
 
 /// Where entries and tokens are.
 #[derive(Debug, Clone, Args)]
@@ -68,7 +70,7 @@ impl Setup {
                     Arc::new(SecretsManager::new(client, secret.secret_id))
                 }
             },
-            connector: runtime::connector(&aws, policy, store, timeout),
+            connector: backend::connector(&aws, policy, store, timeout),
             agentcore: mcp.agentcore,
             user: options.user.clone().map(User::named),
             timeout,
@@ -119,7 +121,7 @@ fn token_store(
     file: Option<PathBuf>,
     connections: Option<ConnectionsConfig>,
     home: Option<PathBuf>,
-) -> anyhow::Result<(Arc<dyn TokenStore>, String)> {
+) -> anyhow::Result<(Arc<dyn Vault>, String)> {
     if let Some(connections) = connections {
         let words = format!("the table {}", connections.table);
         return Ok((connections.store(aws), words));
@@ -130,5 +132,5 @@ fn token_store(
         (None, None) => return Err(anyhow!("neither HOME nor XDG_CONFIG_HOME is set: give --tokens FILE")),
     };
     let words = path.display().to_string();
-    Ok((Arc::new(FileStore::new(path, runtime::now())), words))
+    Ok((Arc::new(FileVault::new(path, runtime::now())), words))
 }

@@ -1,10 +1,11 @@
-//! Where what was signed in for is kept: [`TokenStore`], and what an item of it is.
+//! Sealed items with versions and leases, for what outlives a process: the trait [`Vault`] and its implementations.
 //!
-//! A store knows nothing of OAuth. It keeps sealed texts under keys, each with a version that a write must
-//! name, and a lease: whoever takes it may change what the item stands for in the world outside, one
-//! holder at a time across all processes. There is one in DynamoDB, whose items are sealed with KMS; one
-//! in a file that only its owner can read, for the command line; one in the process.
+//! A vault knows nothing of OAuth. It keeps texts under keys. Each item has a version, which a write must name, and may
+//! have a lease: the lease holder is the one process that may change what the item stands for at another server.
+//! [`DynamoDbVault`] seals its items with KMS and is shared by all processes; [`FileVault`] is the command line's, in a
+//! file that only its owner can read; [`ProcessVault`] ends with its process.
 
+mod digest;
 mod dynamodb;
 mod file;
 mod process;
@@ -16,96 +17,96 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-pub use dynamodb::DynamoDbStore;
-pub use file::FileStore;
-pub use process::ProcessStore;
+pub use digest::{digest, hex};
+pub use dynamodb::DynamoDbVault;
+pub use file::FileVault;
+pub use process::ProcessVault;
 pub use seal::Sealer;
 
-use crate::config::{digest, hex};
-
-/// Keeps sealed texts.
+/// Storage of sealed items.
 ///
 /// # Errors
-/// Each method fails with [`StoreError::Changed`] where a version is not the expected one, with
-/// [`StoreError::Unreadable`] where an item is not ours, and as its own medium fails.
-pub trait TokenStore: Send + Sync {
-    /// The item, unsealed.
-    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Item>, StoreError>>;
-    /// The item's version and lease, without unsealing it.
-    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>>;
-    /// Writes the item, if its version is still `expected` (`None`: if there is none); ends a lease.
+/// Each method fails with [`VaultError::Changed`] if the item's version is not the expected one, with
+/// [`VaultError::Unreadable`] if the item was not written by a vault, and with the errors of its own medium.
+pub trait Vault: Send + Sync {
+    /// Reads and unseals an item; `None` if there is none.
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>>;
+    /// Reads an item's state without unsealing it; `None` if there is no item.
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>>;
+    /// Writes an item if its version is still `expected` (`None`: if there is no item), and ends its lease. Returns the
+    /// new version.
     fn put<'a>(
         &'a self,
         key: &'a Key,
         content: &'a Content,
         expected: Option<u64>,
-    ) -> BoxFuture<'a, Result<u64, StoreError>>;
-    /// Takes the lease until then, if the version is still `expected`; gives the version it then has.
+    ) -> BoxFuture<'a, Result<u64, VaultError>>;
+    /// Takes the lease on an item until `until`, if its version is still `expected`. Returns the new version.
     fn lease<'a>(
         &'a self,
         key: &'a Key,
         expected: u64,
         until: Timestamp,
-    ) -> BoxFuture<'a, Result<u64, StoreError>>;
-    /// Removes the item, if its version is still `expected`.
-    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), StoreError>>;
+    ) -> BoxFuture<'a, Result<u64, VaultError>>;
+    /// Removes an item, if its version is still `expected`.
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), VaultError>>;
 }
 
-/// Names an item. Holds no secret.
+/// The key of an item. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
-/// What an item holds, and what it is sealed for: whoever unseals it must know owner, issuer and resource.
+/// The content of an item. It is sealed for its owner, issuer and resource: unsealing needs all three.
 #[derive(Debug, Clone)]
 pub struct Content {
-    /// Whose it is.
+    /// Whose the item is, such as `everybody` or `user:ada`.
     pub owner: String,
-    /// Whom it is good at.
+    /// The authorization server that issued what is sealed.
     pub issuer: String,
-    /// What it is good for.
+    /// The resource that it is for.
     pub resource: String,
-    /// What is sealed.
+    /// The text that is sealed.
     pub text: SecretString,
-    /// The owner's `sub`, where it is known: another person may have the owner's name later.
+    /// The owner's `sub`, if it is known: another person may have the owner's name later.
     pub sub: Option<String>,
-    /// Whether it is of any use: told without unsealing it.
+    /// Whether the text is still of use. Readable without unsealing.
     pub usable: bool,
-    /// From when on it may be thrown away.
+    /// When the item may be deleted.
     pub expires: Timestamp,
 }
 
 /// An item as it was read.
 #[derive(Debug, Clone)]
-pub struct Item {
-    /// What it holds.
+pub struct SealedItem {
+    /// Its content, unsealed.
     pub content: Content,
     /// Its version and lease.
-    pub standing: Standing,
+    pub state: ItemState,
 }
 
-/// How an item stands.
+/// The state of an item, readable without unsealing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Counts its writes and leases.
+pub struct ItemState {
+    /// The version: a count of writes and leases.
     pub version: u64,
-    /// Until when somebody holds it.
+    /// The end of the lease, if a process holds it.
     pub leased_until: Option<Timestamp>,
-    /// Whether what it holds is of any use.
+    /// As [`Content::usable`].
     pub usable: bool,
-    /// The owner's `sub`, as in [`Content`].
+    /// As [`Content::sub`].
     pub sub: Option<String>,
 }
 
-/// Why nothing was read or written.
+/// The reason why an item was not read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// Somebody else has changed the item.
+pub enum VaultError {
+    /// Another process has changed the item.
     #[error("the connection was changed by somebody else at the same time")]
     Changed,
-    /// The table, the key or the file did not answer.
+    /// The table or the KMS key did not answer.
     #[error("the store of connections did not answer ({reason})")]
     Unavailable {
-        /// Why, without content.
+        /// The reason, without content.
         reason: String,
     },
     /// The file cannot be read or written.
@@ -113,7 +114,7 @@ pub enum StoreError {
     File {
         /// Where it is.
         path: String,
-        /// Why, without content.
+        /// The reason, without content.
         reason: String,
     },
     /// The file holds something else.
@@ -122,17 +123,18 @@ pub enum StoreError {
         /// Where it is.
         path: String,
     },
-    /// What was read was not written by us, or for another owner, issuer or resource.
+    /// The item was written by another program, or for another owner, issuer or resource.
     #[error("an item of the store of connections cannot be unsealed")]
     Unreadable,
 }
 
-impl StoreError {
-    pub(crate) fn unavailable(reason: impl fmt::Display) -> Self {
+impl VaultError {
+    /// An error of the medium, with its reason.
+    pub fn unavailable(reason: impl fmt::Display) -> Self {
         Self::Unavailable { reason: reason.to_string() }
     }
 
-    /// What to do about it.
+    /// What to do about the error.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Changed => "try again",
@@ -149,12 +151,12 @@ impl StoreError {
 }
 
 impl Key {
-    /// The key of what `kind` of thing these parts name.
-    pub(crate) fn new(kind: &str, parts: &[&str]) -> Self {
+    /// The key of an item of a kind (`grant`, `state`, …), named by `parts`.
+    pub fn new(kind: &str, parts: &[&str]) -> Self {
         Self(format!("{kind}#{}", hex(&digest(parts))))
     }
 
-    /// As it stands in a table.
+    /// The key as it is written to a table.
     pub fn as_str(&self) -> &str {
         &self.0
     }

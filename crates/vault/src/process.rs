@@ -9,25 +9,25 @@ use std::{
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
-use super::{Content, Item, Key, Standing, StoreError, TokenStore};
+use super::{Content, ItemState, Key, SealedItem, Vault, VaultError};
 
 /// Items in memory.
 #[derive(Debug, Default)]
-pub struct ProcessStore(Mutex<HashMap<Key, Item>>);
+pub struct ProcessVault(Mutex<HashMap<Key, SealedItem>>);
 
-impl ProcessStore {
-    fn items(&self) -> MutexGuard<'_, HashMap<Key, Item>> {
+impl ProcessVault {
+    fn items(&self) -> MutexGuard<'_, HashMap<Key, SealedItem>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl TokenStore for ProcessStore {
-    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Item>, StoreError>> {
+impl Vault for ProcessVault {
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>> {
         Box::pin(ready(Ok(self.items().get(key).cloned())))
     }
 
-    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
-        Box::pin(ready(Ok(self.items().get(key).map(|item| item.standing.clone()))))
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>> {
+        Box::pin(ready(Ok(self.items().get(key).map(|item| item.state.clone()))))
     }
 
     fn put<'a>(
@@ -35,7 +35,7 @@ impl TokenStore for ProcessStore {
         key: &'a Key,
         content: &'a Content,
         expected: Option<u64>,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
         Box::pin(ready(put(&mut self.items(), key, content, expected)))
     }
 
@@ -44,11 +44,11 @@ impl TokenStore for ProcessStore {
         key: &'a Key,
         expected: u64,
         until: Timestamp,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
         Box::pin(ready(lease(&mut self.items(), key, expected, until)))
     }
 
-    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(ready(remove(&mut self.items(), key, expected)))
     }
 }
@@ -56,39 +56,43 @@ impl TokenStore for ProcessStore {
 // The same rules hold for the items of a file.
 
 pub(super) fn put(
-    items: &mut HashMap<Key, Item>,
+    items: &mut HashMap<Key, SealedItem>,
     key: &Key,
     content: &Content,
     expected: Option<u64>,
-) -> Result<u64, StoreError> {
-    if items.get(key).map(|item| item.standing.version) != expected {
-        return Err(StoreError::Changed);
+) -> Result<u64, VaultError> {
+    if items.get(key).map(|item| item.state.version) != expected {
+        return Err(VaultError::Changed);
     }
     let version = expected.unwrap_or_default() + 1;
     let sub = content.sub.clone();
-    let standing = Standing { version, leased_until: None, usable: content.usable, sub };
-    items.insert(key.clone(), Item { content: content.clone(), standing });
+    let state = ItemState { version, leased_until: None, usable: content.usable, sub };
+    items.insert(key.clone(), SealedItem { content: content.clone(), state });
     Ok(version)
 }
 
 pub(super) fn lease(
-    items: &mut HashMap<Key, Item>,
+    items: &mut HashMap<Key, SealedItem>,
     key: &Key,
     expected: u64,
     until: Timestamp,
-) -> Result<u64, StoreError> {
-    let item = items.get_mut(key).filter(|item| item.standing.version == expected);
-    let standing = &mut item.ok_or(StoreError::Changed)?.standing;
-    (standing.version, standing.leased_until) = (expected + 1, Some(until));
-    Ok(standing.version)
+) -> Result<u64, VaultError> {
+    let item = items.get_mut(key).filter(|item| item.state.version == expected);
+    let state = &mut item.ok_or(VaultError::Changed)?.state;
+    (state.version, state.leased_until) = (expected + 1, Some(until));
+    Ok(state.version)
 }
 
-pub(super) fn remove(items: &mut HashMap<Key, Item>, key: &Key, expected: u64) -> Result<(), StoreError> {
+pub(super) fn remove(
+    items: &mut HashMap<Key, SealedItem>,
+    key: &Key,
+    expected: u64,
+) -> Result<(), VaultError> {
     match items.get(key) {
-        Some(item) if item.standing.version == expected => {
+        Some(item) if item.state.version == expected => {
             items.remove(key);
             Ok(())
         }
-        _ => Err(StoreError::Changed),
+        _ => Err(VaultError::Changed),
     }
 }

@@ -115,8 +115,8 @@ fn told(exceeded: QuotaExceeded) -> String {
     }
 }
 
-impl From<runtime::BadRequest> for ApiError {
-    fn from(error: runtime::BadRequest) -> Self {
+impl From<edge::BadRequest> for ApiError {
+    fn from(error: edge::BadRequest) -> Self {
         Self::BadRequest(error.to_string())
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use agent::{Budgets, Guardrail};
-use runtime::{BackendConfig, ConfigError, Vars};
+use backend::BackendConfig;
+use runtime::{ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]

@@ -3,11 +3,12 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use agent::{Model, RunError, Transcript, hold};
+use backend::Backend;
 use catalog::Catalog;
 use futures::FutureExt;
 use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, JobTable, Outcome};
 use lambda_runtime::Diagnostic;
-use runtime::{Backend, RunMetrics};
+use runtime::RunMetrics;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -4,8 +4,9 @@ use auth::{
     Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
     Registration, User,
 };
+use backend::Backend;
 use catalog::Agent;
-use runtime::{Backend, Caller};
+use edge::Caller;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;

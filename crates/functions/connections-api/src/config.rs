@@ -1,7 +1,8 @@
 //! What the function reads from its environment, once, at cold start.
 
 use auth::ClientIdentity;
-use runtime::{BackendConfig, ConfigError, Vars};
+use backend::BackendConfig;
+use runtime::{ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]

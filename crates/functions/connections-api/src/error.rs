@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use auth::{AuthError, OAuthError, Place, StoreError};
+use auth::{AuthError, OAuthError, Place};
 use catalog::SecretError;
-use runtime::BadRequest;
+use edge::BadRequest;
+use vault::VaultError;
 
 /// Why a request is not answered. Each says its HTTP status.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,7 @@ fn oauth_status(error: &OAuthError) -> u16 {
         | OAuthError::IssMissing { .. }
         | OAuthError::IssMismatch { .. }
         | OAuthError::OtherRedirect { .. } => 400,
-        OAuthError::Store(StoreError::Changed) => 409,
+        OAuthError::Store(VaultError::Changed) => 409,
         OAuthError::Store(_) => 503,
         _ => 502,
     }

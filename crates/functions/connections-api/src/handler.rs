@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use auth::{Owner, Redirect, Registration, client_metadata};
+use edge::{BadRequest, Caller, HttpRequest, json_response};
 use lambda_runtime::Diagnostic;
-use runtime::{BadRequest, Caller, HttpRequest, json_response};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
