@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catalog::SecretError;
+use catalog::SourceError;
 use jobs::JobError;
 use mcp::McpError;
 
@@ -17,17 +17,9 @@ pub enum RunError {
     /// The job asks nothing.
     #[error("the query is empty")]
     NoQuery,
-    /// There is no such agent.
-    #[error("there is no agent {id}: {}", existing(known))]
-    UnknownAgent {
-        /// The id that the job names.
-        id: String,
-        /// The ids that exist.
-        known: Vec<String>,
-    },
-    /// The agents could not be read.
+    /// There is no such agent, or the agents could not be read.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Source(#[from] SourceError),
     /// The agent's server gave no tools.
     #[error("agent {id}: {error}")]
     Server {
@@ -73,13 +65,6 @@ impl RunError {
     /// Whether it ends the whole job, and not only the agent that it happened to.
     pub(crate) fn ends_the_job(&self) -> bool {
         matches!(self, Self::Budget(_) | Self::Job(_))
-    }
-}
-
-fn existing(known: &[String]) -> String {
-    match known {
-        [] => "there are none at all; add one to the secret".to_owned(),
-        known => format!("there are {}", known.join(", ")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use auth::{OAuth, SignIn};
 use aws_config::SdkConfig;
-use catalog::{Catalog, Entries, SecretsManager};
+use catalog::{AgentSource, Catalog};
 use egress::{Deadlines, EgressPolicy, HttpClient};
 use mcp::{CacheLimits, Connector, SnapshotStore, ToolCache};
 use tokio::time::{Instant, timeout_at};
@@ -14,6 +14,7 @@ use url::Url;
 use vault::{DynamoDbVault, ProcessVault, Sealer, Vault};
 
 use runtime::{ConfigError, Vars};
+use secret::{SecretAgents, SecretsManager};
 
 /// From the start until TCP and TLS to an MCP server or an authorization server are up.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -61,8 +62,8 @@ pub struct ConnectionsConfig {
 /// What every function is made of that speaks to MCP servers.
 #[derive(Clone)]
 pub struct Backend {
-    /// The entries of the secret.
-    pub entries: Entries,
+    /// The source of agents: the secret.
+    pub agents: Arc<dyn AgentSource>,
     /// What connections are made with.
     pub connector: Connector,
     catalog_table: Option<String>,
@@ -141,7 +142,7 @@ impl Backend {
             None => Arc::new(ProcessVault::default()),
         };
         Self {
-            entries: Entries::new(Arc::new(source), config.mcp.agentcore.clone()),
+            agents: Arc::new(SecretAgents::new(Arc::new(source), config.mcp.agentcore.clone())),
             connector: connector(aws, config.mcp.policy.clone(), store, read),
             catalog_table: config.catalog_table.clone(),
             cache: config.cache,
@@ -152,7 +153,7 @@ impl Backend {
     pub fn catalog(&self, aws: &SdkConfig) -> Catalog {
         let table = self.catalog_table.clone();
         let snapshots = table.map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(aws), table));
-        Catalog::new(self.entries.clone(), ToolCache::new(self.connector.clone(), snapshots, self.cache))
+        Catalog::new(Arc::clone(&self.agents), ToolCache::new(self.connector.clone(), snapshots, self.cache))
     }
 
     /// Waits for what must be seen through before the process may be frozen, but not past `until`.

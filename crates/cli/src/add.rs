@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use auth::{AuthConfig, GrantType, OAuthConfig};
-use catalog::{ParsedEntry, edit_secret, with_entry};
 use clap::Args;
 use mcp::McpError;
 use secrecy::ExposeSecret;
+use secret::{ParsedEntry, edit_secret, with_entry};
 use serde_json::{Map, Value};
 
 use crate::{

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use auth::AuthConfig;
-use catalog::agents_of;
 use clap::Args;
 use runtime::plain_json;
+use secret::agents_of;
 use serde_json::json;
 
 use crate::{

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use catalog::{Diagnostic, ParsedEntry};
 use mcp::{McpError, McpServer};
 use runtime::plain_json;
+use secret::{Diagnostic, ParsedEntry};
 use serde::Serialize;
 
 /// The steps, in order.

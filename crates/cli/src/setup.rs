@@ -6,14 +6,14 @@ use anyhow::{Context, anyhow};
 use auth::User;
 use aws_config::SdkConfig;
 use backend::{ConnectionsConfig, McpConfig, SecretConfig};
-use catalog::{
-    Agent, ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries,
-    parse_secret,
-};
+use catalog::Agent;
 use clap::Args;
 use egress::EgressPolicy;
 use mcp::Connector;
 use runtime::Vars;
+use secret::{
+    ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries, parse_secret,
+};
 use serde_json::Value;
 use url::Url;
 use vault::{FileVault, Vault};

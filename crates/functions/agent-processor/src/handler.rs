@@ -127,11 +127,9 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
 /// The name that a run's metrics go under. What a job names is its user's word: only ids that exist become a
 /// dimension, or anybody could make metrics without end.
 fn metrics_agent<L, P>(job: &Job, held: &Result<Result<Result<String, RunError>, L>, P>) -> String {
-    use RunError::{NoAgent, NoQuery, Secret, UnknownAgent};
+    use RunError::{NoAgent, NoQuery, Source};
     match (held, job.agent_ids.as_slice()) {
-        (Ok(Ok(Err(UnknownAgent { .. } | Secret(_) | NoAgent | NoQuery))) | Err(_), _) => {
-            "unknown".to_owned()
-        }
+        (Ok(Ok(Err(Source(_) | NoAgent | NoQuery))) | Err(_), _) => "unknown".to_owned(),
         (_, [agent]) => agent.clone(),
         _ => "several".to_owned(),
     }

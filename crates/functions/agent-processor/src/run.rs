@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent::{Answer, Colleague, Meter, Run, RunError, RunLimits, Transcript, run_agent, run_agents};
 use auth::User;
-use catalog::{Agent, SecretError};
+use catalog::{Agent, SourceError};
 use jobs::{Claim, Job, JobError, Outcome};
 use tokio::time::{Instant, timeout_at};
 
@@ -24,7 +24,7 @@ pub(crate) async fn run(
 ) -> Result<String, RunError> {
     let job = claim.job();
     let reading = timeout_at(until, the_agents(context, job)).await;
-    let agents = reading.unwrap_or(Err(RunError::Secret(SecretError::TimedOut)))?;
+    let agents = reading.unwrap_or(Err(RunError::Source(SourceError::timed_out())))?;
     let config = &context.config;
     let limits = RunLimits {
         until,
@@ -57,28 +57,8 @@ async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError
     if job.query.trim().is_empty() {
         return Err(RunError::NoQuery);
     }
-    let selected = match select(&context.backend.entries.agents(runtime::now()).await?, &job.agent_ids) {
-        Err(RunError::UnknownAgent { .. }) => {
-            select(&context.backend.entries.reread_agents(runtime::now()).await?, &job.agent_ids)?
-        }
-        selected => selected?,
-    };
     let user = User { name: job.user_id.clone(), sub: job.sub.clone() };
-    Ok(selected.iter().map(|agent| agent.on_behalf_of(&user)).collect())
-}
-
-fn select(agents: &[Agent], ids: &[String]) -> Result<Vec<Agent>, RunError> {
-    let mut selected: Vec<Agent> = Vec::new();
-    for id in ids {
-        let Some(agent) = agents.iter().find(|agent| agent.id == *id) else {
-            let known = agents.iter().map(|agent| agent.id.clone()).collect();
-            return Err(RunError::UnknownAgent { id: id.clone(), known });
-        };
-        if !selected.iter().any(|other| other.id == *id) {
-            selected.push(agent.clone());
-        }
-    }
-    Ok(selected)
+    Ok(context.backend.agents.find(Some(&user), &job.agent_ids, runtime::now()).await?)
 }
 
 /// What is written when a run has ended.

@@ -5,8 +5,9 @@ use auth::{
     Registration, User,
 };
 use backend::Backend;
-use catalog::Agent;
+use catalog::{Agent, SourceError};
 use edge::Caller;
+use mcp::Freshness;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -36,7 +37,7 @@ impl Api {
 
     /// `text` without any secret of the entries: an authorization server's own words may stand in it.
     pub(crate) async fn scrub(&self, text: String) -> String {
-        match self.backend.entries.agents(runtime::now()).await {
+        match self.backend.agents.list(None, Freshness::Cached, runtime::now()).await {
             Ok(agents) => agents.iter().fold(text, |text, agent| agent.server.scrub(text)),
             Err(_) => "what went wrong cannot be told: the secret cannot be read".to_owned(),
         }
@@ -117,7 +118,7 @@ impl Api {
     /// How `user` stands with every server that is signed in to with OAuth.
     pub(crate) async fn connections(&self, user: &User) -> Result<Value, ApiError> {
         let mut connections = Vec::new();
-        for agent in self.backend.entries.agents(runtime::now()).await?.iter() {
+        for agent in &self.backend.agents.list(None, Freshness::Cached, runtime::now()).await? {
             let AuthConfig::OAuth(config) = &agent.server.auth else { continue };
             connections.push(self.connection(agent, config, user).await?);
         }
@@ -141,15 +142,15 @@ impl Api {
         Ok(json!({"agent_id": agent.id, "status": "needs_sign_in", "reason": "nobody has signed in yet"}))
     }
 
-    /// How an agent's server is signed in to. Looks into the secret again before it says that there is
-    /// none of an id: it may have been added within the last minute.
+    /// How the server of the agent with this id is signed in to.
     async fn config(&self, agent_id: &str) -> Result<OAuthConfig, ApiError> {
-        let entries = &self.backend.entries;
-        let find = |agents: &[Agent]| agents.iter().find(|agent| agent.id == agent_id).cloned();
-        let agent = match find(&entries.agents(runtime::now()).await?) {
-            Some(agent) => agent,
-            None => find(&entries.reread_agents(runtime::now()).await?).ok_or(ApiError::NoAgent)?,
-        };
+        let ids = [agent_id.to_owned()];
+        let found = self.backend.agents.find(None, &ids, runtime::now()).await;
+        let found = found.map_err(|error| match error {
+            SourceError::UnknownAgent { .. } => ApiError::NoAgent,
+            error => error.into(),
+        })?;
+        let agent = found.into_iter().next().ok_or(ApiError::NoAgent)?;
         match agent.server.auth {
             AuthConfig::OAuth(config) => Ok(*config),
             _ => Err(ApiError::NotOAuth),

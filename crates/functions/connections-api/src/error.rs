@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use auth::{AuthError, OAuthError, Place};
-use catalog::SecretError;
+use catalog::SourceError;
 use edge::BadRequest;
 use vault::VaultError;
 
@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     TimedOut,
     /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Source(#[from] SourceError),
 }
 
 impl ApiError {
@@ -54,7 +54,7 @@ impl ApiError {
             Self::NoRoute | Self::NoAgent | Self::NoConnection => 404,
             Self::NotOAuth => 409,
             Self::OAuth(error) => oauth_status(error.bare()),
-            Self::Auth(_) | Self::Secret(_) => 502,
+            Self::Auth(_) | Self::Source(_) => 502,
             Self::TimedOut => 504,
         }
     }
@@ -69,7 +69,7 @@ impl ApiError {
             Self::TimedOut => "timeout",
             Self::OAuth(error) => error.kind(),
             Self::Auth(error) => error.kind(),
-            Self::Secret(error) => error.error_type(),
+            Self::Source(error) => error.kind(),
         }
     }
 
@@ -85,7 +85,7 @@ impl ApiError {
             Self::NoConnection => "nothing is left to do",
             Self::NotOAuth => "set auth_type to oauth2 in its entry if that is wrong",
             Self::TimedOut => "see what keeps it, and start again",
-            Self::Secret(_) => "mend the secret",
+            Self::Source(_) => "mend the secret",
         };
         fixed.into()
     }

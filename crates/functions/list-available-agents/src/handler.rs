@@ -45,8 +45,8 @@ pub(crate) async fn handle(
     let agents = context.catalog.agents(caller.as_ref(), freshness(&event), runtime::now(), until).await;
     context.backend.settled(until + SETTLING).await;
     let agents = agents.map_err(|error| {
-        tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");
-        Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+        tracing::error!(%error, error.type = error.kind(), "External MCP: no agents can be listed");
+        Diagnostic { error_type: error.kind().to_owned(), error_message: error.to_string() }
     })?;
     for agent in agents.iter().filter(|agent| agent.status != AgentStatus::Available) {
         let reason = agent.status_reason.as_deref().unwrap_or_default();

@@ -18,8 +18,14 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use url::Url;
 
-use super::{OPTIONS, SecretError, SecretFile, SecretSource, SecretsManager, parse_secret};
-use crate::{entries::agent_positions, entry::parse_entries};
+use crate::{
+    agents::agent_positions,
+    entry::parse_entries,
+    error::SecretError,
+    parse::parse_secret,
+    shape::OPTIONS,
+    source::{SecretFile, SecretSource, SecretsManager},
+};
 
 /// How often a change is made anew before it is given up.
 const TRIES: usize = 3;
