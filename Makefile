@@ -21,7 +21,7 @@ demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show th
 	@$(VENV)/bin/python -m local.demo
 
 .PHONY: local
-local: $(TOOLS) debug ## Deploy to a local AWS and stay up until Ctrl-C
+local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local AWS and stay up until Ctrl-C; target/local.json says where (PROFILE=release, SERVERS=none)
 	@$(VENV)/bin/python -m local.up
 
 .PHONY: test
