@@ -52,11 +52,12 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, sam validate
-	@echo "== fmt, clippy, sam validate"
+lint: $(TOOLS) ## fmt, clippy, sam validate, cfn-lint
+	@echo "== fmt, clippy, sam validate, cfn-lint"
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint 2>&1 | grep -v '^$$'
+	@$(VENV)/bin/cfn-lint template.yaml
 
 .PHONY: deny
 deny: ## Check bans, licences and sources of dependencies, where cargo-deny is installed
