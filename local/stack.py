@@ -32,6 +32,9 @@ def local_template(bootstraps: Path) -> str:
 
 def place_bootstraps(folder: Path, profile: str = "debug") -> Path:
     """Puts each function's binary where a deployment takes it from: `<function>/bootstrap`."""
+    missing = [str(TARGET / profile / function) for function in FUNCTIONS if not (TARGET / profile / function).exists()]
+    if missing:
+        raise RuntimeError(f"{', '.join(missing)}: not built yet; run `make {'build' if profile == 'release' else 'debug'}`")
     for function in FUNCTIONS:
         bootstrap = folder / function / "bootstrap"
         bootstrap.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ pub(crate) struct CommonOptions {
 
 /// All that a command needs.
 pub(crate) struct Setup {
+    pub(crate) aws: SdkConfig,
     pub(crate) secret: Arc<dyn SecretStore>,
     pub(crate) connector: Connector,
     pub(crate) agentcore: Option<Url>,
@@ -50,7 +51,13 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// Makes it. A server's answer may pause for as long as a step may take.
     pub(crate) async fn new(options: &CommonOptions) -> anyhow::Result<Self> {
+        Self::with_pauses(options, Duration::from_secs(options.timeout)).await
+    }
+
+    /// Makes it. `pause` is the longest silence within one answer of a server.
+    pub(crate) async fn with_pauses(options: &CommonOptions, pause: Duration) -> anyhow::Result<Self> {
         let aws = runtime::aws_config().await;
         let mut vars = Vars::new(&runtime::environment);
         let secret = SecretConfig::from_vars(&vars);
@@ -70,11 +77,12 @@ impl Setup {
                     Arc::new(SecretsManager::new(client, secret.secret_id))
                 }
             },
-            connector: backend::connector(&aws, policy, store, timeout),
+            connector: backend::connector(&aws, policy, store, pause),
             agentcore: mcp.agentcore,
             user: options.user.clone().map(User::named),
             timeout,
             tokens,
+            aws,
         })
     }
 

@@ -31,7 +31,7 @@ pub enum ModelError {
     },
     /// Bedrock was not reached, or failed.
     #[error(
-        "Bedrock did not answer ({reason}): try again; if it stays, check the network and region of this function"
+        "Bedrock did not answer ({reason}): try again; if it stays, check the network and the AWS region"
     )]
     Unreachable {
         /// What was said.

@@ -40,6 +40,9 @@ pub struct Purpose<'a> {
     pub starter: &'a User,
     /// Whose the tokens will be.
     pub owner: &'a Owner,
+    /// The origin of the web page that waits for the sign-in and is told when the user is back; the caller has checked
+    /// that it is allowed.
+    pub origin: Option<&'a str>,
 }
 
 /// A user may go now.
@@ -60,6 +63,8 @@ pub struct Arrived {
     pub agent_id: String,
     /// Who started it.
     pub starter: String,
+    /// The origin of the web page that waits for it, as it was given at the start.
+    pub origin: Option<String>,
 }
 
 /// A sign-in whose user is back, in the hands of the user who started it.
@@ -82,6 +87,9 @@ struct Pending {
     agent_id: String,
     starter: User,
     owner: Owner,
+    /// The origin of the web page that waits for it.
+    #[serde(default)]
+    origin: Option<String>,
     /// Where its grant will be kept: an entry that has changed meanwhile gets nothing of it.
     grant_key: String,
     redirect_uri: String,
@@ -138,6 +146,7 @@ impl OAuth {
             agent_id: purpose.agent_id.to_owned(),
             starter: purpose.starter.clone(),
             owner: purpose.owner.clone(),
+            origin: purpose.origin.map(str::to_owned),
             grant_key: grant_key(config, purpose.owner).as_str().to_owned(),
             redirect_uri,
             server,
@@ -189,7 +198,7 @@ impl OAuth {
         let content = pending.content(&item.content.resource, item.content.expires);
         let parked = self.vault.put(&key, &content, Some(item.state.version)).await;
         parked.map_err(changed_means_used)?;
-        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter.name })
+        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter.name, origin: pending.origin })
     }
 
     /// Takes up a sign-in whose user is back, for `user` to complete.

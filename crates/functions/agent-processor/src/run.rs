@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use agent::{Answer, Colleague, Meter, Run, RunError, RunLimits, Transcript, run_agent, run_agents};
+use agent::{Answer, Colleague, Meter, Run, RunLabels, RunLimits, Transcript, run_agent, run_agents};
 use auth::User;
 use catalog::{Agent, SourceError};
 use jobs::{Claim, Job, JobError, Outcome};
 use tokio::time::{Instant, timeout_at};
 
-use crate::handler::Context;
+use crate::{handler::Context, job_note::JobNote};
+
+/// Why a job's run ended without an answer.
+pub(crate) type RunError = agent::RunError<JobError>;
 
 /// How long several agents' tools are looked up for their descriptions, where the catalog does not know
 /// them. An agent whose server takes longer is described without its tools.
@@ -34,7 +37,15 @@ pub(crate) async fn run(
         tool_result_bytes: config.tool_result_bytes,
     };
     let Context { model, backend, .. } = context;
-    let run = Run { model, connector: &backend.connector, claim, meter, clock: runtime::now, limits };
+    let run = Run {
+        model,
+        connector: &backend.connector,
+        effects: &JobNote::new(claim),
+        labels: RunLabels { job_id: &job.job_id, user_id: &job.user_id },
+        meter,
+        clock: runtime::now,
+        limits,
+    };
     let answer: Answer = match agents.as_slice() {
         [agent] => run_agent(&run, agent, &job.query, transcript).await?,
         several => {

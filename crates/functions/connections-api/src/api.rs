@@ -12,19 +12,20 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{config::Config, error::ApiError};
+use crate::{config::Config, error::ApiError, origins::AllowedOrigins};
 
 /// All that a cold start makes.
 pub(crate) struct Api {
     backend: Backend,
     identity: ClientIdentity,
+    allowed_origins: AllowedOrigins,
 }
 
 impl Api {
     pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
         let backend = Backend::new(&aws, &config.backend, config.backend.cache.discovery);
-        Self { backend, identity: config.identity }
+        Self { backend, identity: config.identity, allowed_origins: config.allowed_origins }
     }
 
     pub(crate) fn identity(&self) -> &ClientIdentity {
@@ -47,16 +48,21 @@ impl Api {
         self.backend.connector.sign_in().oauth()
     }
 
-    /// Starts a sign-in: `{authorization_url, state, expires_at}`.
+    /// Starts a sign-in: `{authorization_url, state, expires_at}`. `origin` is that of the page that waits for it, if
+    /// that page is to be told when the user is back.
     pub(crate) async fn start(
         &self,
         agent_id: &str,
         starter: &User,
         owner: &Owner,
+        origin: Option<&str>,
         registration: Registration,
     ) -> Result<Value, ApiError> {
+        if origin.is_some_and(|origin| !self.allowed_origins.contains(origin)) {
+            return Err(ApiError::OriginNotAllowed);
+        }
         let config = self.config(agent_id).await?;
-        let purpose = Purpose { agent_id, starter, owner };
+        let purpose = Purpose { agent_id, starter, owner, origin };
         let started =
             self.oauth().start(&config, purpose, &self.identity, registration, runtime::now()).await?;
         Ok(json!({
@@ -88,6 +94,7 @@ impl Api {
         agent_id: &str,
         caller: &Caller,
         owner: &Owner,
+        origin: Option<&str>,
     ) -> Result<Value, ApiError> {
         let config = self.config(agent_id).await?;
         let grant = match config.grant {
@@ -97,7 +104,7 @@ impl Api {
         if grant != GrantType::ClientCredentials {
             // The client that registered itself is everybody's.
             let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
-            return self.start(agent_id, &caller.user, owner, registration).await;
+            return self.start(agent_id, &caller.user, owner, origin, registration).await;
         }
         if !caller.is_admin() {
             return Err(ApiError::Unauthorized("Admin"));

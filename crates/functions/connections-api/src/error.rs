@@ -13,6 +13,9 @@ pub(crate) enum ApiError {
     /// 400: the request is wrong.
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
+    /// 400: the origin of the page that waits is not named in `OAUTH_ALLOWED_ORIGINS`.
+    #[error("origin is not one of the allowed origins")]
+    OriginNotAllowed,
     /// 401: nobody is signed in.
     #[error("sign in first")]
     Unauthenticated,
@@ -48,7 +51,7 @@ pub(crate) enum ApiError {
 impl ApiError {
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::OriginNotAllowed => 400,
             Self::Unauthenticated => 401,
             Self::Unauthorized(_) => 403,
             Self::NoRoute | Self::NoAgent | Self::NoConnection => 404,
@@ -63,6 +66,7 @@ impl ApiError {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "BadRequest",
+            Self::OriginNotAllowed => "origin_not_allowed",
             Self::Unauthenticated | Self::Unauthorized(_) => "Unauthorized",
             Self::NoRoute | Self::NoAgent | Self::NoConnection => "NotFound",
             Self::NotOAuth => "NotOAuth",
@@ -79,6 +83,9 @@ impl ApiError {
             Self::OAuth(error) => return error.remedy(),
             Self::Auth(error) => return error.remedy(),
             Self::BadRequest(_) => "mend the request",
+            Self::OriginNotAllowed => {
+                "name the page's origin in the stack's parameter OAuthAllowedOrigins, or leave origin out"
+            }
             Self::Unauthenticated | Self::Unauthorized(_) => "sign in as a user of the right group",
             Self::NoRoute => "see the README for the routes",
             Self::NoAgent => "GET /agents lists the agents",
