@@ -50,13 +50,18 @@ def deploy(aws: LocalAws, bootstraps: Path, name: str = "mcp-agents", **paramete
     command = [
         Path(sys.executable).parent / "sam",
         "deploy",
-        "--template-file", template,
-        "--stack-name", name,
+        "--template-file",
+        template,
+        "--stack-name",
+        name,
         "--resolve-s3",
-        "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND",
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "CAPABILITY_AUTO_EXPAND",
         "--no-confirm-changeset",
         "--no-progressbar",
-        "--parameter-overrides", *[f"{key}={value}" for key, value in parameters.items()],
+        "--parameter-overrides",
+        *[f"{key}={value}" for key, value in parameters.items()],
     ]
     done = subprocess.run(
         [str(part) for part in command],

@@ -79,13 +79,17 @@ def tell(example: Example, description: dict):
     say(f"  curl -H \"Authorization: Bearer $TOKEN\" '{api}/agents'")
     say("or as the function's caller:")
     say(f"  aws lambda invoke --function-name {outputs['ListAvailableAgentsFunctionArn']} \\")
-    say("      --cli-binary-format raw-in-base64-out --payload file://events/list-available-agents/direct.json /dev/stdout")
+    say(
+        "      --cli-binary-format raw-in-base64-out --payload file://events/list-available-agents/direct.json /dev/stdout"
+    )
     say("Edit the servers:")
     say(f"  aws secretsmanager get-secret-value --secret-id {outputs['ExternalMCPAgentsSecretArn']}")
     say("Examine them:")
     say("  AWS_STACK_NAME=mcp-agents ALLOW_PRIVATE_MCP_SERVERS=true target/debug/mcp-agents doctor")
     say("Submit a job, then run it:")
-    say(f"  aws dynamodb put-item --table-name {outputs['AgentTableName']} --item file://events/agent-processor/item.json")
+    say(
+        f"  aws dynamodb put-item --table-name {outputs['AgentTableName']} --item file://events/agent-processor/item.json"
+    )
     say(f"  aws lambda invoke --function-name {outputs['AgentProcessorFunctionArn']} \\")
     say("      --cli-binary-format raw-in-base64-out --payload file://events/agent-processor/job.json /dev/stdout\n")
     say("Run the functions with `cargo lambda watch`, in this environment:")

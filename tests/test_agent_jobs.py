@@ -24,7 +24,9 @@ ALICE = {"username": "alice", "sub": "s-1", "claims": {"cognito:groups": ["Autho
 def helper(world):
     """The stack's own secret with one agent, `helper`."""
     server = world.server()
-    world.secrets.put_secret_value(SecretId=SECRET, SecretString=json.dumps([{"mcp_url": server.url, "agent_name": "helper"}]))
+    world.secrets.put_secret_value(
+        SecretId=SECRET, SecretString=json.dumps([{"mcp_url": server.url, "agent_name": "helper"}])
+    )
     return server
 
 
@@ -168,13 +170,24 @@ def test_the_api_does_what_its_document_says(world, alice):
     """The served document against the running API, with generated requests good and bad."""
     forwarder = forward(alice)
     command = [
-        Path(sys.executable).parent / "schemathesis", "run", f"{forwarder.url}/openapi.json",
-        "--header", f"Authorization: Bearer {alice.token}",
-        "--max-examples", "15", "--seed", "1", "--phases", "examples,coverage,fuzzing",
+        Path(sys.executable).parent / "schemathesis",
+        "run",
+        f"{forwarder.url}/openapi.json",
+        "--header",
+        f"Authorization: Bearer {alice.token}",
+        "--max-examples",
+        "15",
+        "--seed",
+        "1",
+        "--phases",
+        "examples,coverage,fuzzing",
         # Tokens and methods are the gateway's to check, and a made-up nextToken is refused, as it should be.
-        "--exclude-checks", "ignored_auth,unsupported_method,positive_data_acceptance",
+        "--exclude-checks",
+        "ignored_auth,unsupported_method,positive_data_acceptance",
     ]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, cwd=world.aws.folder)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=300, cwd=world.aws.folder
+    )
     forwarder.shutdown()
     assert done.returncode == 0, done.stdout[-6000:]
 
@@ -185,8 +198,12 @@ def forward(api):
     class Handler(http.server.BaseHTTPRequestHandler):
         def forward(self):
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
-            request = urllib.request.Request(f"{api.base}{self.path}", body or None, headers | {"host": api.host}, method=self.command)
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")
+            }
+            request = urllib.request.Request(
+                f"{api.base}{self.path}", body or None, headers | {"host": api.host}, method=self.command
+            )
             try:
                 answer = urllib.request.urlopen(request)
             except urllib.error.HTTPError as error:
@@ -237,13 +254,23 @@ def test_resolvers_refuse_by_type(backend):
         (None, submission, "Unauthorized", "Unauthorized: sign in first"),
         (guest, submission, "Unauthorized", "Unauthorized: this needs membership"),
         (ALICE, {}, "ValueError", "Query parameter is required"),
-        (ALICE, submission | {"query": "x" * 100_001}, "ValueError", "Query exceeds maximum length of 100000 characters"),
+        (
+            ALICE,
+            submission | {"query": "x" * 100_001},
+            "ValueError",
+            "Query exceeds maximum length of 100000 characters",
+        ),
         (ALICE, submission | {"agentIds": []}, "ValueError", "At least one agent ID is required"),
     ):
         with pytest.raises(Failed) as failed:
             asked.resolve("submitAgentQuery", arguments, identity)
         assert failed.value.type == error and str(failed.value).startswith(message), failed.value
-    for field, arguments in (("getAgentJobStatus", {}), ("deleteAgentJob", {}), ("listAgentJobs", {"limit": 0}), ("noSuchField", {})):
+    for field, arguments in (
+        ("getAgentJobStatus", {}),
+        ("deleteAgentJob", {}),
+        ("listAgentJobs", {"limit": 0}),
+        ("noSuchField", {}),
+    ):
         with pytest.raises(Failed) as failed:
             asked.resolve(field, arguments, ALICE)
         assert failed.value.type == "ValueError", field
@@ -301,7 +328,9 @@ def limited(backend, server):
         asked = backend([{"mcp_url": server().url, "agent_name": "helper"}], **quotas)
         asked.environment["AGENT_PROCESSOR_FUNCTION"] = asked.function("AgentProcessorFunctionArn")
         user = f"user-{uuid.uuid4().hex[:8]}"
-        return lambda method, path, body=None, **more: asked.http(method, path, body, user=user, api="AgentJobs", **more)
+        return lambda method, path, body=None, **more: asked.http(
+            method, path, body, user=user, api="AgentJobs", **more
+        )
 
     return make
 

@@ -58,7 +58,7 @@ def test_the_transcript_has_the_pages_shape(asked):
 
 def test_the_query_reaches_the_model_verbatim(asked):
     backend, _ = asked
-    odd = "  Ünïcode \t {braces} \"quotes\" \n script: [{\"say\": \"{query}\"}]  "
+    odd = '  Ünïcode \t {braces} "quotes" \n script: [{"say": "{query}"}]  '
     _, job = backend.ask(odd, ["helper"])
     assert result(job)["content"] == odd
 

@@ -150,7 +150,9 @@ class Emulator:
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def run(self, environment: dict, folder, function="list-available-agents"):
-        process = Process([TARGET / "debug" / function], folder / "log", env=environment | {"AWS_LAMBDA_RUNTIME_API": self.address})
+        process = Process(
+            [TARGET / "debug" / function], folder / "log", env=environment | {"AWS_LAMBDA_RUNTIME_API": self.address}
+        )
         try:
             return self.outcome.get(timeout=20), process.log.read_text()
         except queue.Empty:
@@ -161,7 +163,11 @@ class Emulator:
             self.http.server_close()
 
 
-VARIABLES = {"AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
+VARIABLES = {
+    "AWS_LAMBDA_FUNCTION_NAME": "f",
+    "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +189,9 @@ def test_an_invocation_is_answered_whatever_its_headers_say(environment, tmp_pat
     assert ("FUNCTION_TIMEOUT_SECONDS takes its place" in log) == logs
 
 
-@pytest.mark.parametrize("left_out", [list(VARIABLES), ["AWS_LAMBDA_FUNCTION_NAME"], ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]])
+@pytest.mark.parametrize(
+    "left_out", [list(VARIABLES), ["AWS_LAMBDA_FUNCTION_NAME"], ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]]
+)
 def test_variables_that_an_emulator_does_not_set_are_filled_in(environment, tmp_path, left_out):
     kept = {name: value for name, value in VARIABLES.items() if name not in left_out}
     bare = {name: value for name, value in environment.items() if not name.startswith("AWS_LAMBDA_")}
@@ -194,5 +202,7 @@ def test_variables_that_an_emulator_does_not_set_are_filled_in(environment, tmp_
 def test_a_function_outside_lambda_says_what_starts_it(environment):
     bare = {name: value for name, value in environment.items() if not name.startswith("AWS_LAMBDA_")}
     for function in ("list-available-agents", "agent-processor", "agent-jobs", "connections-api"):
-        done = subprocess.run([TARGET / "debug" / function], env=bare | os.environ, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            [TARGET / "debug" / function], env=bare | os.environ, capture_output=True, text=True, timeout=20
+        )
         assert done.returncode != 0 and "cargo lambda watch" in done.stdout + done.stderr

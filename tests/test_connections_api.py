@@ -77,12 +77,17 @@ def test_a_sign_in_from_start_to_its_end(world, alice, notes):
     assert headers["cache-control"] == "no-store"
     assert not notes.requests("token"), "nothing is exchanged for whoever brings a browser"
     assert alice.send("POST", "/oauth/complete", {"state": start["state"]}) == (
-        200, {"agent_id": AGENT, "status": "connected"},
+        200,
+        {"agent_id": AGENT, "status": "connected"},
     )
     [connection] = alice.send("GET", "/oauth/connections")[1]["connections"]
     assert connection == {
-        "agent_id": AGENT, "status": "connected", "reason": None, "owner": "me",
-        "issuer": notes.issuer, "scopes": ["mcp:read"],
+        "agent_id": AGENT,
+        "status": "connected",
+        "reason": None,
+        "owner": "me",
+        "issuer": notes.issuer,
+        "scopes": ["mcp:read"],
     }
     [token] = [request.form for request in notes.requests("token")]
     assert alice.send("DELETE", f"/oauth/{AGENT}") == (204, None)
@@ -276,7 +281,9 @@ def test_a_sign_in_is_bound_to_who_started_it(signing):
     assert refusal(complete(signing, state["state"], "mallory")) == (403, "other_user")
     assert refusal(complete(signing, state["state"], "ada")) == (400, "state_mismatch"), "it is used up"
     assert not signing.authorization_server.requests("token")
-    assert [agent["status"] for user in ("ada", "mallory") for agent in signing.agents(as_user(user))] == ["needs_sign_in"] * 2
+    assert [agent["status"] for user in ("ada", "mallory") for agent in signing.agents(as_user(user))] == [
+        "needs_sign_in"
+    ] * 2
 
 
 @pytest.mark.parametrize("came_back", [False, True])
@@ -385,7 +392,10 @@ METADATA = {
     "a script": ({"authorization_endpoint": "javascript:alert(1)"}, "not_https"),
     "a page of data": ({"authorization_endpoint": "data:text/html,x"}, "not_https"),
     "http elsewhere": ({"authorization_endpoint": "http://sign-in.example.com/authorize"}, "not_https"),
-    "http on what is not loopback": ({"authorization_endpoint": "http://127.0.0.1.evil.example/authorize"}, "not_https"),
+    "http on what is not loopback": (
+        {"authorization_endpoint": "http://127.0.0.1.evil.example/authorize"},
+        "not_https",
+    ),
     "no page": ({"authorization_endpoint": None}, "not_offered"),
     "another issuer": ({"issuer": EVIL}, "issuer_mismatch"),
     "no token endpoint": ({"token_endpoint": None}, "metadata_unusable"),
@@ -457,7 +467,11 @@ def test_a_client_that_cannot_register_is_told_why(signing):
 @pytest.mark.parametrize(
     ("steered", "error", "said"),
     [
-        ({"code_seconds": -1.0}, "refused", "the token endpoint refused with invalid_grant: the code is unknown or over"),
+        (
+            {"code_seconds": -1.0},
+            "refused",
+            "the token endpoint refused with invalid_grant: the code is unknown or over",
+        ),
         ({"token_with": {"token_type": "mac"}}, "token_type", "a token of the type mac"),
         ({"token_with": {"access_token": None}}, "authorization_server_failed", "without a usable access_token"),
         ({"token_error": {"error": "server_error", "status": 500}}, "refused", "refused with server_error"),
@@ -498,7 +512,12 @@ def test_agents_that_cannot_be_signed_in_to_are_told_apart(shared, step):
 
 
 def test_other_routes_are_not_there(shared):
-    for method, path in (("GET", "/oauth/start"), ("POST", "/oauth/callback"), ("GET", "/oauth"), ("PUT", "/oauth/notes")):
+    for method, path in (
+        ("GET", "/oauth/start"),
+        ("POST", "/oauth/callback"),
+        ("GET", "/oauth"),
+        ("PUT", "/oauth/notes"),
+    ):
         assert refusal(shared.http(method, path, {})) == (404, "NotFound"), path
     assert refusal(shared.http("DELETE", "/oauth/notes")) == (404, "NotFound")
     assert refusal(shared.http("POST", "/oauth/complete", {})) == (400, "BadRequest")
@@ -622,9 +641,15 @@ def test_connections_say_how_one_stands_and_nothing_of_others(signing, world):
 
 
 def test_sample_events_are_answered_as_their_names_say(shared):
-    answers = {case: shared.invoke("ConnectionsApiFunctionArn", event) for case, event in samples("connections-api").items()}
+    answers = {
+        case: shared.invoke("ConnectionsApiFunctionArn", event) for case, event in samples("connections-api").items()
+    }
     assert {case: answer["statusCode"] for case, answer in answers.items()} == {
-        "start": 404, "callback": 400, "complete": 400, "regenerate": 404, "delete": 404,
+        "start": 404,
+        "callback": 400,
+        "complete": 400,
+        "regenerate": 404,
+        "delete": 404,
     }
 
 

@@ -58,7 +58,10 @@ ISSUERS_FAULTS = {
     "no issuer": {"token_endpoint": f"{EVIL}/token"},
     "no token endpoint": {"token_endpoint": None},
     "a token endpoint that is no URL": {"token_endpoint": "/token"},
-    "nothing on offer": {"grant_types_supported": ["urn:ietf:params:oauth:grant-type:device_code"], "authorization_endpoint": None},
+    "nothing on offer": {
+        "grant_types_supported": ["urn:ietf:params:oauth:grant-type:device_code"],
+        "authorization_endpoint": None,
+    },
 }
 
 
@@ -78,7 +81,14 @@ def test_a_document_without_pkce_hides_none_that_has_it(lab):
     answer_at(
         lab.auth,
         lab.auth.locations[0],
-        Answer(200, {"issuer": lab.auth.issuer, "authorization_endpoint": f"{lab.auth.issuer}/authorize", "token_endpoint": f"{lab.auth.issuer}/token"}),
+        Answer(
+            200,
+            {
+                "issuer": lab.auth.issuer,
+                "authorization_endpoint": f"{lab.auth.issuer}/authorize",
+                "token_endpoint": f"{lab.auth.issuer}/token",
+            },
+        ),
     )
     lab.sign_in()
     lab.works()
@@ -116,7 +126,12 @@ OPTIONAL = {
         "jwks_uri": [None, 7],
     },
 }
-MEMBERS = [(whose, member, value) for whose, members in OPTIONAL.items() for member, values in members.items() for value in values]
+MEMBERS = [
+    (whose, member, value)
+    for whose, members in OPTIONAL.items()
+    for member, values in members.items()
+    for value in values
+]
 
 
 @pytest.mark.parametrize(("whose", "member", "value"), MEMBERS, ids=lambda part: json.dumps(part))
@@ -178,7 +193,9 @@ FIRST = {
     "announces no PKCE": lambda other: setattr(other, "metadata", {"code_challenge_methods_supported": None}),
     "lets no client register": lambda other: setattr(other, "registers", False),
     "has nothing on offer": no_page,
-    "leads to a metadata address": lambda other: setattr(other, "metadata", {"token_endpoint": "http://169.254.169.254/t"}),
+    "leads to a metadata address": lambda other: setattr(
+        other, "metadata", {"token_endpoint": "http://169.254.169.254/t"}
+    ),
     "hangs": lambda other: other.delays.update(metadata=6),
     "is busy": lambda other: other.fail("metadata", times=100),
 }
@@ -218,7 +235,10 @@ def test_where_no_authorization_server_registers_anybody_the_first_is_told_and_t
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer, second.issuer]}
     done = lab.line.run("login", "notes", "--no-browser")
     said = told(done, "client_needed")
-    assert "registration is by invitation" in said and f"authorization servers {second.issuer}, which cannot be used" in said
+    assert (
+        "registration is by invitation" in said
+        and f"authorization servers {second.issuer}, which cannot be used" in said
+    )
     assert f"as issuer in the entry: {second.issuer}" in done.stderr
     assert "register a client at the authorization server with the redirect URI http://127.0.0.1:" in done.stderr
     # Where the entry means one alone, no other is asked or named.
@@ -334,7 +354,10 @@ BROKEN = {
         setattr(lab.server, "metadata", {"resource": f"{EVIL}/mcp"}),
         setattr(lab.auth, "metadata", {"issuer": EVIL}),
     ),
-    "broken": lambda lab: (lab.auth.fail("metadata", times=1000), setattr(lab.server, "metadata_answer", Answer(503, {}))),
+    "broken": lambda lab: (
+        lab.auth.fail("metadata", times=1000),
+        setattr(lab.server, "metadata_answer", Answer(503, {})),
+    ),
 }
 
 
@@ -508,7 +531,9 @@ SHAPES = {
     "type user": lambda answer: Answer(answer.status, answer.body | {"token_type": "user"}),
     "type of its own": lambda answer: Answer(answer.status, answer.body | {"token_type": "JWT"}),
     "scopes in a list": lambda answer: Answer(answer.status, answer.body | {"scope": ["mcp:read"]}),
-    "nulls": lambda answer: Answer(answer.status, answer.body | {"scope": None, "token_type": None, "error": None, "id_token": None}),
+    "nulls": lambda answer: Answer(
+        answer.status, answer.body | {"scope": None, "token_type": None, "error": None, "id_token": None}
+    ),
     "empty": lambda answer: Answer(answer.status, answer.body | {"scope": "", "token_type": "", "error": ""}),
 }
 

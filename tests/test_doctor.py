@@ -81,7 +81,10 @@ def test_a_field_that_does_not_belong_is_named_with_the_nearest(doctor, server):
         {"mcp_url": server().url, "auth_type": "none"},
     ]
     first, second = json.loads(doctor(entries, "--json").stdout)
-    assert "field credential: is not a field of auth_type api_key: did you mean credentials?" in first["steps"][0]["detail"]
+    assert (
+        "field credential: is not a field of auth_type api_key: did you mean credentials?"
+        in first["steps"][0]["detail"]
+    )
     assert all(step["ok"] for step in second["steps"]), "only that entry falls out"
 
 

@@ -95,7 +95,9 @@ def test_a_403_beside_a_refresh_does_not_let_another_process_refresh_too(world, 
 
     def asks():
         command = [TARGET / "debug" / "mcp-agents", "tools", *line.where, "notes", "--timeout", "60"]
-        return subprocess.Popen(command, env=line.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, env=line.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     server.refuse_all()
     first = asks()
@@ -403,7 +405,12 @@ def test_servers_that_name_themselves_after_a_header_are_not_repeated(backend, s
         answers.append(refused)
     line.put(*machines, *people)
     ids = [agent["agent_id"] for agent in agents]
-    commands = [["doctor"], ["doctor", "--json"], *(["tools", id] for id in ids[:2]), *(["login", id] for id in ids[2:])]
+    commands = [
+        ["doctor"],
+        ["doctor", "--json"],
+        *(["tools", id] for id in ids[:2]),
+        *(["login", id] for id in ids[2:]),
+    ]
     for command in commands:
         before = line.printed
         assert line.run(*command).returncode != 0

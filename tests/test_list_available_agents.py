@@ -44,7 +44,10 @@ def test_names_default_by_position_and_duplicates_are_numbered(backend, server):
     named = {"mcp_url": url, "agent_name": "Same Name"}
     agents = backend([None, {"mcp_url": url}, named, named, named | {"agent_name": "same name"}]).agents()
     assert [agent["agent_id"] for agent in agents] == [
-        "external-mcp-agent-2", "same_name", "same_name_2", "same_name_3",
+        "external-mcp-agent-2",
+        "same_name",
+        "same_name_2",
+        "same_name_3",
     ]
     assert shared.seen["requests"]["tools/list"] == 1, "one discovery for four entries of one server"
     assert agents[0]["agent_name"] == "External MCP Agent 2"
@@ -68,10 +71,13 @@ def test_all_pages_are_listed_and_event_streams_and_sessions_work(backend, serve
 
 
 def test_the_documented_example_with_its_comments_works(backend, server):
-    text = """// our servers
+    text = (
+        """// our servers
     [{ "mcp_url": "%s", //<!-- pragma: allowlist secret -->
        "agent_name": "Calculator", /* a block
-       comment */ }, ]""" % server().url
+       comment */ }, ]"""
+        % server().url
+    )
     assert statuses(backend(text).agents()) == {"calculator": "available"}
 
 

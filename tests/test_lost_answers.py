@@ -204,7 +204,10 @@ def test_pieces_of_an_attempt_that_was_cut_off_are_nobodys_transcript(asked):
     whole = asked.submit("hi", ["helper"], user=asked.user, **ended, transcriptOf={"N": "2"})
     keep_piece(asked, whole, 1, {"content": "of the first"})
     keep_piece(asked, whole, 2, {"content": "the whole of the second"})
-    assert http(asked, "GET", f"/jobs/{whole['jobId']}/messages") == (200, {"messages": [{"content": "the whole of the second"}]})
+    assert http(asked, "GET", f"/jobs/{whole['jobId']}/messages") == (
+        200,
+        {"messages": [{"content": "the whole of the second"}]},
+    )
 
 
 # The sweep
@@ -213,7 +216,16 @@ def test_pieces_of_an_attempt_that_was_cut_off_are_nobodys_transcript(asked):
 def abandoned(asked, **fields) -> dict:
     """A job whose run is long gone."""
     processing = {"S": "PROCESSING"}
-    return asked.submit("hi", ["helper"], user=asked.user, status=processing, unfinished=processing, attempt={"N": "1"}, leaseUntil={"N": "1"}, **fields)
+    return asked.submit(
+        "hi",
+        ["helper"],
+        user=asked.user,
+        status=processing,
+        unfinished=processing,
+        attempt={"N": "1"},
+        leaseUntil={"N": "1"},
+        **fields,
+    )
 
 
 def sweep(asked) -> dict:
@@ -227,7 +239,9 @@ def test_the_sweep_goes_on_past_a_job_that_cannot_be_ended(asked):
     assert swept["notEnded"] == 1 and swept["ended"] >= 4
     assert {asked.job(each)["status"] for each in others} == {"FAILED"}
     assert asked.job(stuck)["status"] == "PROCESSING"
-    assert [json.loads(line)["JobsNotEnded"] for line in asked.log_lines() if "JobsNotEnded" in line and "_aws" in line] == [1]
+    assert [
+        json.loads(line)["JobsNotEnded"] for line in asked.log_lines() if "JobsNotEnded" in line and "_aws" in line
+    ] == [1]
     asked.world.proxy.faults.clear()
     sweep(asked)
     assert asked.job(stuck)["status"] == "FAILED"

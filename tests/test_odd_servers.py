@@ -112,7 +112,7 @@ def test_a_refusals_words_lose_the_secrets_that_they_quote(backend, stands):
     [
         (lambda message: Answer(202), "bare acceptance"),
         (lambda message: events("event: message\ndata: {}"), "before the server's answer to tools/list"),
-        (lambda message: events("data: {\"jsonrpc\": "), "not JSON"),
+        (lambda message: events('data: {"jsonrpc": '), "not JSON"),
         (lambda message: Answer(200, b"", {"content-type": "application/json"}), "empty"),
         (lambda message: Answer(200, [1, 2]), "not JSON-RPC"),
         (lambda message: Answer(200, {"jsonrpc": "2.0", "id": message["id"], "result": {"tools": "none"}}), "no array"),
@@ -140,7 +140,9 @@ LOST = {
     "404 with an error": refusing(404, "missing"),
     "400, id null": refusing(400, None, -32000, "Bad Request: No valid session ID provided"),
     "400, id of its own": refusing(400, "server-error", -32600, "Bad Request: Missing session ID"),
-    "400, the request's id": lambda message: Answer(400, {"jsonrpc": "2.0", "id": message.get("id"), "error": {"code": -32001, "message": "x"}}),
+    "400, the request's id": lambda message: Answer(
+        400, {"jsonrpc": "2.0", "id": message.get("id"), "error": {"code": -32001, "message": "x"}}
+    ),
     "400, plain": lambda message: Answer(400, b"Invalid session ID", {"content-type": "text/plain"}),
     "410": lambda message: Answer(410),
     "200, id null": refusing(200, None, -32001, "Session not found"),
@@ -211,7 +213,10 @@ def test_an_odd_block_costs_no_other(backend, stands, odd):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"content": [{"type": "text", "text": "a", "annotations": {"priority": "high", "audience": "me"}}]}, "success: a"),
+        (
+            {"content": [{"type": "text", "text": "a", "annotations": {"priority": "high", "audience": "me"}}]},
+            "success: a",
+        ),
         ({"content": [{"type": "text", "text": "a"}], "isError": "false"}, "success: a"),
         ({"content": [{"type": "text", "text": "a"}], "isError": "true"}, "error: a"),
         ({"content": "words"}, "success: words"),
@@ -249,7 +254,9 @@ def test_a_model_that_takes_no_images_is_told_of_them_in_words(backend, stands):
     content = [{"type": "image", "data": PNG, "mimeType": "image/png"}]
     refusal = {"status": 400, "type": "ValidationException", "message": "This model doesn't support images", "times": 1}
     call, say = CALL
-    said = heard(ran(backend, stands(OddServer, results={"tools/call": {"content": content}}), call, say | {"fault": refusal}))
+    said = heard(
+        ran(backend, stands(OddServer, results={"tools/call": {"content": content}}), call, say | {"fault": refusal})
+    )
     assert said == "success: [image, 96 bytes, which cannot be shown here]"
 
 
@@ -277,12 +284,20 @@ def test_text_that_is_almost_json_is_read(backend, stands, text, said, as_event)
 
 @pytest.mark.parametrize("kind", ["Application/JSON", "text/json", "application/vnd.api+json", None])
 def test_content_types_of_json_are_taken_in_any_spelling(backend, stands, kind):
-    odd = {"tools/list": lambda message: Answer(200, json.dumps(result(message, {"tools": [ECHO]})).encode(), {"content-type": kind})}
+    odd = {
+        "tools/list": lambda message: Answer(
+            200, json.dumps(result(message, {"tools": [ECHO]})).encode(), {"content-type": kind}
+        )
+    }
     assert listed(backend, stands(OddServer, odd=odd))["tools"] == ["echo"]
 
 
 def test_bytes_that_are_no_utf_8_are_replaced(backend, stands):
-    odd = {"tools/list": lambda message: Answer(200, json.dumps(result(message, {"tools": [ECHO]})).encode().replace(b"Gives", b"G\xefves"))}
+    odd = {
+        "tools/list": lambda message: Answer(
+            200, json.dumps(result(message, {"tools": [ECHO]})).encode().replace(b"Gives", b"G\xefves")
+        )
+    }
     assert listed(backend, stands(OddServer, odd=odd))["tools"] == ["echo"]
 
 
@@ -292,13 +307,26 @@ def test_bytes_that_are_no_utf_8_are_replaced(backend, stands):
 @pytest.mark.parametrize(
     ("method", "given", "tools"),
     [
-        ("initialize", {"protocolVersion": "2025-06-18", "capabilities": {"tools": None}, "serverInfo": None, "instructions": None}, ["echo"]),
+        (
+            "initialize",
+            {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": None},
+                "serverInfo": None,
+                "instructions": None,
+            },
+            ["echo"],
+        ),
         ("initialize", {"protocolVersion": "2025-06-18"}, ["echo"]),
         ("tools/list", {"tools": None}, []),
         ("tools/list", {}, []),
         ("tools/list", {"tools": [ECHO], "nextCursor": None, "_meta": None}, ["echo"]),
         ("tools/list", {"tools": [ECHO | {"title": None, "annotations": None, "outputSchema": None}]}, ["echo"]),
-        ("tools/list", {"tools": [ECHO | {"title": 7, "annotations": {"readOnlyHint": "yes"}, "icons": "i.png"}]}, ["echo"]),
+        (
+            "tools/list",
+            {"tools": [ECHO | {"title": 7, "annotations": {"readOnlyHint": "yes"}, "icons": "i.png"}]},
+            ["echo"],
+        ),
         ("tools/list", {"tools": [ECHO | {"inputSchema": []}]}, ["echo"]),
     ],
 )
@@ -308,8 +336,10 @@ def test_null_counts_as_not_given(backend, stands, method, given, tools):
 
 
 def test_a_null_error_beside_a_result_is_none(backend, stands):
-    odd = {method: (lambda good: lambda message: Answer(200, result(message, good(message)) | {"error": None}))(good)
-           for method, good in (("tools/list", lambda _: {"tools": [ECHO]}), ("tools/call", lambda _: {"content": []}))}
+    odd = {
+        method: (lambda good: lambda message: Answer(200, result(message, good(message)) | {"error": None}))(good)
+        for method, good in (("tools/list", lambda _: {"tools": [ECHO]}), ("tools/call", lambda _: {"content": []}))
+    }
     server = stands(OddServer, odd=odd)
     assert listed(backend, server)["status"] == "available"
     assert heard(ran(backend, server, *CALL)) == "success: (no content)"
@@ -326,7 +356,9 @@ def paged(*pages):
         for cursor, names, following in pages:
             if cursor == asked:
                 return Answer(200, result(message, {"tools": [tool(name) for name in names], "nextCursor": following}))
-        return Answer(200, {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": "invalid cursor"}})
+        return Answer(
+            200, {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": "invalid cursor"}}
+        )
 
     return answer
 
@@ -444,7 +476,9 @@ def test_a_compressed_answer_is_read_within_the_limit(backend, doctor, stands):
     def packed(text: bytes):
         return Answer(200, gzip.compress(text), {"content-encoding": "gzip", "content-type": "application/json"})
 
-    server = stands(OddServer, odd={"tools/list": lambda message: packed(json.dumps(result(message, {"tools": [ECHO]})).encode())})
+    server = stands(
+        OddServer, odd={"tools/list": lambda message: packed(json.dumps(result(message, {"tools": [ECHO]})).encode())}
+    )
     assert listed(backend, server)["tools"] == ["echo"]
     server.odd["tools/list"] = lambda message: packed(b'["' + b"x" * 9_000_000 + b'"]')
     assert "larger than" in doctor(server)["detail"]
@@ -465,8 +499,13 @@ def test_cookies_last_as_long_as_the_connection_and_serve_nobody_else(backend, s
     made = backend({"mcp_url": server.url, "agent_name": "odd"})
     made.ask(script(*CALL), ["odd"])
     made.ask(script(*CALL), ["odd"])
-    connections = [list(cookies) for begins, cookies in itertools.groupby(server.seen, key=lambda r: r.headers["cookie"]) if begins]
-    assert [{request.headers["cookie"] for request in each} for each in connections] == [{"LB=server-0"}, {"LB=server-1"}]
+    connections = [
+        list(cookies) for begins, cookies in itertools.groupby(server.seen, key=lambda r: r.headers["cookie"]) if begins
+    ]
+    assert [{request.headers["cookie"] for request in each} for each in connections] == [
+        {"LB=server-0"},
+        {"LB=server-1"},
+    ]
     assert all(request.headers["cookie"] is None for request in server.requests("initialize"))
 
 

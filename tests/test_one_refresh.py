@@ -74,6 +74,7 @@ def test_fifty_processes_refresh_once_and_no_grant_is_lost(machines, stands):
     server = stands(ProtectedServer, provider)
     all_of_them = machines(server)
     all_of_them.sign_in()
+
     def refreshes():
         return provider.seen["token_by_grant"].get("refresh_token", 0)
 

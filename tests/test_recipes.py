@@ -65,7 +65,11 @@ class EntraID(Service):
         return Answer(200, {"issuer": issuer, "response_types_supported": ["code"]} | endpoints)
 
     def _authorize(self, request):
-        return self.redirected(request, "invalid_target") if self.refuses_resource(request) else super()._authorize(request)
+        return (
+            self.redirected(request, "invalid_target")
+            if self.refuses_resource(request)
+            else super()._authorize(request)
+        )
 
     def _token(self, request):
         if self.refuses_resource(request):
@@ -75,7 +79,9 @@ class EntraID(Service):
 
 class Google(Service):
     def _authorize(self, request):
-        return Answer(400, "<h1>invalid_request</h1>") if self.refuses_resource(request) else super()._authorize(request)
+        return (
+            Answer(400, "<h1>invalid_request</h1>") if self.refuses_resource(request) else super()._authorize(request)
+        )
 
     def _by_code(self, client, form):
         asked = self._codes[form["code"]].asked

@@ -439,9 +439,15 @@ def test_a_refresh_token_that_may_have_been_used_is_never_tried_again(lab, how):
 
 
 CLOSED = {
-    "401": (Answer(401, {"error": "invalid_token", "error_description": "initial access token needed"}), "initial access"),
+    "401": (
+        Answer(401, {"error": "invalid_token", "error_description": "initial access token needed"}),
+        "initial access",
+    ),
     "okta": (Answer(403, {"errorCode": "E0000005", "errorSummary": "Invalid session"}), "Invalid session"),
-    "keycloak": (Answer(403, {"error": "insufficient_scope", "error_description": "Policy rejected"}), "Policy rejected"),
+    "keycloak": (
+        Answer(403, {"error": "insufficient_scope", "error_description": "Policy rejected"}),
+        "Policy rejected",
+    ),
     "404": (Answer(404, {"detail": "Not Found"}), "404"),
     "405": (Answer(405, {"message": "Method Not Allowed"}), "405"),
     "page": (Answer(404, "<h1>Not Found</h1>"), "web page"),
@@ -468,13 +474,17 @@ def refuses(status=400, **error):
 
 
 @pytest.mark.parametrize(
-    "answer", [refuses(), refuses(403, error="insufficient_scope"), refuses(error="invalid_scope"), refuses(422, error=None)]
+    "answer",
+    [refuses(), refuses(403, error="insufficient_scope"), refuses(error="invalid_scope"), refuses(422, error=None)],
 )
 def test_a_registration_is_taken_without_offline_access_or_without_scope(lab, answer):
     lab.server.metadata = {"scopes_supported": ["mcp:read"]}
     lab.auth.registration_judge = lambda asked: answer if "offline_access" in asked.get("scope", "") else None
     lab.sign_in()
-    assert [request.json.get("scope") for request in lab.auth.requests("register")] == ["mcp:read offline_access", "mcp:read"]
+    assert [request.json.get("scope") for request in lab.auth.requests("register")] == [
+        "mcp:read offline_access",
+        "mcp:read",
+    ]
     lab.auth.registration_judge = lambda asked: answer if "scope" in asked else None
     lab.line.tokens.unlink()
     lab.sign_in()
@@ -536,7 +546,9 @@ def test_a_client_for_itself_is_told_of_resource_and_scopes_and_of_no_redirect_u
         remedy = lab.fails("signed_in", "refused")["remedy"]
         assert all(each in remedy for each in says), remedy
         assert "redirect" not in remedy and "sign in again" not in remedy
-        assert ("omit" in remedy) == ("resource" not in fields) and ("give scopes" in remedy) == ("scopes" not in fields)
+        assert ("omit" in remedy) == ("resource" not in fields) and ("give scopes" in remedy) == (
+            "scopes" not in fields
+        )
 
 
 # Through the deployed functions
@@ -664,7 +676,10 @@ def test_a_closed_registration_is_told_with_what_to_register(deployed, world):
 
 def test_a_refusal_in_the_redirect_is_told_on_the_page(deployed):
     _, auth, backend = deployed
-    for error, says in (("unauthorized_client", "a new client is registered then"), ("invalid_scope", "check scopes in the entry")):
+    for error, says in (
+        ("unauthorized_client", "a new client is registered then"),
+        ("invalid_scope", "check scopes in the entry"),
+    ):
         auth.redirect_with = {"error": error}
         status, started = backend.http("POST", "/oauth/start", {"agent_id": "notes"}, "ada")
         status, page = backend.http("GET", "/oauth/callback", user=None, query=follow(started["authorization_url"]))

@@ -117,7 +117,10 @@ def listed(backend, user="ada") -> dict:
 # How a client proves itself
 
 
-@pytest.mark.parametrize("offered", [None, [], ["client_secret_basic"], ["client_secret_post"], ["client_secret_basic", "client_secret_post"]])
+@pytest.mark.parametrize(
+    "offered",
+    [None, [], ["client_secret_basic"], ["client_secret_post"], ["client_secret_basic", "client_secret_post"]],
+)
 @pytest.mark.parametrize(
     "takes",
     [
@@ -245,7 +248,11 @@ DEAD = [
 ]
 
 
-@pytest.mark.parametrize("answer", DEAD, ids=lambda a: f"{a.status} {a.body if isinstance(a.body, str) else (a.body or {}).get('error')}"[:30])
+@pytest.mark.parametrize(
+    "answer",
+    DEAD,
+    ids=lambda a: f"{a.status} {a.body if isinstance(a.body, str) else (a.body or {}).get('error')}"[:30],
+)
 def test_a_refresh_refused_for_good_needs_a_sign_in(backend, pair, answer):
     a, server = pair(access_token_seconds=0)
     made = backend(users(server))
@@ -264,8 +271,13 @@ def test_a_refresh_refused_for_good_needs_a_sign_in(backend, pair, answer):
 
 
 PASSING = [
-    Answer(408, None), Answer(429, {"error": "slow_down"}), Answer(500, PAGE), Answer(503, {"error": "x"}),
-    Answer(400, {"error": "temporarily_unavailable"}), Answer(400, {"error": "slow_down"}), Answer(400, {"error": "server_error"}),
+    Answer(408, None),
+    Answer(429, {"error": "slow_down"}),
+    Answer(500, PAGE),
+    Answer(503, {"error": "x"}),
+    Answer(400, {"error": "temporarily_unavailable"}),
+    Answer(400, {"error": "slow_down"}),
+    Answer(400, {"error": "server_error"}),
 ]
 
 

@@ -49,7 +49,11 @@ def test_two_agents_answer_parts_of_one_query(backend, server):
     by_agent = {agent: [m["role"] for m in messages(job) if m.get("agent_id") == agent] for agent in ("one", "two")}
     assert by_agent["one"] == by_agent["two"] == ["user", "assistant", "tool", "assistant"]
     assert [m["role"] for m in messages(job) if "agent_id" not in m] == [
-        "user", "assistant", "tool", "tool", "assistant",
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "assistant",
     ]
 
 
@@ -72,14 +76,20 @@ def test_an_agent_that_takes_too_long_is_an_error_result(backend, server):
     asked, servers = team(backend, server, ["quick", "slow"], SUBAGENT_TIMEOUT_SECONDS="1")
     servers["slow"].behave(hang_on="tools/list")
     started = time.monotonic()
-    _, job = asked.ask(script(delegate(quick=script({"say": "Fine"}), slow="hello"), {"say": "{result}"}), ["quick", "slow"])
+    _, job = asked.ask(
+        script(delegate(quick=script({"say": "Fine"}), slow="hello"), {"say": "{result}"}), ["quick", "slow"]
+    )
     assert time.monotonic() - started < 10
     assert "ran out of time after 1 s in listing tools" in content(job)
     assert "SUBAGENT_TIMEOUT_SECONDS" in content(job)
 
 
 def test_an_agents_table_passes_through_whole(backend, server):
-    table = {"responseType": "table", "headers": [{"id": "a"}], "rows": [{"id": str(n), "data": {"a": "x" * 500}} for n in range(40)]}
+    table = {
+        "responseType": "table",
+        "headers": [{"id": "a"}],
+        "rows": [{"id": str(n), "data": {"a": "x" * 500}} for n in range(40)],
+    }
     asked, _ = team(backend, server, ["one", "two"], MAX_TOOL_RESULT_BYTES="1000")
     _, job = asked.ask(script(delegate(one=script({"say": json.dumps(table)})), {"say": "{result}"}), ["one", "two"])
     assert json.loads(job["result"])["tableData"] == table
@@ -178,7 +188,12 @@ def test_a_failing_model_is_asked_again_and_a_refusing_one_is_not(backend, serve
 
 def test_a_full_context_loses_its_oldest_results_first(backend, server):
     asked, _ = team(backend, server, ["helper"])
-    fault = {"status": 400, "type": "ValidationException", "message": "Input is too long for requested model.", "times": 2}
+    fault = {
+        "status": 400,
+        "type": "ValidationException",
+        "message": "Input is too long for requested model.",
+        "times": 2,
+    }
     calls = [{"call": "echo", "with": {"n": n}} for n in range(2)]
     _, job = asked.ask(script(*calls, {"fault": fault, "say": "{result}"}), ["helper"])
     assert content(job) == "[result elided: 7 bytes, to make room]"

@@ -56,7 +56,10 @@ def test_canaries_show_nowhere(backend, server, world):
     tried = backend(entries, LOG_LEVEL="TRACE")
     listed = tried.agents()
     assert {a["agent_name"]: a["status"] for a in listed}["good"] == "available"
-    ran = [tried.ask(script({"call": "echo"}, {"say": "Done: {result}"}), [name]) for name in ("good", "quoting", "repeating", "wrong")]
+    ran = [
+        tried.ask(script({"call": "echo"}, {"say": "Done: {result}"}), [name])
+        for name in ("good", "quoting", "repeating", "wrong")
+    ]
     out = everything(tried, listed, ran)
     assert len(tried.log_lines()) > 10, "there are logs to look into"
     assert "you sent Bearer [credential]" in out, "what a server quotes is looked into too"
@@ -113,7 +116,8 @@ def oauth(backend, world, server):
             "signing": machine | {"client_id": "signing", "private_key": pem},
             "quoting": basic | quoting | {"token_url": f"{b.issuer}/token"},
             "keyed": quoting | {"auth_type": "api_key", "credentials": f"Token {CANARY}key"},
-            "extra": quoting | {"auth_type": "api_key", "credentials": CANARY, "extra_headers": {"x-key": f"{CANARY}extra"}},
+            "extra": quoting
+            | {"auth_type": "api_key", "credentials": CANARY, "extra_headers": {"x-key": f"{CANARY}extra"}},
         }
         table = world.table()
         tables = {"CONNECTIONS_TABLE": table, "CATALOG_TABLE": table}
@@ -146,7 +150,9 @@ def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
     said = []
 
     def ask(name, user="ada"):
-        event = backend.submit(script({"call": "echo"}, {"call": "read_notes"}, {"say": "Done: {results}"}), [name], user=user)
+        event = backend.submit(
+            script({"call": "echo"}, {"call": "read_notes"}, {"say": "Done: {results}"}), [name], user=user
+        )
         said.append((backend.process(event), backend.job(event)))
 
     connect(backend, "users")
@@ -180,7 +186,9 @@ def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
     assert len(given) > 10 and any(secret.startswith("refresh-") for secret in given)
     shown = {secret: [form for form in forms(secret) if form in out] for secret in canaries | given}
     assert not any(shown.values()), {secret: found for secret, found in shown.items() if found}
-    assertions = [request.form["client_assertion"] for request in a.requests("token") if "client_assertion" in request.form]
+    assertions = [
+        request.form["client_assertion"] for request in a.requests("token") if "client_assertion" in request.form
+    ]
     assert assertions and not any(assertion.split(".")[2] in out for assertion in assertions)
 
 
@@ -210,7 +218,11 @@ def test_a_sealed_item_is_good_for_its_owner_and_place_alone(oauth):
     for user in ("ada", "mallory"):
         connect(backend, "users", user)
         assert f'\\"user\\": \\"{user}\\"' in told(user)
-    items = {item["owner"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"] if item["PK"]["S"].startswith("grant#")}
+    items = {
+        item["owner"]["S"]: item
+        for item in dynamodb.scan(TableName=table)["Items"]
+        if item["PK"]["S"].startswith("grant#")
+    }
     adas, mallorys = items["user:ada"], items["user:mallory"]
     for changed in (adas | {"PK": mallorys["PK"]}, adas | {"PK": mallorys["PK"], "owner": mallorys["owner"]}):
         dynamodb.put_item(TableName=table, Item=changed)

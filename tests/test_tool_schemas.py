@@ -33,18 +33,53 @@ OFFERED = {
     "a bare object": {"type": "object"},
     "no type": {"properties": {"a": TEXT}},
     "nullable object": {"type": ["object", "null"], "properties": {"a": TEXT}},
-    "draft-04 bounds": {"$schema": DRAFT.format("04"), **has(ttl={"type": "integer", "minimum": 0, "exclusiveMinimum": True})},
-    "draft-04 id": {"$schema": DRAFT.format("04"), "id": "http://a.example/s", **has(a={"$ref": "#/definitions/t"}), "definitions": {"t": TEXT}},
+    "draft-04 bounds": {
+        "$schema": DRAFT.format("04"),
+        **has(ttl={"type": "integer", "minimum": 0, "exclusiveMinimum": True}),
+    },
+    "draft-04 id": {
+        "$schema": DRAFT.format("04"),
+        "id": "http://a.example/s",
+        **has(a={"$ref": "#/definitions/t"}),
+        "definitions": {"t": TEXT},
+    },
     "draft-06 const": {"$schema": DRAFT.format("06"), **has(a={"const": "x", "examples": ["x"]})},
-    "draft-07 tuple": {"$schema": DRAFT.format("07"), **has(range={"type": "array", "items": [{"type": "number"}, {"type": "number"}], "additionalItems": False})},
-    "draft-07 dependencies": {"$schema": DRAFT.format("07"), **has(a=TEXT, b=TEXT), "dependencies": {"a": ["b"], "b": {"required": ["a"]}}},
-    "draft-07 conditions": {"$schema": DRAFT.format("07"), **has(a=TEXT), "if": {"required": ["a"]}, "then": {"required": ["b"]}},
+    "draft-07 tuple": {
+        "$schema": DRAFT.format("07"),
+        **has(range={"type": "array", "items": [{"type": "number"}, {"type": "number"}], "additionalItems": False}),
+    },
+    "draft-07 dependencies": {
+        "$schema": DRAFT.format("07"),
+        **has(a=TEXT, b=TEXT),
+        "dependencies": {"a": ["b"], "b": {"required": ["a"]}},
+    },
+    "draft-07 conditions": {
+        "$schema": DRAFT.format("07"),
+        **has(a=TEXT),
+        "if": {"required": ["a"]},
+        "then": {"required": ["b"]},
+    },
     "tuple of no draft": has(range={"type": "array", "items": [{"type": "number"}]}),
     "bounds of no draft": has(n={"type": "number", "maximum": 5, "exclusiveMaximum": True}),
-    "2019-09 recursion": {"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveAnchor": True, **has(child={"$recursiveRef": "#"})},
-    "2020-12 dynamic": {"$schema": "https://json-schema.org/draft/2020-12/schema", "$dynamicAnchor": "node", **has(child={"$dynamicRef": "#node"})},
+    "2019-09 recursion": {
+        "$schema": "https://json-schema.org/draft/2019-09/schema",
+        "$recursiveAnchor": True,
+        **has(child={"$recursiveRef": "#"}),
+    },
+    "2020-12 dynamic": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$dynamicAnchor": "node",
+        **has(child={"$dynamicRef": "#node"}),
+    },
     "draft-03 required": has(a={"type": "string", "required": True}, b={"type": "any"}),
-    "OpenAPI": has(pet={"$ref": "#/components/schemas/Pet"}) | {"components": {"schemas": {"Pet": {"type": "object", "nullable": True, "properties": {"tag": {"type": "string", "nullable": True}}}}}},
+    "OpenAPI": has(pet={"$ref": "#/components/schemas/Pet"})
+    | {
+        "components": {
+            "schemas": {
+                "Pet": {"type": "object", "nullable": True, "properties": {"tag": {"type": "string", "nullable": True}}}
+            }
+        }
+    },
     "definitions": has(a={"$ref": "#/definitions/A b"}) | {"definitions": {"A b": TEXT}},
     "percent-encoded": has(a={"$ref": "#/definitions/A%20b"}) | {"definitions": {"A b": TEXT}},
     "anchor": has(a={"$ref": "#t"}) | {"$defs": {"t": {"$anchor": "t", **TEXT}}},
@@ -55,8 +90,10 @@ OFFERED = {
     "dangling reference": has(a={"$ref": "#/$defs/none"}),
     "reference at the root": {"$ref": "#/definitions/Args", "definitions": {"Args": has(a=TEXT)}},
     "reference to itself": {"$ref": "#"},
-    "circle of references": has(a={"$ref": "#/$defs/a"}) | {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
-    "tree": has(root={"$ref": "#/$defs/n"}) | {"$defs": {"n": has(left={"$ref": "#/$defs/n"}, right={"$ref": "#/$defs/n"})}},
+    "circle of references": has(a={"$ref": "#/$defs/a"})
+    | {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+    "tree": has(root={"$ref": "#/$defs/n"})
+    | {"$defs": {"n": has(left={"$ref": "#/$defs/n"}, right={"$ref": "#/$defs/n"})}},
     "oneOf at the top": {"type": "object", "oneOf": [has(a=TEXT), has(b=TEXT)]},
     "anyOf of references": {"anyOf": [{"$ref": "#/$defs/x"}], "$defs": {"x": has(a=TEXT)}},
     "allOf at the top": {"allOf": [has(a=TEXT), {"required": ["a"]}]},
@@ -69,7 +106,12 @@ OFFERED = {
     "bracketed names": has(**{"page[size]": {"type": "integer"}, "a b": TEXT, "straße": TEXT}),
     "nested odd names": has(page=has(**{"page[size]": TEXT}), list={"type": "array", "items": has(**{"@id": TEXT})}),
     "long name": has(**{"x" * 100: TEXT}),
-    "null keywords": {"type": "object", "properties": {"a": {"type": "string", "enum": None, "items": None, "description": None}}, "required": None, "additionalProperties": None},
+    "null keywords": {
+        "type": "object",
+        "properties": {"a": {"type": "string", "enum": None, "items": None, "description": None}},
+        "required": None,
+        "additionalProperties": None,
+    },
     "null properties": {"type": "object", "properties": None},
     "null property": has(a=None),
     "PHP's empties": {"type": "object", "properties": [], "required": []},
@@ -78,7 +120,9 @@ OFFERED = {
     "required as text": has(a=TEXT) | {"required": "a"},
     "empty combinators": has(a={"anyOf": [], "type": "string"}),
     "types as text": has(a="string"),
-    "values with odd names": has(where={"type": "object", "properties": {"$eq": TEXT}, "default": {"$eq": "x"}, "enum": [{"$eq": "x"}]}),
+    "values with odd names": has(
+        where={"type": "object", "properties": {"$eq": TEXT}, "default": {"$eq": "x"}, "enum": [{"$eq": "x"}]}
+    ),
     "vendor keywords": has(a={"type": "string", "x-order": 1, "xml": {"name": "a"}, "deprecated": True}),
 }
 
@@ -92,7 +136,10 @@ LEFT_OUT = {
     "doubling": (doubling(lambda n: f"#/$defs/d{n}"), "multiply"),
     "doubling, encoded": (doubling(lambda n: f"#/%24defs/d{n}"), "multiply"),
     "doubling, anchored": (doubling(lambda n: f"#a{n}", lambda n, schema: schema | {"$anchor": f"a{n}"}), "multiply"),
-    "doubling, dynamic": (doubling(lambda n: f"#a{n}", lambda n, schema: schema | {"$dynamicAnchor": f"a{n}"}), "multiply"),
+    "doubling, dynamic": (
+        doubling(lambda n: f"#a{n}", lambda n, schema: schema | {"$dynamicAnchor": f"a{n}"}),
+        "multiply",
+    ),
     "doubling, named": (doubling(lambda n: f"s{n}.json", lambda n, schema: schema | {"$id": f"s{n}.json"}), "multiply"),
     "doubling, by its own name": (doubling(lambda n: f"schema.json#/$defs/d{n}"), "multiply"),
 }
@@ -166,7 +213,9 @@ def test_all_of_them_at_once_fail_no_run_and_what_is_left_out_is_told_everywhere
 
 
 def test_names_are_mapped_back_in_arguments_nested_ones_too(asked, model, stands):
-    schema = has(**{"$filter": TEXT, "page": has(**{"page[size]": {"type": "integer"}}), "plain": TEXT}) | {"required": ["$filter"]}
+    schema = has(**{"$filter": TEXT, "page": has(**{"page[size]": {"type": "integer"}}), "plain": TEXT}) | {
+        "required": ["$filter"]
+    }
     server = stands(OddServer, tools=[tool("query", inputSchema=schema)])
     asked(server)
     [spec] = model.requests("converse")[0].json["toolConfig"]["tools"]

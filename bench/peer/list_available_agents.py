@@ -14,9 +14,7 @@ import os
 import boto3
 from strands.tools.mcp import MCPClient
 
-DESCRIPTION = (
-    "Agent which connects to external MCP servers to provide additional tools and capabilities."
-)
+DESCRIPTION = "Agent which connects to external MCP servers to provide additional tools and capabilities."
 SAMPLE_QUERIES = [
     "What tools are available from the external MCP server?",
     "Help me use the external tools to solve my problem",

@@ -20,7 +20,9 @@ class PlainServer(LoopbackServer):
         self.url = f"{self.base}/mcp"
         self.wants = wants or {}
         self.revision = "2025-11-25"
-        self.refusal = Answer(404, {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "no such method"}})
+        self.refusal = Answer(
+            404, {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "no such method"}}
+        )
         self.tools = ["read_notes"]
         self._start(steered)
 
@@ -43,7 +45,10 @@ class PlainServer(LoopbackServer):
     def _outcome(self, message: dict, **beside) -> Answer:
         params = message.get("params", {})
         if message["method"] == "tools/list":
-            tools = [{"name": name, "description": f"The tool {name}", "inputSchema": {"type": "object"}} for name in self.tools]
+            tools = [
+                {"name": name, "description": f"The tool {name}", "inputSchema": {"type": "object"}}
+                for name in self.tools
+            ]
             return _result(message, {"tools": tools} | beside)
         if message["method"] == "tools/call":
             return _result(message, {"content": [{"type": "text", "text": json.dumps(params["arguments"])}]} | beside)

@@ -32,8 +32,15 @@ class StrictModel(LoopbackServer):
         asked = request.json
         tools = [tool["toolSpec"] for tool in (asked.get("toolConfig") or {}).get("tools", [])]
         contents = [block for message in asked["messages"] for block in message["content"]]
-        media = [piece for block in contents for piece in block.get("toolResult", {}).get("content", []) if "text" not in piece]
-        faults = [fault for tool in tools for fault in faults_of(tool)] + [fault for piece in media for fault in media_faults(piece)]
+        media = [
+            piece
+            for block in contents
+            for piece in block.get("toolResult", {}).get("content", [])
+            if "text" not in piece
+        ]
+        faults = [fault for tool in tools for fault in faults_of(tool)] + [
+            fault for piece in media for fault in media_faults(piece)
+        ]
         if media and not self.takes_media:
             faults.append("This model doesn't support images or documents in tool results.")
         if faults:
@@ -83,7 +90,9 @@ def faults_of(tool: dict) -> list[str]:
     if schema.get("type") != "object":
         faults.append(f"{name}: the type of the schema must be object")
     faults += [f"{name}: {word} is not supported at the top level" for word in COMBINATORS if word in schema]
-    faults += [f"{name}: property keys should match pattern: {key}" for key in keys(schema) if not PROPERTY.fullmatch(key)]
+    faults += [
+        f"{name}: property keys should match pattern: {key}" for key in keys(schema) if not PROPERTY.fullmatch(key)
+    ]
     faults += [f"{name}: reference not found: {at}" for at in references(schema) if not leads_somewhere(schema, at)]
     return faults
 

@@ -39,9 +39,7 @@ def in_memory_server(public_url: str):
 def proxy(public_url: str):
     upstream = os.environ["UPSTREAM"]
     client = {"client_id": "proxy", "client_secret": "proxy-secret"}
-    verifier = IntrospectionTokenVerifier(
-        introspection_url=f"{upstream}/introspect", required_scopes=[SCOPE], **client
-    )
+    verifier = IntrospectionTokenVerifier(introspection_url=f"{upstream}/introspect", required_scopes=[SCOPE], **client)
     return OAuthProxy(
         upstream_authorization_endpoint=f"{upstream}/authorize",
         upstream_token_endpoint=f"{upstream}/token",

@@ -16,8 +16,27 @@ FUNCTIONS = {
     "connections-api": "ConnectionsApiFunctionArn",
 }
 ODD = [
-    None, True, False, 0, -1, 2**63, 1e308, "", "x" * 5_000, "\u0000\u009b\u202e", "../../etc/passwd", "[Admin]", [], {},
-    [[]] * 50, {"$ref": "#"}, {"": None}, "2026-01-31", "Bearer x", ["Admin"], {"type": "object"},
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**63,
+    1e308,
+    "",
+    "x" * 5_000,
+    "\u0000\u009b\u202e",
+    "../../etc/passwd",
+    "[Admin]",
+    [],
+    {},
+    [[]] * 50,
+    {"$ref": "#"},
+    {"": None},
+    "2026-01-31",
+    "Bearer x",
+    ["Admin"],
+    {"type": "object"},
 ]
 
 
@@ -35,7 +54,9 @@ def garble(rng, value):
         holder[rng.choice(["id", "name", "error", "result", "body", "headers", "x"])] = rng.choice(ODD)
     elif kind == 2 and isinstance(holder[key], str) and holder[key]:
         at = rng.randrange(len(holder[key]))
-        holder[key] = holder[key][:at] + rng.choice(["\u202e", '"', "\\", "/", "%2F", "\ud83d\ude00", ""]) + holder[key][at + 1 :]
+        holder[key] = (
+            holder[key][:at] + rng.choice(["\u202e", '"', "\\", "/", "%2F", "\ud83d\ude00", ""]) + holder[key][at + 1 :]
+        )
     else:
         holder[key] = rng.choice(ODD)
     return value
@@ -57,20 +78,35 @@ class GarbledEvents(Attack):
         self.asked = self.backend([{"mcp_url": self.server.url, "agent_name": "helper"}])
         self.asked.environment["AGENT_PROCESSOR_FUNCTION"] = self.asked.function("AgentProcessorFunctionArn")
         samples = (ROOT / "events").glob("*/*.json")
-        self.events = [(FUNCTIONS[each.parent.name], json.loads(each.read_text())) for each in samples if each.stem != "item"]
+        self.events = [
+            (FUNCTIONS[each.parent.name], json.loads(each.read_text())) for each in samples if each.stem != "item"
+        ]
         identity = {"username": "mallory", "sub": "s", "claims": {"cognito:groups": ["Viewer"]}}
         for field in ("submitAgentQuery", "getAgentJobStatus", "listAgentJobs", "deleteAgentJob"):
             arguments = {"query": "hi", "agentIds": ["helper"], "jobId": "j", "limit": 5, "nextToken": "MQ"}
             event = {"info": {"fieldName": field}, "arguments": arguments, "identity": identity}
             self.events.append(("AgentJobsFunctionArn", event))
-        self.events.append(("AgentJobsFunctionArn", self._request("POST", "/jobs", json.dumps({"query": "hi", "agentIds": ["x"]}))))
+        self.events.append(
+            ("AgentJobsFunctionArn", self._request("POST", "/jobs", json.dumps({"query": "hi", "agentIds": ["x"]})))
+        )
         self.events.append(("AgentJobsFunctionArn", self._request("GET", "/jobs/x/messages", None)))
 
     @staticmethod
     def _request(method, path, body):
         claims = {"username": "mallory", "sub": "s", "cognito:groups": "[Viewer]"}
-        context = {"stage": "$default", "http": {"method": method, "path": path}, "authorizer": {"jwt": {"claims": claims}}}
-        return {"version": "2.0", "rawPath": path, "rawQueryString": "", "headers": {}, "requestContext": context, "body": body}
+        context = {
+            "stage": "$default",
+            "http": {"method": method, "path": path},
+            "authorizer": {"jwt": {"claims": claims}},
+        }
+        return {
+            "version": "2.0",
+            "rawPath": path,
+            "rawQueryString": "",
+            "headers": {},
+            "requestContext": context,
+            "body": body,
+        }
 
     def once(self):
         output, event = self.rng.choice(self.events)
@@ -84,10 +120,14 @@ class GarbledEvents(Attack):
             self.counts["answered"] += 1
         except Failed as failed:
             is_crash = failed.type is None or "Runtime" in failed.type or "panic" in str(failed).lower()
-            self.check(not is_crash, "an event brings the function down:", json.dumps(garbled)[:2_000], failed.type, failed)
+            self.check(
+                not is_crash, "an event brings the function down:", json.dumps(garbled)[:2_000], failed.type, failed
+            )
             self.counts["refused"] += 1
         if self.rng.random() < 0.02:
-            self.check([agent["status"] for agent in self.asked.agents()] == ["available"], "the list is no longer good")
+            self.check(
+                [agent["status"] for agent in self.asked.agents()] == ["available"], "the list is no longer good"
+            )
 
 
 class GarbledAnswers(Attack):

@@ -134,7 +134,9 @@ class TableFaults(Attack):
     def sweep(self):
         long_ago = {"N": str(int((time.time() - 400) * 1000))}
         abandoned = [
-            self.asked.submit("hi", ["helper"], status={"S": "PROCESSING"}, unfinished={"S": "PROCESSING"}, leaseUntil=long_ago)
+            self.asked.submit(
+                "hi", ["helper"], status={"S": "PROCESSING"}, unfinished={"S": "PROCESSING"}, leaseUntil=long_ago
+            )
             for _ in range(3)
         ]
         mark, pending = self.runs.submit(acts=True, unfinished={"S": "PENDING"})

@@ -2,8 +2,9 @@
 //!
 //! One process serves any number of servers, each at `/{name}/mcp`. `PUT /{name}` with a [`Behaviour`]
 //! makes or changes one, `GET /{name}` tells what it was asked ([`Seen`]), `POST /{name}/revoke` makes
-//! it refuse every token that it has seen so far. Speaks streamable HTTP with JSON answers or event
-//! streams, by hand: what is wrong on the wire cannot be had from a library that does it right.
+//! it refuse every token that it has seen so far. A [`FaultyServer`] is one of them in the process of a test in
+//! Rust. Speaks streamable HTTP with JSON answers or event streams, by hand: what is wrong on the wire cannot be
+//! had from a library that does it right.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,6 +22,12 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// The name of the one server that a [`FaultyServer`] is.
+const ONLY: &str = "faulty";
+const SESSION_ID: &str = "mcp-session-id";
+const SESSION: &str = "session-";
 
 /// What one server does. The default is a good server with one tool, `echo`.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,6 +57,8 @@ pub struct Behaviour {
     pub event_stream: bool,
     /// Gives session ids and insists on them.
     pub sessions: bool,
+    /// Forgets the session when this method first comes: answers it and whatever else names that session with 404.
+    pub forget_session_at: Option<String>,
     /// What a tool gives, by its name: `{"result": …}`, `{"error": …}`. Others echo their arguments.
     pub calls: HashMap<String, Value>,
 }
@@ -89,6 +98,10 @@ struct Server {
     seen: Seen,
     tokens: BTreeSet<String>,
     revoked: BTreeSet<String>,
+    /// How many sessions have begun: their ids are `session-1`, `session-2`, …
+    sessions: usize,
+    /// How many of those are forgotten, the first ones.
+    forgotten: usize,
 }
 
 type Servers = Arc<Mutex<HashMap<String, Server>>>;
@@ -113,18 +126,73 @@ impl Default for Behaviour {
             quote_token: false,
             event_stream: false,
             sessions: false,
+            forget_session_at: None,
             calls: HashMap::new(),
         }
     }
 }
 
+/// One server in this process, on a free loopback port; dropping it stops it.
+pub struct FaultyServer {
+    url: String,
+    servers: Servers,
+    task: JoinHandle<()>,
+}
+
+impl FaultyServer {
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start(behaviour: Behaviour) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/{ONLY}/mcp", listener.local_addr()?);
+        let servers = Servers::default();
+        let router = router_of(servers.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+        let server = Self { url, servers, task };
+        server.behave(behaviour);
+        Ok(server)
+    }
+
+    /// The URL of its MCP endpoint.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Has it behave otherwise from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        lock(&self.servers).entry(ONLY.to_owned()).or_default().behaviour = behaviour;
+    }
+
+    /// What it was asked so far.
+    pub fn seen(&self) -> Seen {
+        lock(&self.servers).entry(ONLY.to_owned()).or_default().seen.clone()
+    }
+
+    /// How many requests of a JSON-RPC method it was sent so far.
+    pub fn count(&self, method: &str) -> usize {
+        self.seen().requests.get(method).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for FaultyServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// The servers and what steers them.
 pub fn router() -> Router {
+    router_of(Servers::default())
+}
+
+fn router_of(servers: Servers) -> Router {
     Router::new()
         .route("/{name}", put(configure).get(seen))
         .route("/{name}/revoke", post(revoke))
         .route("/{name}/mcp", post(answer).delete(end_session))
-        .with_state(Servers::default())
+        .with_state(servers)
 }
 
 fn lock(servers: &Servers) -> MutexGuard<'_, HashMap<String, Server>> {
@@ -173,10 +241,12 @@ async fn answer(
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let method = request["method"].as_str().unwrap_or_default().to_owned();
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (behaviour, allowed) = {
+    let session = headers.get(SESSION_ID).and_then(|value| value.to_str().ok());
+    let (behaviour, allowed, session) = {
         let mut servers = lock(&servers);
         let server = servers.entry(name).or_default();
-        (server.behaviour.clone(), server.note(&method, token, &request))
+        let allowed = server.note(&method, token, &request);
+        (server.behaviour.clone(), allowed, server.session(&method, session))
     };
     tokio::time::sleep(Duration::from_millis(behaviour.delay_ms)).await;
     if behaviour.hang_on.as_ref().is_some_and(|hung| *hung == method || hung == "*") {
@@ -191,10 +261,10 @@ async fn answer(
     if let Some(body) = behaviour.body {
         return rubbish(body);
     }
-    let is_new = method == "initialize";
-    if behaviour.sessions && !is_new && !headers.contains_key("mcp-session-id") {
-        return StatusCode::BAD_REQUEST.into_response();
-    }
+    let session = match session {
+        Ok(session) => session,
+        Err(status) => return status.into_response(),
+    };
     let Some(id) = request.get("id") else { return StatusCode::ACCEPTED.into_response() };
     let mut message = behaviour.outcome(&method, &request["params"]);
     if let Some(token) = token.filter(|_| behaviour.quote_token) {
@@ -208,13 +278,33 @@ async fn answer(
     } else {
         Json(message).into_response()
     };
-    if behaviour.sessions && is_new {
-        response.headers_mut().insert("mcp-session-id", header::HeaderValue::from_static("session-1"));
+    if let Some(id) = session.and_then(|id| header::HeaderValue::from_str(&id).ok()) {
+        response.headers_mut().insert(SESSION_ID, id);
     }
     response
 }
 
 impl Server {
+    /// The id of the session that a request begins, `None` if it is in one; the status that refuses it.
+    fn session(&mut self, method: &str, named: Option<&str>) -> Result<Option<String>, StatusCode> {
+        if !self.behaviour.sessions {
+            return Ok(None);
+        }
+        if method == "initialize" {
+            self.sessions += 1;
+            return Ok(Some(format!("{SESSION}{}", self.sessions)));
+        }
+        if self.behaviour.forget_session_at.take_if(|at| at == method).is_some() {
+            self.forgotten = self.sessions;
+        }
+        let named = named.ok_or(StatusCode::BAD_REQUEST)?;
+        let number = named.strip_prefix(SESSION).and_then(|number| number.parse::<usize>().ok());
+        match number.filter(|number| *number > self.forgotten) {
+            Some(_) => Ok(None),
+            None => Err(StatusCode::NOT_FOUND),
+        }
+    }
+
     /// Notes a request; tells whether its token is taken.
     fn note(&mut self, method: &str, token: Option<&str>, request: &Value) -> bool {
         *self.seen.requests.entry(method.to_owned()).or_default() += 1;

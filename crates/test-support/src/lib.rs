@@ -1,8 +1,11 @@
-//! Stand-ins for what is outside: MCP servers, with faults or with real sign-in, and a model.
+//! Stand-ins for what is outside: MCP servers, with faults or with real sign-in, an authorization server, and a
+//! model.
 //!
-//! Everything here is spoken to over HTTP, by the code under test as by the tests, and runs as
-//! `test-support <what>`. Nothing of the product depends on it.
+//! Everything here is spoken to over HTTP by the code under test. The end-to-end tests run it as
+//! `test-support <what>`, and the crates' integration tests start it in their own process. Nothing of the product
+//! depends on it.
 
+pub mod authorization_server;
 pub mod example;
 pub mod faulty;
 pub mod model;

@@ -1,0 +1,32 @@
+"""What the tests drive the deployed functions with; each file says what it holds."""
+
+from tests.support.api import Api, sign_up
+from tests.support.backend import Backend, Failed, callback_path, connect
+from tests.support.command_line import CommandLine
+from tests.support.entries import CANARY, as_user, machine, own_tables, samples, script, tool, users
+from tests.support.proxy import CountingProxy
+from tests.support.waiting import at_once, wait_for
+from tests.support.world import Server, World
+
+__all__ = [
+    "Api",
+    "Backend",
+    "CANARY",
+    "CommandLine",
+    "CountingProxy",
+    "Failed",
+    "Server",
+    "World",
+    "as_user",
+    "at_once",
+    "callback_path",
+    "connect",
+    "machine",
+    "own_tables",
+    "samples",
+    "script",
+    "sign_up",
+    "tool",
+    "users",
+    "wait_for",
+]
