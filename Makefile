@@ -23,7 +23,7 @@ demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show th
 	@$(VENV)/bin/python -m local.demo
 
 .PHONY: local
-local: $(TOOLS) debug ## Deploy to a local AWS and stay up until Ctrl-C
+local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local AWS and stay up until Ctrl-C; target/local.json says where (PROFILE=release, SERVERS=none)
 	@$(VENV)/bin/python -m local.up
 
 .PHONY: test
@@ -59,13 +59,14 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, ruff, sam validate
-	@echo "== fmt, clippy, ruff, sam validate"
+lint: $(TOOLS) ## fmt, clippy, ruff, sam validate, cfn-lint
+	@echo "== fmt, clippy, ruff, sam validate, cfn-lint"
 	@cargo fmt --all --check
 	@$(VENV)/bin/ruff format --check --quiet $(PYTHON_FILES)
 	@$(VENV)/bin/ruff check --quiet $(PYTHON_FILES)
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint 2>&1 | grep -v '^$$'
+	@$(VENV)/bin/cfn-lint template.yaml
 
 .PHONY: deny
 deny: ## Check bans, licences and sources of dependencies, where cargo-deny is installed

@@ -45,7 +45,11 @@ class LocalAws:
         }
         command = [Path(sys.executable).parent / "ministack"]
         self.process = Process(command, self.folder / "ministack.log", env=server | (environment or {}))
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
 
     def _wait_until_ready(self):
         give_up = time.monotonic() + READY_WITHIN_SECONDS

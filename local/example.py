@@ -1,8 +1,13 @@
-"""The example that the demo and `make local` show: the stack, two MCP servers behind Cognito, a model."""
+"""The example that the demo and `make local` show: the stack, two MCP servers behind Cognito, a model.
+
+Read from the environment: `MODEL_URL` and `MODEL_ID` (the model), `PROFILE` (`debug`, or `release` for the binaries of
+`make build` as they are), `SERVERS` (`none` for a stack whose secret is empty).
+"""
 
 import json
 import os
 import secrets
+import signal
 import sys
 
 from .aws import LocalAws, UserPool
@@ -11,6 +16,10 @@ from .stack import deploy, place_bootstraps
 
 MODEL_URL = os.environ.get("MODEL_URL", "")
 MODEL_ID = os.environ.get("MODEL_ID", "scripted-stand-in")
+PROFILE = os.environ.get("PROFILE") or "debug"
+SERVERS = os.environ.get("SERVERS") or "example"
+# What asks this process to end: Ctrl-C, a supervisor, a terminal that is closed.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 STAND_IN_NOTICE = """\
 NOTE: no model is configured, so a SCRIPTED STAND-IN answers. It is no model: it picks the tool that
@@ -37,6 +46,10 @@ class Example:
             raise
 
     def _start(self):
+        if PROFILE not in ("debug", "release"):
+            raise RuntimeError(f"PROFILE is {PROFILE}: it is debug or release")
+        if SERVERS not in ("example", "none"):
+            raise RuntimeError(f"SERVERS is {SERVERS}: it is example or none")
         if MODEL_URL:
             model_url = MODEL_URL.rstrip("/").removesuffix("/v1")
             say(f"The model is {MODEL_ID} at {model_url}.")
@@ -48,10 +61,13 @@ class Example:
         self.aws = self._keep(LocalAws({"MINISTACK_BEDROCK_PROXY_URL": model_url}))
         say(f"      ready at {self.aws.endpoint}")
         say("[2/4] Deploying template.yaml with `sam deploy` ...")
-        bootstraps = place_bootstraps(self.aws.folder / "bootstraps")
+        bootstraps = place_bootstraps(self.aws.folder / "bootstraps", PROFILE)
         parameters = {"AllowPrivateMcpServers": "true", "BedrockModelId": MODEL_ID}
         self.outputs = deploy(self.aws, bootstraps, **parameters)
         say("      deployed: " + ", ".join(sorted(self.outputs)))
+        if SERVERS == "none":
+            say("[3/4] No MCP servers: SERVERS is none ...\n[4/4] The secret stays an empty list.\n")
+            return
         say("[3/4] Starting two MCP servers, each behind a Cognito user pool of its own ...")
         entries = [
             self._server("calculator", "Calculator", "Does sums."),
@@ -79,7 +95,9 @@ class Example:
 
 
 def main(show):
-    """Starts the example, shows it, and stops it, Ctrl-C included."""
+    """Starts the example, shows it, and stops everything it started, also on SIGINT, SIGTERM and SIGHUP."""
+    for sign in ENDING:
+        signal.signal(sign, _end)
     example = None
     try:
         example = Example()
@@ -89,5 +107,12 @@ def main(show):
     except RuntimeError as error:
         sys.exit(f"\nThis did not work: {error}")
     finally:
+        # Stopping is bounded, and is not to be cut short by a second signal.
+        for sign in ENDING:
+            signal.signal(sign, signal.SIG_IGN)
         if example:
             example.stop()
+
+
+def _end(*_):
+    raise KeyboardInterrupt

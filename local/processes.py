@@ -1,4 +1,8 @@
-"""Starting processes, and stopping them again whatever happens."""
+"""Starting processes, and stopping them again whatever happens.
+
+A process that Python's end alone would leave behind is stopped at exit; a signal ends Python that way only where
+`local.example.main` has set its handlers.
+"""
 
 import atexit
 import os
@@ -55,10 +59,12 @@ class Process:
 
 
 class StandIn:
-    """One of test-support's stand-ins, on the port that it prints."""
+    """One of test-support's stand-ins, on the port that it prints. Built with the light profile."""
 
     def __init__(self, *arguments: str):
         command = [TARGET / "debug" / "test-support", *arguments]
+        if not command[0].exists():
+            raise RuntimeError(f"{command[0]} is missing: run `make debug`")
         self.child = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,

@@ -38,6 +38,10 @@ def place_bootstraps(folder: Path, profile: str = "debug") -> Path:
 
     Nothing in it is compressed: it goes no further than this machine, and is unpacked for each copy of a function.
     """
+    missing = [str(TARGET / profile / function) for function in FUNCTIONS if not (TARGET / profile / function).exists()]
+    if missing:
+        target = "build" if profile == "release" else "debug"
+        raise RuntimeError(f"{', '.join(missing)}: not built yet; run `make {target}`")
     folder.mkdir(parents=True, exist_ok=True)
     for function in FUNCTIONS:
         with zipfile.ZipFile(folder / f"{function}.zip", "w", zipfile.ZIP_STORED) as package:

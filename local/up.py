@@ -1,17 +1,84 @@
-"""`make local`: the example stays up for work by hand until Ctrl-C."""
+"""`make local`: the example stays up for work by hand, or for a program, until Ctrl-C or SIGTERM.
 
+While it is up, `target/local.json` says where everything is. Other programs wait for that file: it is written, whole,
+when everything is up, and removed before anything is stopped.
+"""
+
+import json
+import os
+import secrets
 import signal
+import uuid
+from pathlib import Path
 
 from .aws import REGION
 from .example import MODEL_ID, Example, main, say
+from .processes import TARGET
+
+LOCAL_JSON = TARGET / "local.json"
+# One user for each right: everybody's sign-ins, agents and jobs, nothing.
+USERS = (("admin", ["Admin"]), ("author", ["Author"]), ("nobody", []))
 
 
 def show(example: Example):
-    outputs = example.outputs
-    say("The stack is up. In another terminal:\n")
+    description = {
+        "endpoint": example.aws.endpoint,
+        "region": REGION,
+        "urls": {"api": api_url(example)},
+        "outputs": example.outputs,
+        "users": [make_user(example, name, groups) for name, groups in USERS],
+    }
+    text = json.dumps(description, indent=2) + "\n"
+    write_whole(LOCAL_JSON, text)
+    try:
+        tell(example, description)
+        signal.pause()
+    finally:
+        # Another `make local` may have written its own meanwhile.
+        if LOCAL_JSON.exists() and LOCAL_JSON.read_text() == text:
+            LOCAL_JSON.unlink()
+
+
+def api_url(example: Example) -> str:
+    """Where the HTTP API answers: a path of the local AWS, since not every client resolves `*.localhost`."""
+    return f"{example.aws.endpoint}/_aws/execute-api/{example.outputs['JobsApiId']}/$default"
+
+
+def make_user(example: Example, name: str, groups: list[str]) -> dict:
+    """A user of the stack's own pool, with a password that is not temporary."""
+    cognito, pool = example.aws.client("cognito-idp"), example.outputs["UserPoolId"]
+    password = f"{secrets.token_urlsafe(16)}aA1!"
+    cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
+    for group in groups:
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
+    return {"username": name, "password": password, "groups": groups}
+
+
+def write_whole(path: Path, text: str):
+    """Writes a file that only its owner reads, so that a reader finds all of it or none."""
+    half = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def tell(example: Example, description: dict):
+    outputs, api = example.outputs, description["urls"]["api"]
+    author = next(user for user in description["users"] if user["groups"] == ["Author"])
+    say(f"The stack is up; {LOCAL_JSON} has its addresses, outputs and users. In another terminal:\n")
     say(f"  export AWS_ENDPOINT_URL={example.aws.endpoint} AWS_REGION={REGION}")
     say("  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test\n")
-    say("List the agents:")
+    say("List the agents, as a user of the API:")
+    say(f"  TOKEN=$(aws cognito-idp initiate-auth --client-id {outputs['UserPoolClientId']} \\")
+    say("      --auth-flow USER_PASSWORD_AUTH \\")
+    say(f"      --auth-parameters 'USERNAME={author['username']},PASSWORD={author['password']}' \\")
+    say("      --query AuthenticationResult.AccessToken --output text)")
+    say(f"  curl -H \"Authorization: Bearer $TOKEN\" '{api}/agents'")
+    say("or as the function's caller:")
     say(f"  aws lambda invoke --function-name {outputs['ListAvailableAgentsFunctionArn']} \\")
     say(
         "      --cli-binary-format raw-in-base64-out"
@@ -32,8 +99,9 @@ def show(example: Example):
     say(f"  export AGENT_TABLE={outputs['AgentTableName']} BEDROCK_MODEL_ID={MODEL_ID}")
     say(f"  export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={example.model_url}\n")
     say("Ctrl-C stops everything.")
-    signal.pause()
 
 
 if __name__ == "__main__":
+    # One that an earlier run left behind, killed, says nothing that is true.
+    LOCAL_JSON.unlink(missing_ok=True)
     main(show)

@@ -115,6 +115,8 @@ def tools(line, *arguments, **environment) -> list[str]:
 
 SAYS = {
     "add": "Adds an entry for a server",
+    "ask": "Asks one agent or several",
+    "completions": "Prints the completion script",
     "doctor": "Checks every entry of the secret",
     "list": "Lists the agents",
     "login": "Signs in to an agent's server",

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import Api, Backend, as_user, at_once, callback_path, connect, samples, sign_up
+from tests.support import Api, Backend, as_user, at_once, callback_path, connect, own_tables, samples, sign_up, users
 
 SECRET = "mcp-agents/external-mcp-agents/credentials"
 EVIL = "https://evil.example.com"
@@ -651,3 +651,58 @@ def test_sample_events_are_answered_as_their_names_say(shared):
         "regenerate": 404,
         "delete": 404,
     }
+
+
+# The page that waits for a sign-in
+
+
+APP = "https://app.example.com"
+
+
+def callback_page(backend: Backend, user: str, **fields) -> dict:
+    """The answer that the browser gets at the end of a sign-in started so: status, headers and page."""
+    status, start = backend.http("POST", "/oauth/start", {"agent_id": "notes"} | fields, user)
+    assert status == 200, start
+    query = follow(start["authorization_url"])
+    context = {"stage": "$default", "http": {"method": "GET", "path": "/oauth/callback"}}
+    event = {"rawPath": callback_path(start), "rawQueryString": urlencode(query), "requestContext": context}
+    return backend.invoke("ConnectionsApiFunctionArn", event)
+
+
+@pytest.fixture
+def waited_for(backend, world, stands):
+    """A backend with one agent that users sign in to, and with the origin of one page."""
+    server = stands(ProtectedServer, stands(AuthorizationServer))
+    tables = own_tables(world)
+    return backend([users(server)], OAUTH_ALLOWED_ORIGINS=f"http://localhost:3000,{APP}", **tables)
+
+
+def test_the_page_speaks_to_the_named_origin_alone(waited_for):
+    page = callback_page(waited_for, "ada", origin=APP)
+    assert page["statusCode"] == 200 and f'data-origin="{APP}"' in page["body"]
+    # Its opener must reach it, and it its opener.
+    assert "cross-origin-opener-policy" not in page["headers"]
+    assert page["body"].count("postMessage(") == 2
+    assert "postMessage(message, origin)" in page["body"] and "BroadcastChannel" in page["body"]
+
+
+def test_without_an_origin_the_page_is_cut_off_from_its_opener(waited_for):
+    page = callback_page(waited_for, "ada")
+    assert page["headers"]["cross-origin-opener-policy"] == "same-origin"
+    assert "data-origin" not in page["body"]
+    for word in ("localStorage", "sessionStorage", '"*"', "fetch("):
+        assert word not in page["body"]
+    assert "connect-src" not in page["headers"]["content-security-policy"]
+
+
+@pytest.mark.parametrize("origin", [EVIL, "*", "", f"{APP}/", f"{APP}:8443", "http://app.example.com", "null", 7])
+def test_an_origin_that_is_not_named_is_refused_at_the_start(waited_for, origin):
+    for step in ("start", "regenerate"):
+        status, error = waited_for.http("POST", f"/oauth/{step}", {"agent_id": "notes", "origin": origin})
+        assert (status, error["error"]) == (400, "origin_not_allowed")
+        assert "OAuthAllowedOrigins" in error["remedy"]
+
+
+def test_no_origin_is_allowed_unless_the_stack_names_it(alice):
+    status, error = alice.send("POST", "/oauth/start", {"agent_id": AGENT, "origin": APP})
+    assert (status, error["error"]) == (400, "origin_not_allowed")

@@ -492,7 +492,11 @@ class Escaping(PlainServer):
 def test_a_key_in_a_servers_address_is_kept_sealed(backend, stands, world):
     a = stands(AuthorizationServer)
     server = stands(
-        ProtectedServer, a, path=f"/mcp?key={CANARY}", locations=["/.well-known/oauth-protected-resource/mcp"]
+        ProtectedServer,
+        a,
+        path=f"/mcp?key={CANARY}",
+        locations=["/.well-known/oauth-protected-resource/mcp"],
+        checks_audience=False,
     )
     asked = backend(users(server))
     connect(asked, "notes")
@@ -500,6 +504,7 @@ def test_a_key_in_a_servers_address_is_kept_sealed(backend, stands, world):
     items = world.dynamodb.scan(TableName=asked.environment["CONNECTIONS_TABLE"])["Items"]
     assert {item["PK"]["S"].split("#")[0] for item in items} >= {"grant"}
     assert not shown(CANARY, repr(items)) and not shown(CANARY, "\n".join(asked.log_lines()))
+    assert not [request for request in a.seen if CANARY in request.path or CANARY in request.body.decode()]
 
 
 def test_a_key_that_a_server_escapes_is_known_all_the_same(backend, stands, line):

@@ -1,8 +1,10 @@
 """template.yaml: what is deployed here is what goes to AWS."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -131,23 +133,104 @@ def test_no_function_reaches_every_table_key_or_secret():
     for function in functions.values():
         name, _ = function["Role"]["Fn::GetAtt"]
         checked = [right for right in rights(roles[name]) if reaches_data(right)]
-        assert checked, name
+        assert {"ReadTheSecret", "KeepConnections", "SealTokens"} <= {right["Sid"] for right in checked}, name
         for right in checked:
             assert "*" not in json.dumps([right["Action"], right["Resource"]]), (name, right["Sid"])
 
 
+# What each function may do, and no more.
+RIGHTS = {
+    "ListAvailableAgentsRole": {"KeepTheCatalog"},
+    "AgentProcessorRole": {
+        "KeepTheCatalog",
+        "ClaimAndWriteJobs",
+        "UseTheTablesKey",
+        "AskTheModel",
+        "KeepWhatFailed",
+        "ApplyTheGuardrail",
+    },
+    "AgentJobsRole": {"KeepTheCatalog", "ReadAndWriteJobs", "FindUnfinishedJobs", "UseTheTablesKey", "StartRuns"},
+    "ConnectionsApiRole": set(),
+}
+EVERYBODYS = {"WriteItsLog", "ReadTheSecret", "DecryptTheSecret", "KeepConnections", "SealTokens"}
+
+
+def test_each_function_has_the_rights_that_it_needs():
+    roles = properties("AWS::IAM::Role")
+    assert {name: {right["Sid"] for right in rights(role)} - EVERYBODYS for name, role in roles.items()} == RIGHTS
+    for name, role in roles.items():
+        assert {right["Sid"] for right in rights(role)} >= EVERYBODYS, name
+        [log] = [right for right in rights(role) if right["Sid"] == "WriteItsLog"]
+        assert log["Resource"] == {"Fn::GetAtt": [name.replace("Role", "Logs"), "Arn"]}
+
+
+def test_a_right_that_several_functions_have_is_written_once():
+    policies = [*properties("AWS::IAM::Role").values(), *properties("AWS::IAM::ManagedPolicy").values()]
+    sids = Counter(right["Sid"] for policy in policies for right in own_rights(policy))
+    # Each function has a log of its own.
+    assert sids.pop("WriteItsLog") == len(FUNCTIONS)
+    assert set(sids.values()) == {1}
+    attached = Counter(name for role in properties("AWS::IAM::Role").values() for name in managed(role))
+    assert set(attached) == set(properties("AWS::IAM::ManagedPolicy")) and min(attached.values()) > 1
+
+
+def test_no_aws_managed_policy_is_attached_outside_a_vpc():
+    for role in properties("AWS::IAM::Role").values():
+        for attached in role["ManagedPolicyArns"]:
+            if not references(attached):
+                condition, policy, nothing = attached["Fn::If"]
+                assert (condition, nothing) == ("InVpc", {"Ref": "AWS::NoValue"})
+                assert policy["Fn::Sub"].endswith(":policy/service-role/AWSLambdaVPCAccessExecutionRole")
+
+
 def rights(role: dict):
-    """The statements of a role, those under a condition too."""
-    for policy in role["Policies"]:
-        for statement in policy["PolicyDocument"]["Statement"]:
+    """The statements of a role, its own and those of the stack's managed policies; those under a condition too."""
+    yield from own_rights(role)
+    policies = properties("AWS::IAM::ManagedPolicy")
+    for name in managed(role):
+        yield from own_rights(policies[name])
+
+
+def own_rights(policy: dict):
+    """The statements of a role's inline policies, or of a managed policy."""
+    for inline in policy.get("Policies", [policy]):
+        for statement in inline["PolicyDocument"]["Statement"]:
             branches = statement["Fn::If"][1:] if "Fn::If" in statement else [statement]
             yield from (branch for branch in branches if "Action" in branch)
+
+
+def managed(role: dict) -> list[str]:
+    """The logical ids of the stack's managed policies that a role has."""
+    return [name for attached in role["ManagedPolicyArns"] for name in references(attached)]
+
+
+def references(attached: dict) -> list[str]:
+    branches = attached["Fn::If"][1:] if "Fn::If" in attached else [attached]
+    return [branch["Ref"] for branch in branches if "Ref" in branch and not branch["Ref"].startswith("AWS::")]
 
 
 def reaches_data(right: dict) -> bool:
     actions = [right["Action"]] if isinstance(right["Action"], str) else right["Action"]
     services = {action.split(":")[0] for action in actions}
     return not services.isdisjoint({"dynamodb", "kms", "secretsmanager", "*"})
+
+
+def test_no_partition_is_written_out():
+    """Names of service principals are the same in all partitions; the consoles' hosts stand in the mapping."""
+    found = re.findall(r".*(?:arn:aws|\baws\.amazon\.com|amazonaws).*", (ROOT / "template.yaml").read_text())
+    principal = re.compile(r"Principal: (\{Service: )?\w+\.amazonaws\.com}?$")
+    mapped = re.compile(r"aws[a-z-]*: \{Console: [a-z0-9.-]+}$")
+    assert [line for line in found if not principal.search(line) and not mapped.search(line)] == []
+    consoles = template()["Mappings"]["Partitions"]
+    assert {"aws", "aws-cn", "aws-us-gov"} <= set(consoles)
+
+
+def test_the_outputs_are_addresses_of_this_partition(world):
+    outputs = world.outputs
+    assert outputs["JobsApiUrl"] == f"https://{outputs['JobsApiId']}.execute-api.us-east-1.amazonaws.com"
+    assert outputs["ExternalMCPAgentsSecretConsoleURL"].startswith(
+        "https://us-east-1.console.aws.amazon.com/secretsmanager/"
+    )
 
 
 def test_every_parameter_and_output_is_described():
@@ -181,6 +264,12 @@ def test_users_come_back_to_the_apis_address_or_to_its_public_one(world, beside)
         variables = function["Environment"]["Variables"]
         assert variables["OAUTH_CALLBACK_URL"] == f"{base}/oauth/callback"
         assert variables["OAUTH_CLIENT_METADATA_URL"] == f"{base}/oauth/client-metadata.json"
+
+
+def test_cfn_lint_finds_nothing_to_complain_about():
+    command = [Path(sys.executable).parent / "cfn-lint", ROOT / "template.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_sam_finds_nothing_to_complain_about(world):

@@ -137,21 +137,23 @@ class GarbledAnswers(Attack):
         super().__init__(world, rng)
         self.good = world.server()
         self.bad = _GarblingServer(rng)
-        entries = [{"mcp_url": self.good.url, "agent_name": "good"}, {"mcp_url": self.bad.url, "agent_name": "bad"}]
+        entries = [{"mcp_url": self.good.url, "agent_name": "good"}]
+        # Many in one list, since a server that fails is then left alone for a while.
+        entries += [{"mcp_url": f"{self.bad.url}?n={n}", "agent_name": f"bad{n}"} for n in range(15)]
         seconds = {"DISCOVERY_TIMEOUT_SECONDS": "3", "TOOL_TIMEOUT_SECONDS": "3", "TOOL_CACHE_TTL_SECONDS": "0.001"}
         self.asked = self.backend(entries, **seconds)
 
     def once(self):
         began = time.monotonic()
         if self.rng.random() < 0.6:
-            agents = {agent["agent_id"]: agent for agent in self.asked.agents()}
-            self.check(
-                agents["good"]["status"] == "available", "the good agent suffers:", agents["good"], self.bad.said
-            )
-            self.counts[f"listed {agents['bad']['status']}"] += 1
+            self.asked.go_cold()
+            good, *bad = self.asked.agents()
+            self.check(good["status"] == "available", "the good agent suffers:", good, self.bad.said)
+            for agent in bad:
+                self.counts[f"listed {agent['status']}"] += 1
         else:
             query = script({"call": "echo", "with": {"text": "hi"}}, {"say": "Done"})
-            _, job = self.asked.ask(query, ["bad"])
+            _, job = self.asked.ask(query, [f"bad{self.rng.randrange(15)}"])
             self.check(job["status"] in ("COMPLETED", "FAILED"), "a job does not end:", job, self.bad.said)
             self.counts[f"ran {job['status'].lower()}"] += 1
         self.check(time.monotonic() - began < 30, "it took", time.monotonic() - began, "s:", self.bad.said)

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from .attack import Attack, Runs
+from .attack import LEASE, Attack, Runs
 
 
 class Kills(Attack):
@@ -24,6 +24,8 @@ class Kills(Attack):
             self.kill()
             delivery.join(30)
             self.check(not delivery.is_alive(), "a delivery to a killed process is never answered")
+            # Lambda waits a minute, which is longer than any lease.
+            time.sleep(LEASE + 0.3)
         self.runs.must_end(mark, event, acts)
 
     def kill(self):

@@ -76,9 +76,9 @@ class TableFaults(Attack):
         acts = self.rng.random() < 0.5
         # Long enough to be renewed.
         mark, event = self.runs.submit(acts, wait_ms=400)
-        self.runs.deliver(event)
+        was_answered = self.runs.deliver(event)
         self.asked.mend()
-        self.runs.must_end(mark, event, acts)
+        self.runs.must_end(mark, event, acts, was_answered)
 
     def http(self, user: str, method: str, path: str, body=None, **headers):
         return self.asked.http(method, path, body, user=user, group="Viewer", api="AgentJobs", **headers)

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::transcript::timestamp;
+
 /// A model's answer, in the shape the page shows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
@@ -27,7 +29,7 @@ impl Answer {
     /// The JSON text that a completed job keeps as its `result`, of about `room` bytes at most: a long query
     /// is elided in it, a long text cut, and of a table or chart that is too large only that is told.
     pub fn to_result(&self, query: &str, room: usize, now: Timestamp) -> String {
-        let metadata = json!({"generatedAt": jobs::timestamp(now), "query": shortened(query, room / 4)});
+        let metadata = json!({"generatedAt": timestamp(now), "query": shortened(query, room / 4)});
         let room = room - room / 4;
         let text = |content: &str| json!({"responseType": "text", "metadata": metadata, "content": shortened(content, room)});
         let whole = |field: &str, shape: &Value, kept: Value| {

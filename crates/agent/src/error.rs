@@ -2,32 +2,25 @@
 
 use std::time::Duration;
 
-use catalog::SecretError;
-use jobs::JobError;
+use catalog::SourceError;
 use mcp::McpError;
 
 use crate::{meter::BudgetExceeded, model::ModelError};
 
 /// Why a run ended without an answer: what the job's `error` says. One line, without secrets.
+///
+/// `E` is the error of the run's [`crate::EffectNote`].
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The job names no agent.
+pub enum RunError<E: std::error::Error + 'static> {
+    /// The run names no agent.
     #[error("no agentIds provided: at least one agent id is required")]
     NoAgent,
-    /// The job asks nothing.
+    /// The query is empty.
     #[error("the query is empty")]
     NoQuery,
-    /// There is no such agent.
-    #[error("there is no agent {id}: {}", existing(known))]
-    UnknownAgent {
-        /// The id that the job names.
-        id: String,
-        /// The ids that exist.
-        known: Vec<String>,
-    },
-    /// The agents could not be read.
+    /// There is no such agent, or the agents could not be read.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Source(#[from] SourceError),
     /// The agent's server gave no tools.
     #[error("agent {id}: {error}")]
     Server {
@@ -40,7 +33,7 @@ pub enum RunError {
     /// The model gave no answer.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The job used up a budget.
+    /// The run used up a budget.
     #[error(transparent)]
     Budget(#[from] BudgetExceeded),
     /// The time that a run may take ran out.
@@ -53,9 +46,9 @@ pub enum RunError {
         /// What set the limit.
         limit: TimeLimit,
     },
-    /// The job is somebody else's by now.
-    #[error(transparent)]
-    Job(#[from] JobError),
+    /// The effect note ended the run before a tool that may change something was called.
+    #[error("{0}")]
+    Effect(#[source] E),
 }
 
 /// What sets how long a run may take.
@@ -69,17 +62,10 @@ pub enum TimeLimit {
     SubAgent,
 }
 
-impl RunError {
-    /// Whether it ends the whole job, and not only the agent that it happened to.
-    pub(crate) fn ends_the_job(&self) -> bool {
-        matches!(self, Self::Budget(_) | Self::Job(_))
-    }
-}
-
-fn existing(known: &[String]) -> String {
-    match known {
-        [] => "there are none at all; add one to the secret".to_owned(),
-        known => format!("there are {}", known.join(", ")),
+impl<E: std::error::Error + 'static> RunError<E> {
+    /// Returns true if it ends the whole run, and not only the agent that it happened to.
+    pub(crate) fn ends_the_run(&self) -> bool {
+        matches!(self, Self::Budget(_) | Self::Effect(_))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a job uses, and what it may use: one count for the job, its sub-agents included.
+//! What a run uses, and what it may use: one count for the run, its sub-agents included.
 //!
 //! A budget is checked before what it pays for, so that nothing is bought beyond it; tokens are known
 //! only afterwards, so they may go over by one turn. The run's time is a deadline, not counted here.
@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// What one job may use. Each is named by its variable in the error that tells it is used up.
+/// What one run may use. Each is named by its variable in the error that tells it is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
     /// `MAX_MODEL_TURNS`.
@@ -51,7 +51,7 @@ pub(crate) enum Step {
     Tools,
 }
 
-/// Counts what a job uses and holds it to its budgets.
+/// Counts what a run uses and holds it to its budgets.
 #[derive(Debug)]
 pub struct Meter {
     budgets: Budgets,
@@ -75,13 +75,26 @@ impl Default for Budgets {
     }
 }
 
+impl Budgets {
+    /// Budgets as `limit` sets them. `limit` is called with the name of each budget's variable and its default.
+    pub fn read(mut limit: impl FnMut(&'static str, u64) -> u64) -> Self {
+        let defaults = Self::default();
+        Self {
+            model_turns: limit("MAX_MODEL_TURNS", defaults.model_turns),
+            tool_calls: limit("MAX_TOOL_CALLS", defaults.tool_calls),
+            input_tokens: limit("MAX_INPUT_TOKENS", defaults.input_tokens),
+            output_tokens: limit("MAX_OUTPUT_TOKENS", defaults.output_tokens),
+        }
+    }
+}
+
 impl Meter {
     /// A meter at zero.
     pub fn new(budgets: Budgets) -> Self {
         Self { budgets, used: Mutex::default() }
     }
 
-    /// What was used: `usage` of the job. Milliseconds of what ran at once are summed.
+    /// What was used: the `usage` of a job. Milliseconds of what ran at once are summed.
     pub fn usage(&self) -> Value {
         let used = self.used();
         json!({

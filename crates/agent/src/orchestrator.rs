@@ -2,13 +2,14 @@
 //!
 //! Agents that the model asks for in one turn run at once, each with its own connection, its own
 //! deadline and its own failures: what happens to one comes back as an error result, and the others'
-//! answers stand. Budgets are the job's: one that is used up ends it.
+//! answers stand. Budgets are the whole run's: one that is used up ends it.
 
 use catalog::ListedAgent;
 use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
+    effect::EffectNote,
     error::RunError,
     model::{ToolResult, ToolSpec, ToolUse},
     names::ToolNames,
@@ -31,13 +32,13 @@ pub struct Colleague {
 ///
 /// # Errors
 /// [`RunError`], by what ended the run.
-#[tracing::instrument(name = "agent.orchestrate", skip_all, fields(job.id = run.claim.job().job_id))]
-pub async fn run_agents(
-    run: &Run<'_>,
+#[tracing::instrument(name = "agent.orchestrate", skip_all, fields(job.id = run.labels.job_id))]
+pub async fn run_agents<N: EffectNote>(
+    run: &Run<'_, N>,
     colleagues: &[Colleague],
     query: &str,
     transcript: &Transcript,
-) -> Result<Answer, RunError> {
+) -> Result<Answer, RunError<N::Error>> {
     let watch = Watch::of(run.limits);
     let talk = Talk { run, watch: &watch, transcript };
     transcript.user(query, (run.clock)());
@@ -75,11 +76,11 @@ fn input_schema() -> Value {
     })
 }
 
-async fn ask(
-    talk: &Talk<'_>,
+async fn ask<N: EffectNote>(
+    talk: &Talk<'_, N>,
     colleague: Option<&Colleague>,
     tool_use: &ToolUse,
-) -> Result<ToolResult, RunError> {
+) -> Result<ToolResult, RunError<N::Error>> {
     let result = |text: String, is_error| ToolResult {
         id: tool_use.id.clone(),
         parts: vec![Part::Text(text)],
@@ -98,7 +99,7 @@ async fn ask(
         // Whole, whatever its size: the page shows a table or chart, and the model hands it on.
         Ok(Answer::Table(answer) | Answer::Plot(answer)) => Ok(result(answer.to_string(), false)),
         Ok(Answer::Text(answer)) => Ok(result(answer, false)),
-        Err(error) if error.ends_the_job() => Err(error),
+        Err(error) if error.ends_the_run() => Err(error),
         Err(error) => {
             tracing::warn!(agent.id = agent.id, %error, "External MCP: one of several agents failed");
             Ok(result(format!("The agent could not answer: {error}."), true))

@@ -1,18 +1,18 @@
 //! A run: one agent answering a query with its server's tools, within its time.
 //!
-//! Contacts the one server that the agent names and the model; claims no job. Every wait is within the
+//! Contacts the one server that the agent names and the model; knows of no job. Every wait is within the
 //! run's limits. Several agents in one run are [`crate::run_agents`]'.
 
 use std::time::Duration;
 
 use catalog::Agent;
 use jiff::Timestamp;
-use jobs::Claim;
 use mcp::{Connector, McpError, Session};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     answer::Answer,
+    effect::EffectNote,
     error::{RunError, TimeLimit},
     meter::{Meter, Step},
     model::Model,
@@ -22,19 +22,30 @@ use crate::{
 };
 
 /// What a run needs from outside.
-pub struct Run<'a> {
+pub struct Run<'a, N> {
     /// The model that answers.
     pub model: &'a Model,
     /// What connections are made with.
     pub connector: &'a Connector,
-    /// The claim whose job is run: before a tool that may change something is called, it is noted there.
-    pub claim: &'a Claim,
-    /// What the job uses and may use.
+    /// Consulted before each call of a tool that may change something.
+    pub effects: &'a N,
+    /// What log lines, spans and the transcript name the run by.
+    pub labels: RunLabels<'a>,
+    /// What the run uses and may use.
     pub meter: &'a Meter,
     /// The time, whenever it is asked for: a run lasts, and each message has its own.
     pub clock: fn() -> Timestamp,
     /// How long and how large things may get.
     pub limits: RunLimits,
+}
+
+/// What log lines, spans and the transcript name a run by.
+#[derive(Debug, Clone, Copy)]
+pub struct RunLabels<'a> {
+    /// `job.id`: the id of the job, or of a run that has no job.
+    pub job_id: &'a str,
+    /// `user.id`: the user that the run is for.
+    pub user_id: &'a str,
 }
 
 /// How long and how large things may get.
@@ -56,24 +67,24 @@ pub struct RunLimits {
 ///
 /// # Errors
 /// [`RunError`], by what ended the run.
-pub async fn run_agent(
-    run: &Run<'_>,
+pub async fn run_agent<N: EffectNote>(
+    run: &Run<'_, N>,
     agent: &Agent,
     query: &str,
     transcript: &Transcript,
-) -> Result<Answer, RunError> {
+) -> Result<Answer, RunError<N::Error>> {
     let watch = Watch::of(run.limits);
     ask_agent(run, agent, query, transcript, &watch).await
 }
 
-#[tracing::instrument(name = "agent.run", skip_all, fields(agent.id = agent.id, job.id = run.claim.job().job_id))]
-pub(crate) async fn ask_agent(
-    run: &Run<'_>,
+#[tracing::instrument(name = "agent.run", skip_all, fields(agent.id = agent.id, job.id = run.labels.job_id))]
+pub(crate) async fn ask_agent<N: EffectNote>(
+    run: &Run<'_, N>,
     agent: &Agent,
     query: &str,
     transcript: &Transcript,
     watch: &Watch,
-) -> Result<Answer, RunError> {
+) -> Result<Answer, RunError<N::Error>> {
     let talk = Talk { run, watch, transcript };
     transcript.user(query, (run.clock)());
     let failed = |error| RunError::Server { id: agent.id.clone(), error };
@@ -86,12 +97,12 @@ pub(crate) async fn ask_agent(
     outcome
 }
 
-async fn with_tools(
-    talk: &Talk<'_>,
+async fn with_tools<N: EffectNote>(
+    talk: &Talk<'_, N>,
     agent: &Agent,
     query: &str,
     session: &Session,
-) -> Result<Answer, RunError> {
+) -> Result<Answer, RunError<N::Error>> {
     let failed = |error| RunError::Server { id: agent.id.clone(), error };
     let list = within(talk.run.limits.tool_call, session.list_tools((talk.run.clock)()));
     let list = talk.timed(Step::ListingTools, "listing tools", list).await?.map_err(failed)?;
@@ -146,7 +157,11 @@ impl Watch {
         Self { started: Instant::now(), allowed: allowed.min(left), limit }
     }
 
-    pub(crate) async fn within<T>(&self, step: &str, work: impl Future<Output = T>) -> Result<T, RunError> {
+    pub(crate) async fn within<T, E: std::error::Error + 'static>(
+        &self,
+        step: &str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, RunError<E>> {
         timeout_at(self.started + self.allowed, work).await.map_err(|_| RunError::OutOfTime {
             after: self.allowed,
             step: step.to_owned(),

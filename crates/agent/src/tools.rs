@@ -10,36 +10,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobs::Job;
 use mcp::{ArgumentChecker, McpServer, PatternBudget, Session, Tool, ToolSchema};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use crate::{
+    effect::{EffectNote, EffectfulCall, Permission},
     error::RunError,
     model::{ToolResult, ToolSpec, ToolUse},
     names::ToolNames,
     result::{Part, parts},
-    run::Run,
+    run::{Run, RunLabels},
 };
 
 /// The most of a tool's description that a model is given, in characters.
 const MAX_DESCRIPTION: usize = 4_000;
 
 /// The tools of one agent in one run.
-pub(crate) struct Toolbox<'a> {
+pub(crate) struct Toolbox<'a, N> {
     session: &'a Session,
     server: &'a McpServer,
     /// The server's URL as it is logged and counted under.
     url: String,
-    run: &'a Run<'a>,
+    run: &'a Run<'a, N>,
     names: ToolNames,
     specs: Vec<ToolSpec>,
     known: HashMap<String, Known>,
     /// What the patterns of all schemas may take once compiled.
     patterns: Arc<PatternBudget>,
-    /// Whether it is noted on the job that a tool which may change something was called.
-    effect_noted: OnceCell<()>,
 }
 
 /// What is known of a tool beside what the model is told.
@@ -51,13 +49,13 @@ struct Known {
     is_repeatable: bool,
 }
 
-impl<'a> Toolbox<'a> {
+impl<'a, N: EffectNote> Toolbox<'a, N> {
     /// The tools of `session`'s server, which are judged already: `mcp` lists no tool twice, and none that no model
     /// can be offered.
     pub(crate) fn new(
         session: &'a Session,
         server: &'a McpServer,
-        run: &'a Run<'a>,
+        run: &'a Run<'a, N>,
         tools: Vec<Tool>,
     ) -> Self {
         let (mut names, mut specs, mut known) = (ToolNames::default(), Vec::new(), HashMap::new());
@@ -77,7 +75,7 @@ impl<'a> Toolbox<'a> {
             known.insert(tool.name.to_string(), Known { schema, checker: OnceCell::new(), is_repeatable });
         }
         let (url, patterns) = (server.shown_url(), Arc::default());
-        Self { session, server, url, run, names, specs, known, patterns, effect_noted: OnceCell::new() }
+        Self { session, server, url, run, names, specs, known, patterns }
     }
 
     /// What the model is told.
@@ -88,10 +86,10 @@ impl<'a> Toolbox<'a> {
     /// Calls what the model asked for.
     ///
     /// # Errors
-    /// Only what ends the run: a budget that is used up, a job that is lost.
-    pub(crate) async fn call(&self, tool_use: &ToolUse) -> Result<ToolResult, RunError> {
+    /// Only what ends the run: a budget that is used up, an effect that cannot be noted.
+    pub(crate) async fn call(&self, tool_use: &ToolUse) -> Result<ToolResult, RunError<N::Error>> {
         let mut audit = Audit {
-            job: self.run.claim.job(),
+            labels: self.run.labels,
             server: &self.url,
             tool: self.names.original(&tool_use.name).unwrap_or(&tool_use.name),
             outcome: "cancelled",
@@ -103,7 +101,7 @@ impl<'a> Toolbox<'a> {
     }
 
     /// The outcome in the audit's word, and what the model is given.
-    async fn outcome(&self, tool_use: &ToolUse) -> Result<(&'static str, Vec<Part>), RunError> {
+    async fn outcome(&self, tool_use: &ToolUse) -> Result<(&'static str, Vec<Part>), RunError<N::Error>> {
         let says = |outcome, text: String| Ok((outcome, vec![Part::Text(text)]));
         let tool = self.names.original(&tool_use.name);
         let Some((tool, known)) = tool.and_then(|tool| Some((tool, self.known.get(tool)?))) else {
@@ -121,8 +119,11 @@ impl<'a> Toolbox<'a> {
         };
         self.run.meter.start_call(&self.url)?;
         if !known.is_repeatable {
-            self.effect_noted.get_or_try_init(|| self.run.claim.note_effect(tool)).await?;
-            self.run.claim.check_held((self.run.clock)())?;
+            let call = EffectfulCall { server: &self.url, tool, arguments: &arguments };
+            let permission = self.run.effects.before_call(call).await.map_err(RunError::Effect)?;
+            if permission == Permission::Refused {
+                return says("refused", "The user did not allow this call: it was not made.".to_owned());
+            }
         }
         let call = self.session.call_tool(tool, arguments, (self.run.clock)());
         Ok(match tokio::time::timeout(self.run.limits.tool_call, call).await {
@@ -160,7 +161,7 @@ impl<'a> Toolbox<'a> {
 
 /// The audit line of one call: written when the call ends, and also when the run ends before it.
 struct Audit<'a> {
-    job: &'a Job,
+    labels: RunLabels<'a>,
     server: &'a str,
     tool: &'a str,
     outcome: &'static str,
@@ -170,8 +171,8 @@ struct Audit<'a> {
 impl Drop for Audit<'_> {
     fn drop(&mut self) {
         tracing::info!(
-            user.id = self.job.user_id,
-            job.id = self.job.job_id,
+            user.id = self.labels.user_id,
+            job.id = self.labels.job_id,
             mcp.url = self.server,
             tool.name = self.tool,
             tool.outcome = self.outcome,

@@ -15,7 +15,7 @@ use crate::{model::ToolResult, result::Part};
 #[derive(Debug, Clone, Default)]
 pub struct Transcript {
     messages: Arc<Mutex<Vec<Value>>>,
-    /// Whose messages these are, where a job has several agents.
+    /// Whose messages these are, where a run has several agents.
     agent_id: Option<String>,
 }
 
@@ -68,13 +68,13 @@ impl Transcript {
     }
 
     /// How many messages there are so far.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lock().len()
     }
 
     fn push(&self, mut message: Value, now: Timestamp) {
         let mut messages = self.lock();
-        message["timestamp"] = jobs::timestamp(now).into();
+        message["timestamp"] = timestamp(now).into();
         message["sequence_number"] = (messages.len() + 1).into();
         if let Some(agent_id) = &self.agent_id {
             message["agent_id"] = agent_id.as_str().into();
@@ -85,6 +85,12 @@ impl Transcript {
     fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A time as the accelerator's page reads it: UTC with microseconds, `2026-01-31T09:30:00.000000Z`. Times on the job
+/// item have the same form.
+pub(crate) fn timestamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 #[cfg(test)]

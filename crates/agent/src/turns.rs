@@ -11,10 +11,11 @@ use serde_json::json;
 
 use crate::{
     answer::Answer,
+    effect::EffectNote,
     error::RunError,
     meter::Step,
     model::{Conversation, ModelError, ToolResult, ToolSpec, ToolUse, Turn},
-    run::{Run, Watch},
+    run::{Run, RunLabels, Watch},
     transcript::Transcript,
 };
 
@@ -28,13 +29,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
 /// Who talks to the model, about what, and where it is noted.
-pub(crate) struct Talk<'a> {
-    pub(crate) run: &'a Run<'a>,
+pub(crate) struct Talk<'a, N> {
+    pub(crate) run: &'a Run<'a, N>,
     pub(crate) watch: &'a Watch,
     pub(crate) transcript: &'a Transcript,
 }
 
-impl Talk<'_> {
+impl<N: EffectNote> Talk<'_, N> {
     /// Lets the model answer `query`, with `call` for the tools that it asks for. What `call` gives as an
     /// error ends the run; what the model can answer with is a result.
     pub(crate) async fn answer(
@@ -42,14 +43,14 @@ impl Talk<'_> {
         system: String,
         specs: &[ToolSpec],
         query: &str,
-        call: impl AsyncFn(&ToolUse) -> Result<ToolResult, RunError>,
-    ) -> Result<Answer, RunError> {
+        call: impl AsyncFn(&ToolUse) -> Result<ToolResult, RunError<N::Error>>,
+    ) -> Result<Answer, RunError<N::Error>> {
         let mut conversation = Conversation::new(system, specs, query);
         loop {
             let turn = self.turn(&mut conversation).await?;
             self.transcript.assistant(turn.content(), (self.run.clock)());
             if turn.tool_uses.is_empty() {
-                return answer(turn);
+                return Ok(answer(turn)?);
             }
             let names: Vec<&str> = turn.tool_uses.iter().map(|tool_use| tool_use.name.as_str()).collect();
             let calls = stream::iter(&turn.tool_uses).map(|tool_use| self.called(tool_use, &call));
@@ -62,15 +63,15 @@ impl Talk<'_> {
     async fn called(
         &self,
         tool_use: &ToolUse,
-        call: impl AsyncFn(&ToolUse) -> Result<ToolResult, RunError>,
-    ) -> Result<ToolResult, RunError> {
+        call: impl AsyncFn(&ToolUse) -> Result<ToolResult, RunError<N::Error>>,
+    ) -> Result<ToolResult, RunError<N::Error>> {
         let result = call(tool_use).await?;
         self.transcript.tool(&tool_use.name, &result, (self.run.clock)());
         Ok(result)
     }
 
     /// One turn, asked for until it is had.
-    async fn turn(&self, conversation: &mut Conversation) -> Result<Turn, RunError> {
+    async fn turn(&self, conversation: &mut Conversation) -> Result<Turn, RunError<N::Error>> {
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         self.run.meter.start_turn()?;
@@ -109,13 +110,13 @@ impl Talk<'_> {
             ModelError::Unreachable { reason } => (reason.as_str(), "the model did not answer"),
             _ => return,
         };
-        let job = self.run.claim.job();
+        let RunLabels { job_id, user_id } = self.run.labels;
         let details = json!({
             "error_code": code,
             "error_message": message,
             "exception_type": code,
-            "job_id": job.job_id,
-            "user_id": job.user_id,
+            "job_id": job_id,
+            "user_id": user_id,
         });
         tracing::warn!(%error, "External MCP: the model is asked again");
         self.transcript.throttled(&format!("{error}. Asking again."), details, (self.run.clock)());
@@ -126,7 +127,7 @@ impl Talk<'_> {
         step: Step,
         name: &str,
         work: impl Future<Output = T>,
-    ) -> Result<T, RunError> {
+    ) -> Result<T, RunError<N::Error>> {
         let started = tokio::time::Instant::now();
         let outcome = self.watch.within(name, work).await;
         self.run.meter.took(step, started.elapsed());
@@ -134,9 +135,9 @@ impl Talk<'_> {
     }
 }
 
-fn answer(turn: Turn) -> Result<Answer, RunError> {
+fn answer(turn: Turn) -> Result<Answer, ModelError> {
     if turn.text.trim().is_empty() {
-        return Err(ModelError::Silent { reason: turn.stop_reason }.into());
+        return Err(ModelError::Silent { reason: turn.stop_reason });
     }
     Ok(match turn.stop_reason.as_str() {
         "max_tokens" | "model_context_window_exceeded" => {

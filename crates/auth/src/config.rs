@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use vault::{digest, hex};
 
 use crate::{
     credential::{is_reserved, scrub, scrub_header},
@@ -141,20 +141,6 @@ impl ApiKeyConfig {
     fn fingerprint(&self) -> [u8; 32] {
         digest(&[self.header.as_str(), self.value.expose_secret()])
     }
-}
-
-/// A digest in which no two different lists of parts come out the same.
-pub(crate) fn digest(parts: &[&str]) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.len().to_be_bytes());
-        digest.update(part);
-    }
-    digest.finalize().into()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl CognitoConfig {

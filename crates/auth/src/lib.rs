@@ -1,7 +1,7 @@
 //! How one MCP server is signed in to.
 //!
 //! An [`AuthConfig`] says how, [`SignIn`] does it and keeps what it got, a [`Credential`] is what a
-//! request then carries. What outlives a process is kept in a [`TokenStore`]. Knows nothing of MCP beyond
+//! request then carries. What outlives a process is kept in a [`vault::Vault`]. Knows nothing of MCP beyond
 //! a server's URL, nothing of entries or of the environment; `mcp` calls it.
 
 mod cognito;
@@ -10,7 +10,6 @@ mod credential;
 mod error;
 mod oauth;
 mod sign_in;
-mod store;
 mod user;
 
 pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolId, UserPoolIdError};
@@ -19,9 +18,8 @@ pub use error::AuthError;
 pub use oauth::{
     About, Arrival, Arrived, Asking, AuthorizationServer, Challenge, ClientIdentity, ClientKind, ClientProof,
     ClientRegistration, Ended, EntryFacts, EntryProof, GrantType, OAuth, OAuthConfig, OAuthError, Owner,
-    Place, PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, Revocation, Shown, SignInNeeded,
-    Started, client_metadata, is_loopback, is_printable,
+    Place, PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, Revocation, SignInNeeded, Started,
+    client_metadata, is_loopback,
 };
 pub use sign_in::SignIn;
-pub use store::{DynamoDbStore, FileStore, ProcessStore, Sealer, StoreError, TokenStore};
 pub use user::User;

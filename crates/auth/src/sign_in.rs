@@ -241,7 +241,7 @@ mod tests {
             .build();
         let deadlines = egress::Deadlines { connect: Duration::from_secs(1), read: Duration::from_secs(1) };
         let http = egress::HttpClient::new(egress::EgressPolicy::default(), deadlines);
-        (SignIn::new(aws, OAuth::new(http, Arc::new(crate::ProcessStore::default()))), fake)
+        (SignIn::new(aws, OAuth::new(http, Arc::new(vault::ProcessVault::default()))), fake)
     }
 
     fn auth(password: &str) -> AuthConfig {

@@ -4,9 +4,10 @@ mod support;
 
 use std::sync::Arc;
 
-use auth::{ClientProof, ClientRegistration, OAuthConfig, ProcessStore};
+use auth::{ClientProof, ClientRegistration, OAuthConfig};
 use support::{TWO_HOURS, at, of_client, process, process_with_file, server, token};
 use test_support::authorization_server::{AuthorizationServer, Fault, Settings};
+use vault::ProcessVault;
 
 const CLIENT: &str = "client";
 const SECRET: &str = "a-long-secret";
@@ -19,7 +20,7 @@ async fn server_with_client() -> AuthorizationServer {
 
 #[tokio::test]
 async fn a_token_is_renewed_before_it_expires() {
-    let (server, process) = (server_with_client().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server_with_client().await, process(Arc::new(ProcessVault::default())));
     let config = of_client(&server, CLIENT, SECRET);
     let first = token(&process, &config, at(0)).await.unwrap();
     assert_eq!(token(&process, &config, at(3_600 - 61)).await.unwrap(), first);
@@ -45,7 +46,7 @@ async fn processes_share_a_token_and_race_for_none() {
 
 #[tokio::test]
 async fn a_wrong_secret_is_tried_once_for_all_who_wait_and_kept_as_nothing() {
-    let (server, process) = (server_with_client().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server_with_client().await, process(Arc::new(ProcessVault::default())));
     let wrong = of_client(&server, CLIENT, "a-wrong-secret");
     let attempts = (0..5).map(|_| token(&process, &wrong, at(0)));
     let refused: Vec<String> = futures::future::join_all(attempts)
@@ -62,7 +63,7 @@ async fn a_wrong_secret_is_tried_once_for_all_who_wait_and_kept_as_nothing() {
 
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again_since_nothing_was_used_up() {
-    let (server, process) = (server_with_client().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server_with_client().await, process(Arc::new(ProcessVault::default())));
     let config = of_client(&server, CLIENT, SECRET);
     server.spoil_next(Fault::LoseAnswer);
     assert!(token(&process, &config, at(0)).await.is_err());
@@ -81,7 +82,7 @@ async fn a_server_that_takes_secrets_in_the_form_alone_is_sent_them_so_from_then
     server.change(|settings| {
         settings.metadata.insert("token_endpoint_auth_methods_supported".into(), serde_json::Value::Null);
     });
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let config = of_client(&server, CLIENT, SECRET);
     token(&process, &config, at(0)).await.unwrap();
     let first: Vec<bool> = in_form(&server);
@@ -92,7 +93,7 @@ async fn a_server_that_takes_secrets_in_the_form_alone_is_sent_them_so_from_then
 
 #[tokio::test]
 async fn a_client_without_a_secret_has_nothing_to_sign_in_with() {
-    let (server, process) = (server_with_client().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server_with_client().await, process(Arc::new(ProcessVault::default())));
     let client = Some(ClientRegistration { client_id: CLIENT.to_owned(), proof: ClientProof::Public });
     let config = OAuthConfig { client, ..of_client(&server, CLIENT, SECRET) };
     assert_eq!(token(&process, &config, at(0)).await.unwrap_err().kind(), "needs_sign_in");

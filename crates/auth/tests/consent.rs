@@ -4,13 +4,14 @@ mod support;
 
 use std::sync::Arc;
 
-use auth::{AuthError, Owner, ProcessStore, Redirect, SignInNeeded, User};
+use auth::{AuthError, Owner, Redirect, SignInNeeded, User};
 use secrecy::ExposeSecret;
 use support::{alice, at, kind, of_user, process, redirect, server, sign_in, start, token};
+use vault::ProcessVault;
 
 #[tokio::test]
 async fn a_user_signs_in_and_gets_a_token_for_this_server() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     let before = token(&process, &config, at(0)).await.unwrap_err();
     assert!(matches!(before, AuthError::NeedsSignIn(SignInNeeded::Never)), "{before:?}");
@@ -26,7 +27,7 @@ async fn a_user_signs_in_and_gets_a_token_for_this_server() {
 
 #[tokio::test]
 async fn a_state_is_good_once() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let state = started.state.expose_secret();
@@ -46,7 +47,7 @@ async fn a_state_is_good_once() {
 #[tokio::test]
 async fn a_state_is_good_for_ten_minutes() {
     for (seconds, is_good) in [(599, true), (600, false), (601, false)] {
-        let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+        let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
         let (config, oauth) = (of_user(&server), process.oauth());
         let started = start(&process, &config, &alice(), at(0)).await.unwrap();
         assert_eq!(started.expires, at(600));
@@ -61,7 +62,7 @@ async fn a_state_is_good_for_ten_minutes() {
 
 #[tokio::test]
 async fn a_parked_code_is_over_after_ten_minutes() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let came_back = redirect(&server.agree(&started.authorization_url).unwrap());
@@ -78,7 +79,7 @@ async fn a_state_is_good_for_its_starter_only() {
         User { sub: Some("sub-2".to_owned()), ..alice() },
     ];
     for other in others {
-        let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+        let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
         let (config, oauth) = (of_user(&server), process.oauth());
         let started = start(&process, &config, &alice(), at(0)).await.unwrap();
         let state = started.state.expose_secret();
@@ -96,7 +97,7 @@ async fn a_state_is_good_for_its_starter_only() {
 
 #[tokio::test]
 async fn another_person_of_the_same_name_does_not_get_the_tokens() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     let of = |sub: Option<&str>| {
@@ -113,7 +114,7 @@ async fn another_person_of_the_same_name_does_not_get_the_tokens() {
 async fn a_redirect_must_name_its_issuer() {
     let others = [Some("http://127.0.0.1:9".to_owned()), None];
     for iss in others {
-        let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+        let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
         let (config, oauth) = (of_user(&server), process.oauth());
         let started = start(&process, &config, &alice(), at(0)).await.unwrap();
         let came_back = redirect(&server.agree(&started.authorization_url).unwrap());
@@ -127,7 +128,7 @@ async fn a_redirect_must_name_its_issuer() {
 
 #[tokio::test]
 async fn what_the_authorization_server_refuses_is_told_and_ends_the_sign_in() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let state = started.state.expose_secret().to_owned();
@@ -144,7 +145,7 @@ async fn what_the_authorization_server_refuses_is_told_and_ends_the_sign_in() {
 
 #[tokio::test]
 async fn a_state_that_nobody_was_given_is_none() {
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let made_up =
         Redirect { state: Some("made-up".to_owned()), code: Some("code".into()), ..Redirect::default() };
     assert_eq!(kind(process.oauth().callback(&made_up, at(0)).await), "state_mismatch");
@@ -154,7 +155,7 @@ async fn a_state_that_nobody_was_given_is_none() {
 
 #[tokio::test]
 async fn a_user_who_is_not_back_has_nothing_to_complete() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let state = started.state.expose_secret();
@@ -166,7 +167,7 @@ async fn a_user_who_is_not_back_has_nothing_to_complete() {
 
 #[tokio::test]
 async fn an_entry_that_has_changed_meanwhile_gets_nothing() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let came_back = redirect(&server.agree(&started.authorization_url).unwrap());

@@ -4,13 +4,14 @@ mod support;
 
 use std::sync::Arc;
 
-use auth::{OAuth, ProcessStore};
+use auth::OAuth;
 use serde_json::{Value, json};
 use support::{at, kind, of_client, of_user, process, server, token};
 use test_support::authorization_server::{AuthorizationServer, Settings};
+use vault::ProcessVault;
 
 fn oauth() -> OAuth {
-    process(Arc::new(ProcessStore::default())).oauth().clone()
+    process(Arc::new(ProcessVault::default())).oauth().clone()
 }
 
 async fn with(settings: Settings) -> AuthorizationServer {
@@ -109,7 +110,7 @@ async fn a_secret_is_shown_to_the_first_authorization_server_alone() {
     for server in [&server, &new] {
         server.add_client("client", Some("a-long-secret"));
     }
-    let store = Arc::new(ProcessStore::default());
+    let store = Arc::new(ProcessVault::default());
     let config = of_client(&server, "client", "a-long-secret");
     token(&process(store.clone()), &config, at(0)).await.unwrap();
     server.change(|settings| settings.authorization_servers = Some(vec![new.issuer().to_owned()]));

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use auth::{ClientIdentity, Ended, OAuthConfig, Owner, ProcessStore, Purpose, Registration, User};
+use auth::{ClientIdentity, Ended, OAuthConfig, Owner, Purpose, Registration, User};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::{
@@ -13,6 +13,7 @@ use support::{
 };
 use test_support::authorization_server::{AuthorizationServer, Fault, Settings};
 use url::Url;
+use vault::ProcessVault;
 
 fn client_of(url: &Url) -> String {
     url.query_pairs().find(|(name, _)| name == "client_id").map(|(_, id)| id.into_owned()).unwrap()
@@ -24,7 +25,7 @@ fn of(config: &OAuthConfig, user: &User) -> OAuthConfig {
 
 #[tokio::test]
 async fn a_client_registers_once_for_all_users() {
-    let (server, store) = (server().await, Arc::new(ProcessStore::default()));
+    let (server, store) = (server().await, Arc::new(ProcessVault::default()));
     let config = of_user(&server);
     for name in ["alice", "bob", "carol"] {
         let user = User::named(name);
@@ -39,7 +40,7 @@ async fn a_client_registers_once_for_all_users() {
 
 #[tokio::test]
 async fn a_client_that_the_server_has_forgotten_is_dropped_and_registered_anew() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     server.forget_clients();
@@ -57,7 +58,7 @@ async fn a_client_that_the_server_has_forgotten_is_dropped_and_registered_anew()
 
 #[tokio::test]
 async fn a_client_that_is_forgotten_at_the_exchange_of_a_code_is_dropped() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let came_back = support::redirect(&server.agree(&started.authorization_url).unwrap());
@@ -73,7 +74,7 @@ async fn a_client_that_is_forgotten_at_the_exchange_of_a_code_is_dropped() {
 
 #[tokio::test]
 async fn a_start_that_was_never_completed_is_followed_by_another_client() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     let user = User::named("bob");
     let client = async |user: &User, now: Timestamp| {
@@ -95,11 +96,11 @@ async fn a_start_that_was_never_completed_is_followed_by_another_client() {
 
 #[tokio::test]
 async fn what_does_not_work_is_registered_anew_when_that_is_asked_for() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     let owner = Owner::User(alice());
-    let purpose = Purpose { agent_id: "agent", starter: &alice(), owner: &owner };
+    let purpose = Purpose { agent_id: "agent", starter: &alice(), owner: &owner, origin: None };
     process.oauth().start(&config, purpose, &identity(), Registration::Anew, at(1)).await.unwrap();
     assert_eq!(server.registrations().len(), 2);
 }
@@ -109,11 +110,11 @@ async fn a_published_client_is_used_where_the_server_takes_one() {
     let takes = json!({"client_id_metadata_document_supported": true});
     let metadata = takes.as_object().cloned().unwrap();
     let server = AuthorizationServer::start(Settings { metadata, ..Settings::default() }).await.unwrap();
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let url = "https://agents.example/client-metadata.json";
     let published = ClientIdentity { metadata_url: Some(url.to_owned()), ..identity() };
     let owner = Owner::User(alice());
-    let purpose = Purpose { agent_id: "agent", starter: &alice(), owner: &owner };
+    let purpose = Purpose { agent_id: "agent", starter: &alice(), owner: &owner, origin: None };
     let config = of_user(&server);
     let started =
         process.oauth().start(&config, purpose, &published, Registration::Kept, at(0)).await.unwrap();
@@ -127,7 +128,7 @@ async fn a_registration_that_asks_for_too_much_asks_for_less() {
     let refused_scopes = vec!["offline_access"];
     let settings = Settings { metadata, refused_scopes, ..Settings::default() };
     let server = AuthorizationServer::start(settings).await.unwrap();
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let config = OAuthConfig { scopes: vec!["tools".into(), "offline_access".into()], ..of_user(&server) };
     start(&process, &config, &alice(), at(0)).await.unwrap();
     let asked: Vec<Value> =
@@ -139,7 +140,7 @@ async fn a_registration_that_asks_for_too_much_asks_for_less() {
 async fn a_server_that_registers_nobody_needs_a_client_of_the_entry() {
     let server =
         AuthorizationServer::start(Settings { registers: false, ..Settings::default() }).await.unwrap();
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let error = start(&process, &of_user(&server), &alice(), at(0)).await.unwrap_err();
     assert!(error.remedy().contains(REDIRECT_URI), "{}", error.remedy());
     assert_eq!(kind::<()>(Err(error)), "client_needed");

@@ -4,10 +4,11 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{AuthConfig, Ended, ProcessStore};
+use auth::{AuthConfig, Ended};
 use support::{TWO_HOURS, at, bearer, ended, of_user, process, process_with_file, server, sign_in, token};
 use test_support::authorization_server::{AuthorizationServer, Fault, Settings};
 use tokio::{sync::Semaphore, time::timeout};
+use vault::ProcessVault;
 
 /// Long enough to see that something waits.
 const A_MOMENT: Duration = Duration::from_millis(300);
@@ -50,7 +51,7 @@ async fn who_does_not_hold_the_lease_waits_for_what_its_holder_writes() {
 
 #[tokio::test]
 async fn an_exchange_is_seen_through_when_its_caller_is_cut_off() {
-    let (server, store) = (server().await, Arc::new(ProcessStore::default()));
+    let (server, store) = (server().await, Arc::new(ProcessVault::default()));
     let (first, second) = (process(store.clone()), process(store));
     let config = of_user(&server);
     sign_in(&first, &server, &config, at(0)).await;
@@ -75,7 +76,7 @@ async fn an_exchange_is_seen_through_when_its_caller_is_cut_off() {
 #[tokio::test]
 async fn a_lost_answer_ends_a_rotating_grant_and_nothing_is_sent_again() {
     for fault in [Fault::LoseAnswer, Fault::Garble] {
-        let (server, store) = (server().await, Arc::new(ProcessStore::default()));
+        let (server, store) = (server().await, Arc::new(ProcessVault::default()));
         let (first, second) = (process(store.clone()), process(store));
         let config = of_user(&server);
         sign_in(&first, &server, &config, at(0)).await;
@@ -92,7 +93,7 @@ async fn a_lost_answer_ends_a_rotating_grant_and_nothing_is_sent_again() {
 async fn a_lost_answer_leaves_a_grant_whose_refresh_token_is_good_for_more_than_one_use() {
     let server =
         AuthorizationServer::start(Settings { rotates: false, ..Settings::default() }).await.unwrap();
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     // It is taken to rotate until a refresh shows otherwise.
@@ -105,7 +106,7 @@ async fn a_lost_answer_leaves_a_grant_whose_refresh_token_is_good_for_more_than_
 
 #[tokio::test]
 async fn invalid_grant_ends_the_grant() {
-    let (server, store) = (server().await, Arc::new(ProcessStore::default()));
+    let (server, store) = (server().await, Arc::new(ProcessVault::default()));
     let (first, second) = (process(store.clone()), process(store));
     let config = of_user(&server);
     sign_in(&first, &server, &config, at(0)).await;
@@ -122,7 +123,7 @@ async fn invalid_grant_ends_the_grant() {
 #[tokio::test]
 async fn a_server_that_cannot_answer_now_ends_nothing() {
     for (status, code) in [(400, "temporarily_unavailable"), (500, "server_error"), (503, "busy")] {
-        let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+        let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
         let config = of_user(&server);
         sign_in(&process, &server, &config, at(0)).await;
         // It is asked up to three times where it says that it did nothing.
@@ -143,7 +144,7 @@ async fn a_server_that_cannot_answer_now_ends_nothing() {
 
 #[tokio::test]
 async fn another_refusal_is_tried_once_more_after_a_quarter_of_an_hour() {
-    let (server, process) = (server().await, process(Arc::new(ProcessStore::default())));
+    let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     server.spoil_next(Fault::Refuse(400, "no_idea"));
@@ -159,7 +160,7 @@ async fn another_refusal_is_tried_once_more_after_a_quarter_of_an_hour() {
 fn a_lease_that_lapsed_ends_the_grant() {
     let waits = tokio::runtime::Runtime::new().unwrap();
     let dies = tokio::runtime::Runtime::new().unwrap();
-    let store = Arc::new(ProcessStore::default());
+    let store = Arc::new(ProcessVault::default());
     let (server, config) = waits.block_on(async {
         let server = server().await;
         let config = of_user(&server);
@@ -189,7 +190,7 @@ fn a_lease_that_lapsed_ends_the_grant() {
 #[tokio::test]
 async fn nothing_is_sent_to_an_issuer_that_the_server_names_since() {
     let (server, new) = (server().await, server().await);
-    let process = process(Arc::new(ProcessStore::default()));
+    let process = process(Arc::new(ProcessVault::default()));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     server.change(|settings| settings.authorization_servers = Some(vec![new.issuer().to_owned()]));
@@ -203,7 +204,7 @@ async fn nothing_is_sent_to_an_issuer_that_the_server_names_since() {
 
 #[tokio::test]
 async fn a_token_that_the_server_refuses_is_renewed_once_for_all_who_hold_it() {
-    let (server, store) = (server().await, Arc::new(ProcessStore::default()));
+    let (server, store) = (server().await, Arc::new(ProcessVault::default()));
     let (one, other) = (process(store.clone()), process(store));
     let config = of_user(&server);
     sign_in(&one, &server, &config, at(0)).await;

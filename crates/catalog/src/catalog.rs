@@ -12,9 +12,8 @@ use tokio::{
 };
 
 use crate::{
-    entries::{Agent, Entries},
     naming::{SAMPLE_QUERIES, described},
-    secret::SecretError,
+    source::{Agent, AgentSource, SourceError},
 };
 
 /// How often everything may be asked for anew in one environment: a page's refresh button must not
@@ -27,7 +26,7 @@ const MAX_ANSWER_BYTES: usize = 5_500_000;
 /// The list of agents. Cheap to clone; clones share what they keep.
 #[derive(Clone)]
 pub struct Catalog {
-    entries: Entries,
+    source: Arc<dyn AgentSource>,
     tools: ToolCache,
     last_forced: Arc<Mutex<Option<Timestamp>>>,
 }
@@ -66,34 +65,27 @@ pub enum AgentStatus {
 }
 
 impl Catalog {
-    /// The agents of `entries` with what `tools` knows.
-    pub fn new(entries: Entries, tools: ToolCache) -> Self {
-        Self { entries, tools, last_forced: Arc::default() }
+    /// The agents of `source` with the tools that `tools` knows.
+    pub fn new(source: Arc<dyn AgentSource>, tools: ToolCache) -> Self {
+        Self { source, tools, last_forced: Arc::default() }
     }
 
-    /// Lists all agents, in the order of the secret, as they are for `user`. `Freshness::Forced` asks the secret and every
-    /// server anew, at most once in 30 s; in between it is as `Cached`. Nothing holds the answer up past
+    /// Lists all agents in the order of their source, as they are for `caller`. `Freshness::Forced` asks the source and
+    /// every server anew, at most once in 30 s; in between it is as `Cached`. Nothing holds the answer up past
     /// `until`.
     ///
     /// # Errors
-    /// [`SecretError`]: only the secret as a whole can fail the list.
+    /// [`SourceError::Unavailable`]: only the source as a whole can fail the list.
     pub async fn agents(
         &self,
-        user: Option<&User>,
+        caller: Option<&User>,
         freshness: Freshness,
         now: Timestamp,
         until: Instant,
-    ) -> Result<Vec<ListedAgent>, SecretError> {
+    ) -> Result<Vec<ListedAgent>, SourceError> {
         let freshness = self.granted(freshness, now).await;
-        let agents = match freshness {
-            Freshness::Cached => timeout_at(until, self.entries.agents(now)).await,
-            Freshness::Forced => timeout_at(until, self.entries.reread_agents(now)).await,
-        };
-        let agents = agents.unwrap_or(Err(SecretError::TimedOut))?;
-        let agents: Vec<Agent> = match user {
-            Some(user) => agents.iter().map(|agent| agent.on_behalf_of(user)).collect(),
-            None => agents.to_vec(),
-        };
+        let agents = timeout_at(until, self.source.list(caller, freshness, now)).await;
+        let agents = agents.unwrap_or_else(|_| Err(SourceError::timed_out()))?;
         Ok(self.list(&agents, freshness, now, until).await)
     }
 
@@ -114,10 +106,9 @@ impl Catalog {
         let mut listed: Vec<_> =
             agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect();
         fit(&mut listed, MAX_ANSWER_BYTES);
-        for reason in listed.iter_mut().filter_map(|agent| agent.status_reason.as_mut()) {
+        for (listed, agent) in listed.iter_mut().zip(agents) {
             // An authorization server's own words stand in some of them.
-            let scrubbed = std::mem::take(reason);
-            *reason = agents.iter().fold(scrubbed, |text, agent| agent.server.scrub(text));
+            listed.status_reason = listed.status_reason.take().map(|reason| agent.server.scrub(reason));
         }
         listed
     }

@@ -17,7 +17,7 @@ const DEFAULT_DESCRIPTION: &str =
 const MAX_NAMED_CHARS: usize = 4_000;
 
 /// The id of an agent: its name in lower case with underscores for spaces, else by position.
-pub(crate) fn agent_id(name: Option<&str>, position: usize) -> String {
+pub fn agent_id(name: Option<&str>, position: usize) -> String {
     match name {
         Some(name) => name.to_lowercase().replace(' ', "_"),
         None => format!("external-mcp-agent-{position}"),
@@ -25,16 +25,17 @@ pub(crate) fn agent_id(name: Option<&str>, position: usize) -> String {
 }
 
 /// The name of an agent that was given none.
-pub(crate) fn default_name(position: usize) -> String {
+pub fn default_name(position: usize) -> String {
     format!("External MCP Agent {position}")
 }
 
 /// Gives out ids: the first of a name keeps it, the next get `_2`, `_3`.
 #[derive(Debug, Default)]
-pub(crate) struct UniqueIds(HashSet<String>);
+pub struct UniqueIds(HashSet<String>);
 
 impl UniqueIds {
-    pub(crate) fn take(&mut self, id: String) -> String {
+    /// The id if it is free, else the first free one of `{id}_2`, `{id}_3`, …
+    pub fn take(&mut self, id: String) -> String {
         let numbered = (2..).map(|n| format!("{id}_{n}"));
         let free = std::iter::once(id.clone()).chain(numbered).find(|id| !self.0.contains(id));
         let free = free.unwrap_or(id);

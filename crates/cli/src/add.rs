@@ -8,16 +8,17 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use auth::{AuthConfig, GrantType, OAuthConfig};
-use catalog::{ParsedEntry, edit_secret, with_entry};
 use clap::Args;
 use mcp::McpError;
 use secrecy::ExposeSecret;
+use secret::{ParsedEntry, edit_secret, with_entry};
 use serde_json::{Map, Value};
 
 use crate::{
-    ask, doctor,
+    doctor,
     entry_fields::Fields,
     login::{BrowserOptions, NotSignedIn, sign_in},
+    prompt,
     report::{EntryReport, print_text, printable},
     setup::{CommonOptions, Setup},
 };
@@ -222,7 +223,7 @@ async fn none_or_oauth(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Res
     println!(
         "But it names an authorization server, {issuer}: it may ask for a sign-in when a tool is called."
     );
-    match ask::line("auth_type, oauth2 or none")?.as_deref() {
+    match prompt::line("auth_type, oauth2 or none")?.as_deref() {
         Some("oauth2") => Ok("oauth2"),
         Some("none") => Ok("none"),
         _ => bail!(
@@ -240,7 +241,7 @@ async fn sign_in_as_a_registered_client(
     error: anyhow::Error,
 ) -> anyhow::Result<()> {
     let needed = error.downcast_ref::<NotSignedIn>().and_then(|error| error.client_needed_with.clone());
-    let Some(redirect_uri) = needed.filter(|_| ask::is_at_terminal()) else { return Err(error) };
+    let Some(redirect_uri) = needed.filter(|_| prompt::is_at_terminal()) else { return Err(error) };
     println!("{error}\n");
     println!("Register a client there with the redirect URI {redirect_uri}, then give its id.");
     if !ask_for_client(entry)? {
@@ -254,10 +255,10 @@ async fn sign_in_as_a_registered_client(
 
 /// Asks for a client's id, and its secret if it has one. Whether there was an answer.
 fn ask_for_client(entry: &mut Map<String, Value>) -> anyhow::Result<bool> {
-    let Some(id) = ask::line("Client id")? else { return Ok(false) };
+    let Some(id) = prompt::line("Client id")? else { return Ok(false) };
     entry.insert("client_id".to_owned(), id.into());
     if !entry.contains_key("client_secret") && !entry.contains_key("private_key") {
-        let secret = ask::optional_secret("Its secret, empty if it has none")?;
+        let secret = prompt::optional_secret("Its secret, empty if it has none")?;
         entry.extend(secret.map(|s| ("client_secret".to_owned(), s.expose_secret().into())));
     }
     Ok(true)
@@ -269,21 +270,21 @@ async fn complete(setup: &Setup, entry: &mut Map<String, Value>, options: &Optio
         |entry: &Map<String, Value>, kind: &str| entry.get("auth_type").and_then(Value::as_str) == Some(kind);
     if is(entry, "api_key") || is(entry, "token") {
         if !entry.contains_key("credentials") {
-            let key = ask::secret(None, "The key", "--credentials-file")?;
+            let key = prompt::secret(None, "The key", "--credentials-file")?;
             entry.insert("credentials".to_owned(), key.expose_secret().into());
         }
     } else if is(entry, "cognito") {
         for (field, what) in COGNITO {
             if !entry.contains_key(field) {
-                entry.extend(ask::line(what)?.map(|answer| (field.to_owned(), answer.into())));
+                entry.extend(prompt::line(what)?.map(|answer| (field.to_owned(), answer.into())));
             }
         }
         if !entry.contains_key("cognito_password") {
-            let password = ask::secret(None, "The password", "--cognito-password-file")?;
+            let password = prompt::secret(None, "The password", "--cognito-password-file")?;
             entry.insert("cognito_password".to_owned(), password.expose_secret().into());
         }
     } else if is(entry, "oauth2") && needs_proof(entry) {
-        let secret = ask::secret(None, "The client's secret", "--client-secret-file")?;
+        let secret = prompt::secret(None, "The client's secret", "--client-secret-file")?;
         entry.insert("client_secret".to_owned(), secret.expose_secret().into());
     } else if is(entry, "oauth2") && !entry.contains_key("client_id") {
         let Some(config) = oauth_config(setup, entry) else { return Ok(()) };
@@ -323,7 +324,7 @@ fn name(entry: &mut Map<String, Value>) -> anyhow::Result<()> {
     }
     let url = entry.get("mcp_url").and_then(Value::as_str).and_then(|url| url::Url::parse(url).ok());
     let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("AgentCore").to_owned();
-    let name = ask::line(&format!("The agent's name [{host}]"))?.unwrap_or(host);
+    let name = prompt::line(&format!("The agent's name [{host}]"))?.unwrap_or(host);
     entry.insert("agent_name".to_owned(), name.into());
     Ok(())
 }

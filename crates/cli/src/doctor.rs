@@ -7,10 +7,10 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use auth::AuthConfig;
-use catalog::ParsedEntry;
 use clap::Args;
 use egress::EgressError;
 use mcp::{Connector, McpError, McpServer, Session};
+use secret::ParsedEntry;
 
 use crate::{
     report::{EntryReport, Step, StepReport, print_json, print_text},

@@ -8,7 +8,7 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use crate::ask;
+use crate::prompt;
 
 /// Fields of the entry, as the README describes them. Secrets come from files; `-` is standard input.
 #[derive(Debug, Args)]
@@ -84,14 +84,14 @@ impl Fields {
         ];
         for (field, file) in files {
             if let Some(file) = file {
-                let secret = ask::secret(Some(file), field, "")?;
+                let secret = prompt::secret(Some(file), field, "")?;
                 entry.insert(field.to_owned(), secret.expose_secret().into());
             }
         }
         let mut headers = Map::new();
         for header in &self.extra_header {
             let (name, file) = header.split_once('=').ok_or(anyhow!("--extra-header is NAME=FILE"))?;
-            let value = ask::secret(Some(file.as_ref()), name, "")?;
+            let value = prompt::secret(Some(file.as_ref()), name, "")?;
             headers.insert(name.to_owned(), value.expose_secret().into());
         }
         if !headers.is_empty() {

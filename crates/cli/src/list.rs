@@ -3,14 +3,16 @@
 use std::process::ExitCode;
 
 use auth::AuthConfig;
-use catalog::agents_of;
+use catalog::Agent;
 use clap::Args;
 use runtime::plain_json;
+use secret::agents_of;
 use serde_json::json;
 
 use crate::{
     report::printable,
     setup::{CommonOptions, Setup},
+    table,
 };
 
 /// Lists the agents that the entries make, without contacting their servers.
@@ -43,10 +45,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else if agents.is_empty() {
         println!("There are no agents: `mcp-agents add URL` makes one.");
     } else {
-        for agent in &agents {
-            let (id, kind) = (printable(&agent.id), auth_type(&agent.server.auth));
-            println!("{id:<28} {kind:<8} {}", agent.server.shown_url());
-        }
+        let row = |agent: &Agent| {
+            vec![agent.id.clone(), auth_type(&agent.server.auth).to_owned(), agent.server.shown_url()]
+        };
+        table::print_list(&["AGENT", "SIGN-IN", "SERVER"], agents.iter().map(row).collect());
     }
     for diagnostic in diagnostics {
         eprintln!("{}", printable(&diagnostic.to_string()));

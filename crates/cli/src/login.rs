@@ -124,7 +124,7 @@ pub(crate) async fn sign_in(
     };
     let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
     let starter = User::named(STARTER);
-    let purpose = Purpose { agent_id, starter: &starter, owner: &owner };
+    let purpose = Purpose { agent_id, starter: &starter, owner: &owner, origin: None };
     let registration = if options.register_anew { Registration::Anew } else { Registration::Kept };
     let told = |error: OAuthError| NotSignedIn::new(server, options, &error);
     let starting = oauth.start(config, purpose, &identity, registration, runtime::now());

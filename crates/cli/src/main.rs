@@ -2,19 +2,23 @@
 
 mod add;
 mod ask;
+mod completions;
 mod doctor;
 mod entry_fields;
 mod list;
 mod login;
+mod prompt;
 mod redirect;
 mod remove;
 mod report;
 mod setup;
+mod table;
 mod tools;
+mod transcript;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Serverless agents from MCP servers.
 ///
@@ -31,6 +35,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Add(Box<add::Options>),
+    Ask(ask::Options),
+    Completions(completions::Options),
     Doctor(doctor::Options),
     List(list::Options),
     Login(login::Options),
@@ -42,6 +48,8 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Add(options) => Box::pin(add::run(*options)).await,
+        Command::Ask(options) => Box::pin(ask::run(options)).await,
+        Command::Completions(options) => Ok(completions::run(&options, Cli::command())),
         Command::Doctor(options) => Box::pin(doctor::run(options)).await,
         Command::List(options) => list::run(options).await,
         Command::Login(options) => Box::pin(login::run(options)).await,

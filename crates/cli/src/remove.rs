@@ -28,8 +28,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     let agent = setup.agent(&options.agent).await?;
     let agentcore = setup.agentcore.clone();
-    catalog::edit_secret(setup.secret.as_ref(), |text| {
-        catalog::without_agent(text, &options.agent, agentcore.as_ref())
+    secret::edit_secret(setup.secret.as_ref(), |text| {
+        secret::without_agent(text, &options.agent, agentcore.as_ref())
     })
     .await
     .context("nothing was removed")?;

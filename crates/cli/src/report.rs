@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use catalog::{Diagnostic, ParsedEntry};
 use mcp::{McpError, McpServer};
 use runtime::plain_json;
+use secret::{Diagnostic, ParsedEntry};
 use serde::Serialize;
 
 /// The steps, in order.
@@ -147,7 +147,7 @@ pub(crate) fn print_text(report: &EntryReport) {
 
 /// Without control characters: what a server or an entry says must not steer the terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if auth::is_printable(c) { c } else { '\u{fffd}' }).collect()
+    text.chars().map(|c| if egress::is_printable(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// Prints all reports for programs.

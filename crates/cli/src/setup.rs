@@ -3,18 +3,20 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use auth::{FileStore, TokenStore, User};
+use auth::User;
 use aws_config::SdkConfig;
-use catalog::{
-    Agent, ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries,
-    parse_secret,
-};
+use backend::{ConnectionsConfig, McpConfig, SecretConfig};
+use catalog::Agent;
 use clap::Args;
 use egress::EgressPolicy;
 use mcp::Connector;
-use runtime::{ConnectionsConfig, McpConfig, SecretConfig, Vars};
+use runtime::Vars;
+use secret::{
+    ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries, parse_secret,
+};
 use serde_json::Value;
 use url::Url;
+use vault::{FileVault, Vault};
 
 /// Where entries and tokens are.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +40,7 @@ pub(crate) struct CommonOptions {
 
 /// All that a command needs.
 pub(crate) struct Setup {
+    pub(crate) aws: SdkConfig,
     pub(crate) secret: Arc<dyn SecretStore>,
     pub(crate) connector: Connector,
     pub(crate) agentcore: Option<Url>,
@@ -48,7 +51,13 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// Makes it. A server's answer may pause for as long as a step may take.
     pub(crate) async fn new(options: &CommonOptions) -> anyhow::Result<Self> {
+        Self::with_pauses(options, Duration::from_secs(options.timeout)).await
+    }
+
+    /// Makes it. `pause` is the longest silence within one answer of a server.
+    pub(crate) async fn with_pauses(options: &CommonOptions, pause: Duration) -> anyhow::Result<Self> {
         let aws = runtime::aws_config().await;
         let mut vars = Vars::new(&runtime::environment);
         let secret = SecretConfig::from_vars(&vars);
@@ -68,11 +77,12 @@ impl Setup {
                     Arc::new(SecretsManager::new(client, secret.secret_id))
                 }
             },
-            connector: runtime::connector(&aws, policy, store, timeout),
+            connector: backend::connector(&aws, policy, store, pause),
             agentcore: mcp.agentcore,
             user: options.user.clone().map(User::named),
             timeout,
             tokens,
+            aws,
         })
     }
 
@@ -119,7 +129,7 @@ fn token_store(
     file: Option<PathBuf>,
     connections: Option<ConnectionsConfig>,
     home: Option<PathBuf>,
-) -> anyhow::Result<(Arc<dyn TokenStore>, String)> {
+) -> anyhow::Result<(Arc<dyn Vault>, String)> {
     if let Some(connections) = connections {
         let words = format!("the table {}", connections.table);
         return Ok((connections.store(aws), words));
@@ -130,5 +140,5 @@ fn token_store(
         (None, None) => return Err(anyhow!("neither HOME nor XDG_CONFIG_HOME is set: give --tokens FILE")),
     };
     let words = path.display().to_string();
-    Ok((Arc::new(FileStore::new(path, runtime::now())), words))
+    Ok((Arc::new(FileVault::new(path, runtime::now())), words))
 }

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use mcp::{McpError, McpServer, Session, ToolList};
+use mcp::{McpError, McpServer, Session, Tool, ToolList};
 use runtime::plain_json;
 use serde_json::json;
 
 use crate::{
-    report::printable,
     setup::{CommonOptions, Setup},
+    table,
 };
 
 /// Shows the tools that an agent's server has now.
@@ -43,12 +43,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         println!("{}", plain_json(&serde_json::to_string_pretty(&tools.collect::<Vec<_>>())?));
         return Ok(ExitCode::SUCCESS);
     }
-    for tool in &list.tools {
+    let row = |tool: &Tool| {
         let name = if offers(&tool.name) { tool.name.to_string() } else { format!("[{}]", tool.name) };
         let description = tool.description.as_deref().unwrap_or_default();
-        let first_line = description.lines().next().unwrap_or_default();
-        println!("{:<32} {}", printable(&name), printable(first_line));
-    }
+        vec![name, description.lines().next().unwrap_or_default().to_owned()]
+    };
+    table::print_list(&["TOOL", "DESCRIPTION"], list.tools.iter().map(row).collect());
     for note in &list.left_out {
         eprintln!("left out: {note}");
     }

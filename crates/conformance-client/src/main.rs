@@ -10,7 +10,7 @@ mod sign_in;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use auth::{AuthConfig, ProcessStore};
+use auth::AuthConfig;
 use egress::EgressPolicy;
 use mcp::{Connector, Lifecycle, McpError, McpServer, Session, Tool};
 use serde_json::{Map, Value, json};
@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let context: Value = serde_json::from_str(&context)?;
     let policy: EgressPolicy = "true".parse()?;
     let aws = runtime::aws_config().await;
-    let connector = runtime::connector(&aws, policy, Arc::new(ProcessStore::default()), SILENCE);
+    let connector = backend::connector(&aws, policy, Arc::new(vault::ProcessVault::default()), SILENCE);
     let revision = runtime::environment("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_default();
     // The suite has a client begin as the revision that it runs has it.
     let connector = connector.beginning(match revision.as_str() {

@@ -48,7 +48,8 @@ pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow
     let AuthConfig::OAuth(config) = &server.auth else { return Err(anyhow!("nothing says how to sign in")) };
     let oauth = connector.sign_in().oauth();
     let owner = Owner::User(User::named(USER));
-    let purpose = Purpose { agent_id: "conformance", starter: &User::named(USER), owner: &owner };
+    let purpose =
+        Purpose { agent_id: "conformance", starter: &User::named(USER), owner: &owner, origin: None };
     let identity = ClientIdentity {
         redirect_uri: REDIRECT_URI.to_owned(),
         metadata_url: Some(CLIENT_METADATA.to_owned()),

@@ -5,6 +5,8 @@
 //! no private, link-local or metadata address, no redirects, bounded bodies, connect and read
 //! deadlines. What [`EgressPolicy`] opens up, it opens for addresses, never for names.
 //!
+//! Texts from such servers are shown to people as [`Shown`]: cut, and without what could steer a terminal.
+//!
 //! Calls to AWS itself do not go through here: the SDKs choose those addresses.
 
 mod address;
@@ -12,9 +14,11 @@ mod body;
 mod client;
 mod error;
 mod policy;
+mod shown;
 
 pub use address::AddressKind;
 pub use body::{Body, MAX_BODY_BYTES};
 pub use client::{Deadlines, HttpClient};
 pub use error::EgressError;
 pub use policy::{EgressPolicy, PolicyError, Refusal};
+pub use shown::{Shown, is_printable};

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use aws_kit::{Item, number, number_of, text, text_of};
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -24,7 +25,7 @@ use serde_json::Value;
 
 use crate::{
     error::JobError,
-    items::{Item, job_of, number, number_of, partition, string, text_of},
+    items::{job_of, partition},
     job::{Job, JobStatus},
     records,
 };
@@ -117,12 +118,12 @@ impl JobTable {
             )
             .condition_expression(format!("attribute_exists(PK) AND ({free})"))
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":pending", string(JobStatus::Pending.as_str()))
-            .expression_attribute_values(":processing", string(JobStatus::Processing.as_str()))
+            .expression_attribute_values(":pending", text(JobStatus::Pending.as_str()))
+            .expression_attribute_values(":processing", text(JobStatus::Processing.as_str()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":farthest", number((now + FARTHEST_LEASE).as_millisecond()))
             .expression_attribute_values(":until", number(until.as_millisecond()))
-            .expression_attribute_values(":claim", string(claim_id))
+            .expression_attribute_values(":claim", text(claim_id))
             .expression_attribute_values(":one", number(1))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -161,7 +162,7 @@ impl JobTable {
             .condition_expression(HELD)
             .expression_attribute_names("#claimed", "status")
             .expression_attribute_values(":attempt", number(attempt))
-            .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()))
+            .expression_attribute_values(":claimed", text(JobStatus::Processing.as_str()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let (mut sets, mut removes) = (Vec::new(), Vec::new());
         for (n, change) in changes.iter().enumerate() {
@@ -213,7 +214,7 @@ impl JobTable {
             let mut put = Put::builder()
                 .table_name(&self.table)
                 .item("PK", transcript_partition(&job.job_id))
-                .item("SK", string(&format!("{}#{attempt:06}#{n:06}", job.user_id)))
+                .item("SK", text(format!("{}#{attempt:06}#{n:06}", job.user_id)))
                 .item("messages", AttributeValue::B(Blob::new(piece)));
             if let Some(expires_after) = job.expires_after {
                 put = put.item("ExpiresAfter", number(expires_after));
@@ -221,11 +222,11 @@ impl JobTable {
             let held = ConditionCheck::builder()
                 .table_name(&self.table)
                 .key("PK", partition(&job.user_id))
-                .key("SK", string(&job.job_id))
+                .key("SK", text(&job.job_id))
                 .condition_expression(HELD)
                 .expression_attribute_names("#claimed", "status")
                 .expression_attribute_values(":attempt", number(attempt))
-                .expression_attribute_values(":claimed", string(JobStatus::Processing.as_str()));
+                .expression_attribute_values(":claimed", text(JobStatus::Processing.as_str()));
             let held = TransactWriteItem::builder().set_condition_check(held.build().ok()).build();
             let put = TransactWriteItem::builder().set_put(put.build().ok()).build();
             if self.write_together(&[held, put]).await? == Together::Refused {
@@ -270,7 +271,7 @@ impl JobTable {
         let mut items = query.into_paginator().items().send();
         let mut pieces = Vec::new();
         while let Some(item) = items.next().await {
-            let item = item.map_err(|error| failed(aws_fault::reason(&error)))?;
+            let item = item.map_err(|error| failed(aws_kit::reason(&error)))?;
             pieces.extend(item.get("messages").and_then(|piece| Some(piece.as_b().ok()?.as_ref().to_vec())));
         }
         if pieces.is_empty() {
@@ -287,7 +288,7 @@ impl JobTable {
             .table_name(&self.table)
             .key_condition_expression("PK = :pk AND begins_with(SK, :user)")
             .expression_attribute_values(":pk", transcript_partition(job_id))
-            .expression_attribute_values(":user", string(&format!("{user_id}#{attempt}")))
+            .expression_attribute_values(":user", text(format!("{user_id}#{attempt}")))
             .consistent_read(true)
     }
 
@@ -296,16 +297,16 @@ impl JobTable {
             .update_item()
             .table_name(&self.table)
             .key("PK", partition(user_id))
-            .key("SK", string(job_id))
+            .key("SK", text(job_id))
     }
 
     pub(crate) fn fault<E: ProvideErrorMetadata>(&self, verb: &'static str, error: SdkError<E>) -> JobError {
-        JobError::Table { table: self.table.clone(), verb, reason: aws_fault::reason(&error) }
+        JobError::Table { table: self.table.clone(), verb, reason: aws_kit::reason(&error) }
     }
 }
 
 fn transcript_partition(job_id: &str) -> AttributeValue {
-    string(&format!("transcript#{job_id}"))
+    text(format!("transcript#{job_id}"))
 }
 
 /// The item that a condition refused; the inner `None` if there is none.

@@ -7,14 +7,11 @@
 //! was called). `unfinished` is the partition key of the sparse index of jobs
 //! that have not ended, and repeats their status; `startedAgainAt` is when the sweep started a pending one again.
 
-use std::collections::HashMap;
-
+use aws_kit::{Item, number_of, text, text_of};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
 use crate::job::{Job, JobStatus};
-
-pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Whose a job is. The keys are made of the name, as the accelerator's are; a name may be given to another person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,23 +31,7 @@ impl JobOwner<'_> {
 }
 
 pub(crate) fn partition(user_id: &str) -> AttributeValue {
-    string(&format!("agent#{user_id}"))
-}
-
-pub(crate) fn string(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-pub(crate) fn number(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-pub(crate) fn text_of(item: &Item, name: &str) -> Option<String> {
-    item.get(name)?.as_s().ok().cloned()
-}
-
-pub(crate) fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
-    item.get(name)?.as_n().ok()?.parse().ok()
+    text(format!("agent#{user_id}"))
 }
 
 pub(crate) fn job_of(user_id: &str, job_id: &str, item: &Item) -> Job {
@@ -90,9 +71,9 @@ mod tests {
     #[test]
     fn agent_ids_are_read_in_both_shapes() {
         let check = |value: AttributeValue, expected: &[&str]| assert_eq!(agent_ids(&value), expected);
-        check(string(r#"["a", "b"]"#), &["a", "b"]);
-        check(AttributeValue::L(vec![string("a"), string("b")]), &["a", "b"]);
-        check(string("a"), &[]);
-        check(number(1), &[]);
+        check(text(r#"["a", "b"]"#), &["a", "b"]);
+        check(AttributeValue::L(vec![text("a"), text("b")]), &["a", "b"]);
+        check(text("a"), &[]);
+        check(aws_kit::number(1), &[]);
     }
 }

@@ -6,13 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use aws_kit::{Item, number, number_of, text, text_of};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
     dynamodb::{JobTable, refused_item},
     error::JobError,
-    items::{Item, JobOwner, number, number_of, partition, string, text_of},
+    items::{JobOwner, partition},
     job::JobStatus,
 };
 
@@ -123,10 +124,10 @@ impl JobTable {
             ))
             .condition_expression(format!("{on_day} AND NOT contains(running, :id){room}"))
             .expression_attribute_names("#day", "day")
-            .expression_attribute_values(":day", string(&day(now)))
+            .expression_attribute_values(":day", text(day(now)))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":expires", number((now + KEPT).as_second()))
-            .expression_attribute_values(":id", string(job_id))
+            .expression_attribute_values(":id", text(job_id))
             .expression_attribute_values(":ids", AttributeValue::Ss(vec![job_id.to_owned()]))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         if !is_new_day && quota.a_day > 0 {
@@ -169,7 +170,7 @@ impl JobTable {
         unfinished: &mut HashSet<String>,
     ) -> Result<(), JobError> {
         let keys_of = |id: &String| {
-            HashMap::from([("PK".to_owned(), partition(owner.user_id)), ("SK".to_owned(), string(id))])
+            HashMap::from([("PK".to_owned(), partition(owner.user_id)), ("SK".to_owned(), text(id))])
         };
         let mut keys: Vec<Item> = ids.iter().map(keys_of).collect();
         while !keys.is_empty() {
@@ -223,8 +224,8 @@ fn has_not_ended(item: &Item) -> bool {
 
 fn key(owner: JobOwner<'_>) -> Item {
     HashMap::from([
-        ("PK".to_owned(), string(&format!("quota#{}", owner.user_id))),
-        ("SK".to_owned(), string(owner.sub.unwrap_or("none"))),
+        ("PK".to_owned(), text(format!("quota#{}", owner.user_id))),
+        ("SK".to_owned(), text(owner.sub.unwrap_or("none"))),
     ])
 }
 
@@ -252,9 +253,9 @@ mod tests {
     #[test]
     fn a_refused_count_is_tried_otherwise_or_is_final() {
         let ids = |ids: &[&str]| AttributeValue::Ss(ids.iter().map(|&id| id.to_owned()).collect());
-        let today = || ("day", string("2026-01-31"));
+        let today = || ("day", text("2026-01-31"));
         check(&[], false, Next::Count { is_new_day: true });
-        check(&[("day", string("2026-01-30")), ("jobs", number(5))], false, Next::Count { is_new_day: true });
+        check(&[("day", text("2026-01-30")), ("jobs", number(5))], false, Next::Count { is_new_day: true });
         check(&[today(), ("jobs", number(4))], false, Next::Count { is_new_day: false });
         let full = QuotaExceeded::Day { limit: 5, until: "2026-02-01T00:00:00Z".parse().unwrap() };
         check(&[today(), ("jobs", number(5))], false, Next::Refuse(full));

@@ -5,9 +5,6 @@
 //! numbers and shape stay. The whole transcript then lies in items of its own, `PK`
 //! `transcript#{jobId}`, gzipped and cut into pieces, outside the user's list of jobs.
 
-use std::io::{Read, Write};
-
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::Value;
 
 /// What the job item may weigh, in bytes: DynamoDB's 400 KB (409,600) less room for names, numbers and
@@ -64,16 +61,13 @@ fn elide(value: &Value, limit: usize) -> Value {
 
 /// The whole of `messages` in pieces for items of their own.
 pub(crate) fn pack(messages: &[Value]) -> std::io::Result<Vec<Vec<u8>>> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut packed, messages)?;
-    packed.flush()?;
-    Ok(packed.finish()?.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect())
+    let packed = aws_kit::gzip_onto(Vec::new(), &serde_json::to_vec(messages)?)?;
+    Ok(packed.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect())
 }
 
 /// The messages that [`pack`] made `pieces` of.
 pub(crate) fn unpack(pieces: &[Vec<u8>]) -> serde_json::Result<Vec<Value>> {
-    let packed = pieces.concat();
-    serde_json::from_reader(GzDecoder::new(packed.as_slice()).take(MAX_UNPACKED_BYTES))
+    aws_kit::json_from_gzip(&pieces.concat(), MAX_UNPACKED_BYTES)
 }
 
 #[cfg(test)]

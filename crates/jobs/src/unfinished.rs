@@ -3,6 +3,7 @@
 //! Only jobs with a lease are touched: those that the original's processor runs have none. On our own table
 //! a sparse index holds what has not ended; on a borrowed one a job is mended when it is read.
 
+use aws_kit::{Item, number, number_of, text, text_of};
 use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{
@@ -16,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     dynamodb::{FARTHEST_LEASE, JobTable, refused_item},
     error::JobError,
-    items::{Item, JobOwner, number, number_of, string, text_of},
+    items::JobOwner,
     job::{Job, JobStatus, timestamp},
 };
 
@@ -125,7 +126,7 @@ impl JobTable {
         let update = self
             .ending(user_id, job_id, CUT_OFF, removed, now)
             .condition_expression("#status = :status AND (leaseUntil < :before OR leaseUntil > :farthest)")
-            .expression_attribute_values(":status", string(JobStatus::Processing.as_str()))
+            .expression_attribute_values(":status", text(JobStatus::Processing.as_str()))
             .expression_attribute_values(":before", number((now - ABANDONED_AFTER).as_millisecond()))
             .expression_attribute_values(":farthest", number((now + FARTHEST_LEASE).as_millisecond()));
         self.is_taken(update.send().await)
@@ -135,7 +136,7 @@ impl JobTable {
         let update = self
             .ending(&job.user_id, &job.job_id, NEVER_STARTED, "", now)
             .condition_expression("#status = :status AND startedAgainAt < :before")
-            .expression_attribute_values(":status", string(JobStatus::Pending.as_str()))
+            .expression_attribute_values(":status", text(JobStatus::Pending.as_str()))
             .expression_attribute_values(":before", number((now - NEVER_STARTED_AFTER).as_millisecond()));
         self.is_taken(update.send().await)
     }
@@ -147,7 +148,7 @@ impl JobTable {
             .update_expression("SET startedAgainAt = :now")
             .condition_expression("#status = :status AND attribute_not_exists(startedAgainAt)")
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":status", string(JobStatus::Pending.as_str()))
+            .expression_attribute_values(":status", text(JobStatus::Pending.as_str()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let sent = update.send().await;
@@ -173,9 +174,9 @@ impl JobTable {
             ))
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#error", "error")
-            .expression_attribute_values(":failed", string(JobStatus::Failed.as_str()))
-            .expression_attribute_values(":error", string(error))
-            .expression_attribute_values(":now", string(&timestamp(now)))
+            .expression_attribute_values(":failed", text(JobStatus::Failed.as_str()))
+            .expression_attribute_values(":error", text(error))
+            .expression_attribute_values(":now", text(timestamp(now)))
     }
 
     /// Whether a conditional update was taken.
@@ -200,7 +201,7 @@ impl JobTable {
             None => query.key_condition_expression("unfinished = :status"),
             Some(before) => query
                 .key_condition_expression("unfinished = :status AND createdAt < :before")
-                .expression_attribute_values(":before", string(&timestamp(before))),
+                .expression_attribute_values(":before", text(timestamp(before))),
         };
         let items: Result<Vec<Item>, _> = query.into_paginator().items().send().collect().await;
         items.map_err(|error| self.fault("read", error))
@@ -215,7 +216,7 @@ impl JobTable {
 
     fn of_index(&self, index: &str, status: JobStatus) -> QueryFluentBuilder {
         let query = self.client.query().table_name(&self.table).index_name(index);
-        query.expression_attribute_values(":status", string(status.as_str()))
+        query.expression_attribute_values(":status", text(status.as_str()))
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 
+use aws_kit::{Item, number, text, text_of};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     dynamodb::{JobTable, Together},
     error::JobError,
-    items::{Item, JobOwner, job_of, number, partition, string, text_of},
+    items::{JobOwner, job_of, partition},
     job::{Job, JobStatus, timestamp},
 };
 
@@ -111,7 +112,7 @@ impl JobTable {
     pub async fn list(&self, owner: JobOwner<'_>, limit: i32, after: Option<&str>) -> Result<Page, JobError> {
         let user_id = owner.user_id;
         let start = after.map(|after| {
-            HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), string(after))])
+            HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), text(after))])
         });
         let answer = self
             .client
@@ -151,7 +152,7 @@ impl JobTable {
         let mut was_there = job.is_some();
         if was_there {
             let keys =
-                HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), string(job_id))]);
+                HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), text(job_id))]);
             self.delete_item(keys).await?;
         }
         // After the job, so that no piece is written behind this.
@@ -182,7 +183,7 @@ impl JobTable {
             .get_item()
             .table_name(&self.table)
             .key("PK", partition)
-            .key("SK", string(id))
+            .key("SK", text(id))
             .consistent_read(true)
             .send()
             .await
@@ -207,15 +208,15 @@ fn can_be_key(id: &str) -> bool {
 fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {
     let agent_ids = serde_json::Value::from(submission.agent_ids).to_string();
     let pending = JobStatus::Pending.as_str();
-    let sub = submission.owner.sub.map(|sub| ("sub".to_owned(), string(sub)));
+    let sub = submission.owner.sub.map(|sub| ("sub".to_owned(), text(sub)));
     let item = HashMap::from([
         ("PK".to_owned(), partition(submission.owner.user_id)),
-        ("SK".to_owned(), string(submission.job_id)),
-        ("query".to_owned(), string(submission.query)),
-        ("agentIds".to_owned(), string(&agent_ids)),
-        ("status".to_owned(), string(pending)),
-        ("unfinished".to_owned(), string(pending)),
-        ("createdAt".to_owned(), string(&timestamp(now))),
+        ("SK".to_owned(), text(submission.job_id)),
+        ("query".to_owned(), text(submission.query)),
+        ("agentIds".to_owned(), text(&agent_ids)),
+        ("status".to_owned(), text(pending)),
+        ("unfinished".to_owned(), text(pending)),
+        ("createdAt".to_owned(), text(timestamp(now))),
         ("ExpiresAfter".to_owned(), number((now + submission.kept).as_second())),
     ]);
     item.into_iter().chain(sub).collect()
@@ -224,12 +225,12 @@ fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {
 fn key_item(submission: Submission<'_>, key: &str, now: Timestamp) -> Item {
     HashMap::from([
         ("PK".to_owned(), key_partition(submission.owner.user_id)),
-        ("SK".to_owned(), string(key)),
-        ("jobId".to_owned(), string(submission.job_id)),
+        ("SK".to_owned(), text(key)),
+        ("jobId".to_owned(), text(submission.job_id)),
         ("ExpiresAfter".to_owned(), number((now + KEY_KEPT).as_second())),
     ])
 }
 
 fn key_partition(user_id: &str) -> AttributeValue {
-    string(&format!("idempotency#{user_id}"))
+    text(format!("idempotency#{user_id}"))
 }

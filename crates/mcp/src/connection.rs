@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use auth::Shown;
+use egress::Shown;
 use rmcp::{
     RoleClient,
     model::{

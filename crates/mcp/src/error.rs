@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use auth::{AuthError, Shown};
-use egress::EgressError;
+use auth::AuthError;
+use egress::{EgressError, Shown};
 use url::Url;
 
 /// Why a server gave no tools, or a call no result. One line each, without secrets. Each names the request that

@@ -1,6 +1,6 @@
 //! What rmcp raises, in our own words: it boxes what the wire raised, and its texts quote servers.
 
-use auth::Shown;
+use egress::Shown;
 use rmcp::{
     ErrorData,
     service::{ClientInitializeError, ServiceError},

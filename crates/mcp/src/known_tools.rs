@@ -5,11 +5,10 @@
 
 use std::{
     collections::HashSet,
-    io::{self, Read, Write},
+    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use rmcp::model::Tool;
 use serde::Deserialize;
 
@@ -44,8 +43,8 @@ impl KnownTools {
         struct Named {
             name: String,
         }
-        let json = io::BufReader::new(MultiGzDecoder::new(packed).take(MAX_UNPACKED_BYTES));
-        let (tools, left_out): (Vec<Named>, Vec<String>) = serde_json::from_reader(json)?;
+        let (tools, left_out): (Vec<Named>, Vec<String>) =
+            aws_kit::json_from_gzip(packed, MAX_UNPACKED_BYTES)?;
         Ok(Self { names: tools.into_iter().map(|tool| tool.name).collect(), left_out })
     }
 }
@@ -66,12 +65,8 @@ impl Default for PackedList {
 
 impl PackedList {
     fn pack(&mut self, json: serde_json::Result<Vec<u8>>) {
-        let append = |packed: Vec<u8>| {
-            let mut packed = GzEncoder::new(packed, Compression::default());
-            packed.write_all(&json?)?;
-            packed.finish()
-        };
-        self.packed = std::mem::replace(&mut self.packed, Ok(Vec::new())).and_then(append);
+        let packed = std::mem::replace(&mut self.packed, Ok(Vec::new()));
+        self.packed = packed.and_then(|packed| aws_kit::gzip_onto(packed, &json?));
     }
 
     fn is_empty(&self) -> bool {
@@ -145,7 +140,7 @@ mod tests {
             let list = packed(pages, &["one"]);
             let bytes = list.packed.unwrap();
             assert_eq!(KnownTools::unpack(&bytes).unwrap(), list.known, "{pages:?}");
-            let whole: Value = serde_json::from_reader(MultiGzDecoder::new(bytes.as_slice())).unwrap();
+            let whole: Value = aws_kit::json_from_gzip(&bytes, MAX_UNPACKED_BYTES).unwrap();
             assert_eq!(whole[0], serde_json::to_value(tools(&pages.concat())).unwrap(), "{pages:?}");
         }
         assert!(KnownTools::unpack(b"garbled").is_err());

@@ -7,9 +7,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use aws_kit::{Item, bytes_of, number, number_of, text, text_of};
 use aws_sdk_dynamodb::{
     Client,
-    error::ProvideErrorMetadata,
     primitives::Blob,
     types::{AttributeValue, KeysAndAttributes},
 };
@@ -83,7 +83,7 @@ impl SnapshotStore {
                 .request_items(&self.table, request)
                 .send()
                 .await
-                .map_err(|error| aws_fault::reason(&error))?;
+                .map_err(|error| aws_kit::reason(&error))?;
             let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
             found.extend(items.filter_map(|item| read_item(&item)));
             // What did not fit into one answer (16 MB) is asked for again; the deadline bounds it.
@@ -100,8 +100,8 @@ impl SnapshotStore {
             tracing::warn!(bytes, "External MCP: a tool list is too large for the catalog table");
             return Ok(());
         }
-        let expires = (fetched_at + KEPT).as_second().to_string();
-        let fetched_at = AttributeValue::N(fetched_at.as_millisecond().to_string());
+        let expires = (fetched_at + KEPT).as_second();
+        let fetched_at = number(fetched_at.as_millisecond());
         let written = self
             .client
             .put_item()
@@ -109,27 +109,26 @@ impl SnapshotStore {
             .item("PK", pk(key))
             .item("tools", AttributeValue::B(Blob::new(packed)))
             .item("fetchedAt", fetched_at.clone())
-            .item("ExpiresAfter", AttributeValue::N(expires))
+            .item("ExpiresAfter", number(expires))
             .condition_expression("attribute_not_exists(PK) OR fetchedAt < :fetchedAt")
             .expression_attribute_values(":fetchedAt", fetched_at)
             .send()
             .await;
         match written {
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),
-            written => written.map(drop).map_err(|error| aws_fault::reason(&error)),
+            Err(error) if aws_kit::is_condition_failed(&error) => Ok(()),
+            written => written.map(drop).map_err(|error| aws_kit::reason(&error)),
         }
     }
 }
 
 fn pk(key: &ServerKey) -> AttributeValue {
-    AttributeValue::S(format!("tools#{key}"))
+    text(format!("tools#{key}"))
 }
 
-fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(ServerKey, Snapshot)> {
-    let key = item.get("PK")?.as_s().ok()?.strip_prefix("tools#")?.to_owned();
-    let millis = item.get("fetchedAt")?.as_n().ok()?.parse().ok()?;
-    let fetched_at = Timestamp::from_millisecond(millis).ok()?;
-    match KnownTools::unpack(item.get("tools")?.as_b().ok()?.as_ref()) {
+fn read_item(item: &Item) -> Option<(ServerKey, Snapshot)> {
+    let key = text_of(item, "PK")?.strip_prefix("tools#")?.to_owned();
+    let fetched_at = Timestamp::from_millisecond(number_of(item, "fetchedAt")?).ok()?;
+    match KnownTools::unpack(bytes_of(item, "tools")?) {
         Ok(known) => Some((key.into(), Snapshot { known, fetched_at })),
         Err(error) => {
             tracing::warn!(%error, "External MCP: an item of the catalog table is unreadable and done without");

@@ -3,11 +3,8 @@
 //! The only crate that reads the environment or builds a client. Domain crates are handed what they
 //! need; nothing below a binary depends on this.
 
-mod api_gateway;
 mod aws;
 mod aws_http;
-mod backend;
-mod caller;
 mod clock;
 mod config;
 mod invocation;
@@ -15,10 +12,7 @@ mod metrics;
 mod plain_json;
 mod telemetry;
 
-pub use api_gateway::{BadRequest, HttpRequest, json_response};
 pub use aws::{aws_config, patient};
-pub use backend::{Backend, BackendConfig, ConnectionsConfig, McpConfig, SecretConfig, connector};
-pub use caller::{Caller, may_list};
 pub use clock::now;
 pub use config::{ConfigError, Vars, environment};
 pub use invocation::{TimeLimit, with_lambda_variables};

@@ -8,7 +8,7 @@ pub fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     for c in json.chars() {
         // What is ASCII is escaped already, or lays the JSON out.
-        if c.is_ascii() && c != '\u{7f}' || auth::is_printable(c) {
+        if c.is_ascii() && c != '\u{7f}' || egress::is_printable(c) {
             plain.push(c);
             continue;
         }

@@ -31,7 +31,7 @@ pub enum ModelError {
     },
     /// Bedrock was not reached, or failed.
     #[error(
-        "Bedrock did not answer ({reason}): try again; if it stays, check the network and region of this function"
+        "Bedrock did not answer ({reason}): try again; if it stays, check the network and the AWS region"
     )]
     Unreachable {
         /// What was said.
@@ -62,7 +62,7 @@ pub(super) fn explain(error: SdkError<ConverseError>) -> ModelError {
     let code = error.code().map(str::to_owned);
     let message: String = error.message().unwrap_or("no message").chars().take(300).collect();
     let Some(code) = code else {
-        return ModelError::Unreachable { reason: aws_fault::reason(&error) };
+        return ModelError::Unreachable { reason: aws_kit::reason(&error) };
     };
     match code.as_str() {
         "ThrottlingException" | "ServiceQuotaExceededException" | "TooManyRequestsException" => {

@@ -7,6 +7,7 @@
 //! Source: RFC 6749 §4.1, RFC 7636, RFC 9207.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use egress::Shown;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -17,7 +18,6 @@ use super::{
     discovery::AuthorizationServer,
     error::{OAuthError, is_template},
     random_token,
-    shown::Shown,
 };
 
 /// A user on the way to an authorization server.

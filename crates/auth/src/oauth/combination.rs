@@ -3,7 +3,7 @@
 //! Refuses what this client cannot use, and what nobody may be sent to. Asks for no documents itself:
 //! [`super::selection`] does.
 
-use egress::HttpClient;
+use egress::{HttpClient, Shown};
 
 use super::{
     about::Place,
@@ -12,7 +12,6 @@ use super::{
     discovery::{Asked, AuthorizationServer},
     error::OAuthError,
     metadata::{Issuer, ServerMetadata, is_same_issuer},
-    shown::Shown,
 };
 use crate::UserPoolId;
 

@@ -3,9 +3,9 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
+use vault::{digest, hex};
 
 use crate::{
-    config::{digest, hex},
     credential::{ExtraHeaders, scrub},
     user::User,
 };

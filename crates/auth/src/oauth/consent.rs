@@ -4,10 +4,12 @@
 //! bound to the user who started; the redirect parks its code there once; completing takes the item away
 //! before anything is exchanged, so that nothing happens twice.
 
+use egress::Shown;
 use jiff::{SignedDuration, Timestamp, Unit};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
+use vault::{Content, Key, SealedItem, VaultError, digest, hex};
 
 use super::{
     about::{About, ClientKind, EntryFacts},
@@ -19,16 +21,11 @@ use super::{
     kept_client::Registration,
     metadata::is_same_issuer,
     registration::ClientIdentity,
-    shown::Shown,
     token::{Exchange, Exchanged, exchange},
     tokens::OAuth,
     verdict::{Verdict, verdict},
 };
-use crate::{
-    config::{digest, hex},
-    store::{Content, Item, Key, StoreError},
-    user::User,
-};
+use crate::user::User;
 
 /// How long a user may take.
 const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -43,6 +40,9 @@ pub struct Purpose<'a> {
     pub starter: &'a User,
     /// Whose the tokens will be.
     pub owner: &'a Owner,
+    /// The origin of the web page that waits for the sign-in and is told when the user is back; the caller has checked
+    /// that it is allowed.
+    pub origin: Option<&'a str>,
 }
 
 /// A user may go now.
@@ -63,12 +63,14 @@ pub struct Arrived {
     pub agent_id: String,
     /// Who started it.
     pub starter: String,
+    /// The origin of the web page that waits for it, as it was given at the start.
+    pub origin: Option<String>,
 }
 
 /// A sign-in whose user is back, in the hands of the user who started it.
 pub struct Arrival {
     key: Key,
-    item: Item,
+    item: SealedItem,
     pending: Pending,
 }
 
@@ -85,6 +87,9 @@ struct Pending {
     agent_id: String,
     starter: User,
     owner: Owner,
+    /// The origin of the web page that waits for it.
+    #[serde(default)]
+    origin: Option<String>,
     /// Where its grant will be kept: an entry that has changed meanwhile gets nothing of it.
     grant_key: String,
     redirect_uri: String,
@@ -114,7 +119,7 @@ impl OAuth {
         registration: Registration,
         now: Timestamp,
     ) -> Result<Started, OAuthError> {
-        let earlier = self.store.load(&grant_key(config, purpose.owner)).await?;
+        let earlier = self.vault.load(&grant_key(config, purpose.owner)).await?;
         let earlier = earlier.filter(|item| !purpose.owner.is_another(item.content.sub.as_deref()));
         let earlier = earlier.and_then(|item| Grant::read(&item.content).ok());
         let under_way =
@@ -141,6 +146,7 @@ impl OAuth {
             agent_id: purpose.agent_id.to_owned(),
             starter: purpose.starter.clone(),
             owner: purpose.owner.clone(),
+            origin: purpose.origin.map(str::to_owned),
             grant_key: grant_key(config, purpose.owner).as_str().to_owned(),
             redirect_uri,
             server,
@@ -153,7 +159,7 @@ impl OAuth {
         };
         let key = state_key(departure.state.expose_secret());
         let resource = in_clear(config.server_url.as_str());
-        self.store.put(&key, &pending.content(&resource, expires), None).await?;
+        self.vault.put(&key, &pending.content(&resource, expires), None).await?;
         if pending.client_kind == ClientKind::Registered {
             self.replace(&under_way, &pending.under_way(&resource, now + START_REMEMBERED)).await?;
         }
@@ -190,9 +196,9 @@ impl OAuth {
             }
         }
         let content = pending.content(&item.content.resource, item.content.expires);
-        let parked = self.store.put(&key, &content, Some(item.standing.version)).await;
+        let parked = self.vault.put(&key, &content, Some(item.state.version)).await;
         parked.map_err(changed_means_used)?;
-        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter.name })
+        Ok(Arrived { agent_id: pending.agent_id, starter: pending.starter.name, origin: pending.origin })
     }
 
     /// Takes up a sign-in whose user is back, for `user` to complete.
@@ -331,22 +337,22 @@ impl OAuth {
     /// The id of the client that the same user was sent off with for the same grant, in a sign-in that was never
     /// completed; `None` if there is none.
     async fn never_completed(&self, under_way: &Key, now: Timestamp) -> Result<Option<String>, OAuthError> {
-        let item = self.store.load(under_way).await?.filter(|item| now < item.content.expires);
+        let item = self.vault.load(under_way).await?.filter(|item| now < item.content.expires);
         Ok(item.map(|item| item.content.text.expose_secret().to_owned()))
     }
 
     /// Notes that a sign-in is completed. A redirect alone is no sign that the client is known: some servers send
     /// users back with any client id, and refuse the code.
     async fn completed(&self, under_way: &Key) {
-        let Ok(Some(standing)) = self.store.peek(under_way).await else { return };
-        if let Err(error) = self.store.remove(under_way, standing.version).await {
+        let Ok(Some(standing)) = self.vault.peek(under_way).await else { return };
+        if let Err(error) = self.vault.remove(under_way, standing.version).await {
             tracing::debug!(%error, "a completed sign-in stays noted as under way");
         }
     }
 
-    async fn pending(&self, state: &str, now: Timestamp) -> Result<(Key, Item, Pending), OAuthError> {
+    async fn pending(&self, state: &str, now: Timestamp) -> Result<(Key, SealedItem, Pending), OAuthError> {
         let key = state_key(state);
-        let item = self.store.load(&key).await?.ok_or(OAuthError::State)?;
+        let item = self.vault.load(&key).await?.ok_or(OAuthError::State)?;
         if item.content.expires <= now {
             self.use_up(&key, &item).await?;
             return Err(OAuthError::State);
@@ -357,8 +363,8 @@ impl OAuth {
         Ok((key, item, pending))
     }
 
-    async fn use_up(&self, key: &Key, item: &Item) -> Result<(), OAuthError> {
-        self.store.remove(key, item.standing.version).await.map_err(changed_means_used)
+    async fn use_up(&self, key: &Key, item: &SealedItem) -> Result<(), OAuthError> {
+        self.vault.remove(key, item.state.version).await.map_err(changed_means_used)
     }
 }
 
@@ -386,9 +392,9 @@ fn state_key(state: &str) -> Key {
     Key::new("state", &[&hex(&digest(&[state]))])
 }
 
-fn changed_means_used(error: StoreError) -> OAuthError {
+fn changed_means_used(error: VaultError) -> OAuthError {
     match error {
-        StoreError::Changed => OAuthError::State,
+        VaultError::Changed => OAuthError::State,
         error => error.into(),
     }
 }

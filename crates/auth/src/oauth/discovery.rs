@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use egress::HttpClient;
+use egress::{HttpClient, Shown};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -23,7 +23,6 @@ use super::{
     grant::in_clear,
     metadata::{Issuer, is_same_issuer, resource_metadata, server_metadata},
     selection::{first_usable, within},
-    shown::Shown,
     wire,
 };
 use crate::credential::{Credential, may_be_secret};

@@ -5,16 +5,15 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use egress::EgressError;
+use egress::{EgressError, Shown};
 
 use super::{
     about::{About, EntryFacts, Place},
     config::OAuthConfig,
     metadata::is_same_issuer,
     remedy::{refusal_remedy, status_remedy},
-    shown::Shown,
 };
-use crate::store::StoreError;
+use vault::VaultError;
 
 /// Why there is no access token.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -215,7 +214,7 @@ pub enum OAuthError {
     NoRandomness,
     /// Where tokens are kept did not answer.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] VaultError),
 }
 
 impl OAuthError {

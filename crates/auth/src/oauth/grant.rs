@@ -1,5 +1,6 @@
 //! What is kept of a sign-in: tokens, who gave them to whom, and why they are no longer good.
 
+use egress::Shown;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +13,9 @@ use super::{
     client_proof::Client,
     config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
     discovery::AuthorizationServer,
-    shown::Shown,
     token::Tokens,
 };
-use crate::store::{Content, Key, StoreError};
+use vault::{Content, Key, VaultError};
 
 /// How long what belongs to a sign-in is kept that nobody uses: longer than refresh tokens live that nobody
 /// uses.
@@ -118,8 +118,8 @@ impl Grant {
         }
     }
 
-    pub(crate) fn read(content: &Content) -> Result<Self, StoreError> {
-        serde_json::from_str(content.text.expose_secret()).map_err(|_| StoreError::Unreadable)
+    pub(crate) fn read(content: &Content) -> Result<Self, VaultError> {
+        serde_json::from_str(content.text.expose_secret()).map_err(|_| VaultError::Unreadable)
     }
 
     /// Takes in what a token endpoint gave.

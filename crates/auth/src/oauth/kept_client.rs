@@ -15,7 +15,7 @@ use super::{
     registration::{ClientIdentity, Registered, known_client, register},
     tokens::OAuth,
 };
-use crate::store::{Content, Item, Key, StoreError};
+use vault::{Content, Key, SealedItem, VaultError};
 
 /// A client that seems to be forgotten is replaced at most this often.
 const REPLACE_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
@@ -64,7 +64,7 @@ impl OAuth {
         }
         let redirect_uri = identity.at(server).redirect_uri;
         let key = client_key(&server.issuer, &redirect_uri);
-        let kept = self.store.load(&key).await?;
+        let kept = self.vault.load(&key).await?;
         let kept = kept.filter(|item| now < item.content.expires - CLIENT_MARGIN);
         let kept = kept.as_ref().and_then(read);
         let replaces = kept.is_some();
@@ -91,15 +91,15 @@ impl OAuth {
         let Some(redirect_uri) = &client.redirect_uri else { return };
         let key = client_key(issuer, redirect_uri);
         let forgotten = async {
-            let Some(item) = self.store.load(&key).await? else { return Ok(()) };
+            let Some(item) = self.vault.load(&key).await? else { return Ok(()) };
             match read(&item).is_none_or(|kept| kept.id == client.id) {
-                true => self.store.remove(&key, item.standing.version).await,
+                true => self.vault.remove(&key, item.state.version).await,
                 false => Ok(()),
             }
         };
         match forgotten.await {
             Ok(()) => tracing::info!("External MCP: the client is registered anew at the next sign-in"),
-            Err(StoreError::Changed) => {}
+            Err(VaultError::Changed) => {}
             Err(error) => tracing::warn!(%error, "External MCP: a registration was not forgotten"),
         }
     }
@@ -127,13 +127,13 @@ impl OAuth {
         };
         let key = client_key(issuer, redirect_uri);
         let written = async {
-            let Some(item) = self.store.load(&key).await? else { return Ok(()) };
+            let Some(item) = self.vault.load(&key).await? else { return Ok(()) };
             if read(&item).is_none_or(|kept| kept.id != client.id) {
                 return Ok(());
             }
             let text = serde_json::to_string(client).unwrap_or_default().into();
             let content = Content { text, ..item.content };
-            self.store.put(&key, &content, Some(item.standing.version)).await.map(drop)
+            self.vault.put(&key, &content, Some(item.state.version)).await.map(drop)
         };
         if let Err(error) = written.await {
             tracing::debug!(%error, "how a client proves itself was not kept with its registration");
@@ -147,6 +147,6 @@ fn client_key(issuer: &str, redirect_uri: &str) -> Key {
 }
 
 /// The client in an item; `None` where it is of a version that wrote it otherwise.
-fn read(item: &Item) -> Option<StoredClient> {
+fn read(item: &SealedItem) -> Option<StoredClient> {
     serde_json::from_str(item.content.text.expose_secret()).ok()
 }

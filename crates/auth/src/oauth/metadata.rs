@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use egress::{EgressError, HttpClient};
+use egress::{EgressError, HttpClient, Shown};
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -18,7 +18,6 @@ use super::{
     config::{OAuthConfig, ResourceIndicator},
     document::Document,
     error::OAuthError,
-    shown::Shown,
     wire,
 };
 

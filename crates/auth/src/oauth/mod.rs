@@ -29,7 +29,6 @@ mod remedy;
 mod renewal;
 mod revocation;
 mod selection;
-mod shown;
 mod token;
 mod token_answer;
 mod tokens;
@@ -52,7 +51,6 @@ pub use grant::{Ended, SignInNeeded};
 pub use kept_client::Registration;
 pub use registration::{ClientIdentity, client_metadata};
 pub use revocation::Revocation;
-pub use shown::{Shown, is_printable};
 pub use tokens::OAuth;
 
 /// 256 random bits that can stand in a URL: 43 characters.

@@ -4,6 +4,7 @@
 //! named first is kept under what the entry says. An entry that names its issuer has that one looked up first; the
 //! pin then keeps an address at which its document was found from being exchanged for another.
 
+use egress::Shown;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -12,10 +13,9 @@ use super::{
     error::OAuthError,
     grant::{KEPT, in_clear},
     metadata::is_same_issuer,
-    shown::Shown,
     tokens::OAuth,
 };
-use crate::store::{Content, Key, StoreError};
+use vault::{Content, Key, VaultError};
 
 /// A pin that is used is kept for as long again once a month.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(24 * 30);
@@ -24,7 +24,7 @@ impl OAuth {
     /// Refuses an issuer that is not the one of the first sign-in, where the entry has a secret to lose.
     pub(super) async fn check_pin(&self, config: &OAuthConfig, issuer: &str) -> Result<(), OAuthError> {
         let Some(key) = pin_key(config) else { return Ok(()) };
-        match self.store.load(&key).await? {
+        match self.vault.load(&key).await? {
             // The one that the entry names needs no other word.
             Some(_) if config.issuer.as_deref().is_some_and(|named| is_same_issuer(named, issuer)) => Ok(()),
             Some(item) if !is_same_issuer(&item.content.issuer, issuer) => Err(OAuthError::IssuerChanged {
@@ -38,13 +38,13 @@ impl OAuth {
     /// The issuer of the first sign-in, where the entry has a secret to lose and somebody has signed in.
     pub(super) async fn pinned(&self, config: &OAuthConfig) -> Result<Option<String>, OAuthError> {
         let Some(key) = pin_key(config) else { return Ok(None) };
-        Ok(self.store.load(&key).await?.map(|item| item.content.issuer))
+        Ok(self.vault.load(&key).await?.map(|item| item.content.issuer))
     }
 
     /// Keeps the issuer of a first sign-in, for as long as it is used.
     pub(super) async fn pin(&self, config: &OAuthConfig, server: &AuthorizationServer, now: Timestamp) {
         let Some(key) = pin_key(config) else { return };
-        let pinned = match self.store.load(&key).await {
+        let pinned = match self.vault.load(&key).await {
             Ok(pinned) => pinned,
             Err(error) => {
                 tracing::warn!(%error, "External MCP: the issuer of a first sign-in was not read");
@@ -66,9 +66,9 @@ impl OAuth {
             usable: true,
             expires: now + KEPT,
         };
-        let expected = pinned.map(|item| item.standing.version);
-        match self.store.put(&key, &content, expected).await {
-            Ok(_) | Err(StoreError::Changed) => {}
+        let expected = pinned.map(|item| item.state.version);
+        match self.vault.put(&key, &content, expected).await {
+            Ok(_) | Err(VaultError::Changed) => {}
             Err(error) => tracing::warn!(%error, "External MCP: the issuer of a first sign-in was not kept"),
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! Source: <https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization#client-registration-approaches>
 
-use egress::HttpClient;
+use egress::{HttpClient, Shown};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -17,12 +17,11 @@ use super::{
     discovery::AuthorizationServer,
     error::OAuthError,
     grant::StoredClient,
-    shown::Shown,
     token,
     verdict::{Verdict, may_be_asked_for_less, verdict},
     wire::{self, Answer},
 };
-use crate::config::{digest, hex};
+use vault::{digest, hex};
 
 /// What people read on a page that asks for their consent.
 const CLIENT_NAME: &str = "mcp-agents";

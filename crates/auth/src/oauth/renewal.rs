@@ -8,9 +8,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use egress::EgressError;
+use egress::{EgressError, Shown};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
+use vault::VaultError;
 
 use super::{
     about::Place,
@@ -20,12 +21,11 @@ use super::{
     grant::{Ended, Grant, SignInNeeded, union},
     metadata::is_same_issuer,
     revocation::Revocation,
-    shown::Shown,
     token::{Exchange, Exchanged, exchange},
     tokens::{Kept, OAuth},
     verdict::{Verdict, verdict},
 };
-use crate::{AuthError, store::StoreError};
+use crate::AuthError;
 
 /// How long one holder may take: the exchange, and writing what came of it.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -117,7 +117,7 @@ impl<'a> Renewal<'a> {
     }
 
     fn turn(&self, kept: &Kept) -> Result<Turn, AuthError> {
-        let Kept { grant, standing, .. } = kept;
+        let Kept { grant, state, .. } = kept;
         if let Some(ended) = grant.over(self.clock()) {
             return Err(SignInNeeded::Ended(ended.clone()).into());
         }
@@ -128,7 +128,7 @@ impl<'a> Renewal<'a> {
             let is_over = grant.stale_from <= self.clock();
             return Ok(Turn::End(if is_over { Ended::Expired } else { Ended::Refused }));
         }
-        Ok(match standing.leased_until {
+        Ok(match state.leased_until {
             // No lease lasts longer: what ends later was written by a clock that cannot be believed.
             Some(until) if self.clock() < until + CLOCK_SKEW && until < self.clock() + LEASE + CLOCK_SKEW => {
                 Turn::Wait
@@ -147,8 +147,8 @@ impl<'a> Renewal<'a> {
     async fn end(&self, mut kept: Kept, ended: Ended) -> AuthError {
         kept.grant.end(ended.clone());
         tracing::warn!(reason = %ended, "External MCP: the sign-in is over, a user must sign in again");
-        match self.oauth.write(self.config, &kept, kept.standing.version, self.clock()).await {
-            Ok(_) | Err(OAuthError::Store(StoreError::Changed)) => SignInNeeded::Ended(ended).into(),
+        match self.oauth.write(self.config, &kept, kept.state.version, self.clock()).await {
+            Ok(_) | Err(OAuthError::Store(VaultError::Changed)) => SignInNeeded::Ended(ended).into(),
             Err(error) => error.into(),
         }
     }
@@ -176,13 +176,13 @@ impl<'a> Renewal<'a> {
         let holder = Holder { oauth: self.oauth.clone(), config: self.config.clone(), at: self.clock() };
         let running = self.oauth.running.clone().read_owned().await;
         let task = tokio::spawn(async move {
-            let leased = holder.oauth.store.lease(&kept.key, kept.standing.version, holder.at + LEASE).await;
+            let leased = holder.oauth.vault.lease(&kept.key, kept.state.version, holder.at + LEASE).await;
             let outcome = match leased {
                 Ok(version) => {
-                    kept.standing.version = version;
+                    kept.state.version = version;
                     holder.exchange(kept, &server).await.map(Some)
                 }
-                Err(StoreError::Changed) => Ok(None),
+                Err(VaultError::Changed) => Ok(None),
                 Err(error) => Err(OAuthError::Store(error).into()),
             };
             drop(running);
@@ -251,9 +251,9 @@ impl Holder {
                 tracing::info!("External MCP: access token renewed");
                 Ok(kept)
             }
-            Err(StoreError::Changed) => {
+            Err(VaultError::Changed) => {
                 // Taken back while it was renewed: what arrived all the same is good at the authorization server.
-                if let Ok(None) = self.oauth.store.peek(&kept.key).await
+                if let Ok(None) = self.oauth.vault.peek(&kept.key).await
                     && let Revocation::Failed(error) =
                         self.oauth.revoke(&self.config, &kept.grant, self.at).await
                 {
@@ -279,7 +279,7 @@ impl Holder {
         let ended = ended.or_else(|| kept.grant.ended.clone());
         if is_clients_own && kept.grant.access.is_none() {
             // The first try: nothing is to be remembered of it, the issuer least of all.
-            if let Err(failed) = self.oauth.store.remove(&kept.key, kept.standing.version).await {
+            if let Err(failed) = self.oauth.vault.remove(&kept.key, kept.state.version).await {
                 tracing::warn!(error = %failed, "External MCP: a first try was not forgotten");
             }
             return error.into();
@@ -307,18 +307,18 @@ impl Holder {
     }
 
     /// Writes what an exchange brought, and does not give up at once: it cannot be had again.
-    async fn keep(&self, kept: &Kept) -> Result<(), StoreError> {
-        let late = StoreError::unavailable("no answer within the lease");
+    async fn keep(&self, kept: &Kept) -> Result<(), VaultError> {
+        let late = VaultError::unavailable("no answer within the lease");
         timeout(KEEP_WITHIN, self.try_to_keep(kept)).await.unwrap_or(Err(late))
     }
 
-    async fn try_to_keep(&self, kept: &Kept) -> Result<(), StoreError> {
+    async fn try_to_keep(&self, kept: &Kept) -> Result<(), VaultError> {
         let content = kept.grant.content(&self.config, &kept.owner, self.at);
         let mut tried = 0;
         loop {
             tried += 1;
-            match self.oauth.store.put(&kept.key, &content, Some(kept.standing.version)).await {
-                Err(StoreError::Unavailable { .. }) if tried < WRITES => {
+            match self.oauth.vault.put(&kept.key, &content, Some(kept.state.version)).await {
+                Err(VaultError::Unavailable { .. }) if tried < WRITES => {
                     sleep(FIRST_LOOK * 2_u32.pow(tried)).await;
                 }
                 written => return written.map(drop),

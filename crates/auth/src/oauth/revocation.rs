@@ -16,7 +16,7 @@ use super::{
     tokens::OAuth,
     verdict::{Verdict, verdict},
 };
-use crate::store::StoreError;
+use vault::VaultError;
 
 /// What became of a revocation.
 #[derive(Debug)]
@@ -42,12 +42,12 @@ impl OAuth {
         now: Timestamp,
     ) -> Result<Option<Revocation>, OAuthError> {
         let Some(mut kept) = self.find_of(config, owner.clone()).await? else { return Ok(None) };
-        if let Err(error) = self.store.remove(&kept.key, kept.standing.version).await {
+        if let Err(error) = self.vault.remove(&kept.key, kept.state.version).await {
             // Refreshed in this very moment: what it is now is forgotten and revoked.
-            let changed = error == StoreError::Changed;
+            let changed = error == VaultError::Changed;
             let now_there = self.find_of(config, owner.clone()).await?.filter(|_| changed);
             kept = now_there.ok_or(error)?;
-            self.store.remove(&kept.key, kept.standing.version).await?;
+            self.vault.remove(&kept.key, kept.state.version).await?;
         }
         let revocation = self.revoke(config, &kept.grant, now).await;
         if let Revocation::Failed(error) = &revocation {

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use egress::{EgressError, HttpClient};
+use egress::{EgressError, HttpClient, Shown};
 use tokio::time::timeout;
 use url::Url;
 
@@ -16,7 +16,6 @@ use super::{
     discovery::{Asked, AuthorizationServer},
     error::OAuthError,
     metadata::{Issuer, is_same_issuer, more_telling, server_metadata},
-    shown::Shown,
 };
 
 /// How many of the authorization servers that one server names are tried: it may name any number.

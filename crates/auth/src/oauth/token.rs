@@ -4,7 +4,7 @@
 //!
 //! Source: RFC 6749 §§4.1.3, 4.4, 5 and 6; RFC 8707 for `resource`.
 
-use egress::HttpClient;
+use egress::{HttpClient, Shown};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -15,7 +15,6 @@ use super::{
     client_proof::{Client, ClientRequest},
     discovery::AuthorizationServer,
     error::OAuthError,
-    shown::Shown,
     token_answer::read,
     wire::Answer,
 };

@@ -3,6 +3,7 @@
 //! JSON as RFC 6749 §5.1 has it, or a form, as its content type says (GitHub's). The user's token may lie under
 //! `authed_user` (Slack's). An optional member that is `null`, empty or of the wrong type is not given.
 
+use egress::Shown;
 use std::borrow::Cow;
 
 use http::header::CONTENT_TYPE;
@@ -16,7 +17,6 @@ use super::{
     about::Place,
     challenge::scopes,
     error::OAuthError,
-    shown::Shown,
     token::{Tokens, refusal},
     wire::Answer,
 };

@@ -8,10 +8,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use egress::HttpClient;
+use egress::{HttpClient, Shown};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tokio::sync::RwLock;
+use vault::{Content, ItemState, Key, SealedItem, Vault, VaultError};
 
 use super::{
     about::{About, Place},
@@ -20,12 +21,8 @@ use super::{
     error::OAuthError,
     grant::{Ended, Grant, SignInNeeded, StoredClient, grant_key, union},
     renewal::{IsGood, Renewal},
-    shown::Shown,
 };
-use crate::{
-    AuthError, Credential,
-    store::{Content, Item, Key, Standing, StoreError, TokenStore},
-};
+use crate::{AuthError, Credential};
 
 /// A token is looked up again after this long, so that one taken back is not used on for hours.
 const LOOK_UP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -38,7 +35,7 @@ pub struct OAuth {
     pub(super) http: HttpClient,
     /// For what must not be sent twice: a connection that was kept may be dead by the time it is used.
     pub(super) posts: HttpClient,
-    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) vault: Arc<dyn Vault>,
     /// Read by every exchange that must be seen through; see [`Self::settled`].
     pub(super) running: Arc<RwLock<()>>,
     /// Who signs in to servers whose entry does not say.
@@ -58,14 +55,14 @@ pub(super) struct Kept {
     pub(super) key: Key,
     pub(super) owner: Owner,
     pub(super) grant: Grant,
-    pub(super) standing: Standing,
+    pub(super) state: ItemState,
 }
 
 impl OAuth {
     /// Asks authorization servers over `http`, keeps what they give in `store`.
-    pub fn new(http: HttpClient, store: Arc<dyn TokenStore>) -> Self {
+    pub fn new(http: HttpClient, vault: Arc<dyn Vault>) -> Self {
         let posts = http.unpooled();
-        Self { http, posts, store, running: Arc::default(), grants: Arc::default() }
+        Self { http, posts, vault, running: Arc::default(), grants: Arc::default() }
     }
 
     /// Finds out who signs people in to a server: a look at what the others do, for whoever explains a
@@ -159,12 +156,12 @@ impl OAuth {
         let wanted_before = kept.grant.wanted.len();
         kept.grant.wanted = union(&kept.grant.wanted, wanted);
         // A write ends a lease: where somebody holds one, that is not ours to end.
-        let is_leased = kept.standing.leased_until.is_some();
+        let is_leased = kept.state.leased_until.is_some();
         if kept.grant.wanted.len() > wanted_before && !is_leased {
-            match self.write(config, &kept, kept.standing.version, now).await {
-                Ok(version) => kept.standing.version = version,
+            match self.write(config, &kept, kept.state.version, now).await {
+                Ok(version) => kept.state.version = version,
                 // Somebody else has written: what is wanted is asked for again when the server says so again.
-                Err(OAuthError::Store(StoreError::Changed)) => {}
+                Err(OAuthError::Store(VaultError::Changed)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -220,16 +217,16 @@ impl OAuth {
         };
         let owner = Owner::Everybody;
         let key = grant_key(config, &owner);
-        let kept = match self.store.put(&key, &grant.content(config, &owner, now), None).await {
+        let kept = match self.vault.put(&key, &grant.content(config, &owner, now), None).await {
             Ok(version) => Kept {
                 key,
                 owner,
                 grant,
-                standing: Standing { version, leased_until: None, usable: true, sub: None },
+                state: ItemState { version, leased_until: None, usable: true, sub: None },
             },
             // Another process is just as far.
-            Err(StoreError::Changed) => {
-                self.find(config).await?.ok_or(OAuthError::Store(StoreError::Changed))?
+            Err(VaultError::Changed) => {
+                self.find(config).await?.ok_or(OAuthError::Store(VaultError::Changed))?
             }
             Err(error) => return Err(OAuthError::Store(error).into()),
         };
@@ -257,20 +254,20 @@ impl OAuth {
         now: Timestamp,
     ) -> Result<u64, OAuthError> {
         let content = kept.grant.content(config, &kept.owner, now);
-        Ok(self.store.put(&kept.key, &content, Some(expected)).await?)
+        Ok(self.vault.put(&kept.key, &content, Some(expected)).await?)
     }
 
     /// Writes over whatever is there.
     pub(super) async fn replace(&self, key: &Key, content: &Content) -> Result<(), OAuthError> {
         // Somebody else may write in between, not again and again.
         for _ in 0..3 {
-            let standing = self.store.peek(key).await?;
-            match self.store.put(key, content, standing.map(|standing| standing.version)).await {
-                Err(StoreError::Changed) => {}
+            let standing = self.vault.peek(key).await?;
+            match self.vault.put(key, content, standing.map(|standing| standing.version)).await {
+                Err(VaultError::Changed) => {}
                 written => return Ok(written.map(drop)?),
             }
         }
-        Err(StoreError::Changed.into())
+        Err(VaultError::Changed.into())
     }
 
     /// The grant of the first owner that has one.
@@ -289,18 +286,18 @@ impl OAuth {
         owner: Owner,
     ) -> Result<Option<Kept>, OAuthError> {
         let key = grant_key(config, &owner);
-        let found = self.store.load(&key).await?;
+        let found = self.vault.load(&key).await?;
         let own = found.filter(|item| !owner.is_another(item.content.sub.as_deref()));
         own.map(|item| Kept::read(key, owner, item)).transpose()
     }
 
     /// Reads a grant again, if it has changed.
     pub(super) async fn again(&self, config: &OAuthConfig, kept: Kept) -> Result<Kept, OAuthError> {
-        if self.store.peek(&kept.key).await?.as_ref() == Some(&kept.standing) {
+        if self.vault.peek(&kept.key).await?.as_ref() == Some(&kept.state) {
             return Ok(kept);
         }
         let again = self.find_of(config, kept.owner).await?;
-        again.ok_or(OAuthError::Store(StoreError::Changed))
+        again.ok_or(OAuthError::Store(VaultError::Changed))
     }
 
     /// Whether there is a sign-in, without looking whether its tokens are good: one read, nothing unsealed.
@@ -311,9 +308,9 @@ impl OAuth {
         let known = self.grant_type(config);
         for owner in config.owners() {
             let key = grant_key(config, &owner);
-            let standing = self.store.peek(&key).await.map_err(OAuthError::Store)?;
+            let standing = self.vault.peek(&key).await.map_err(OAuthError::Store)?;
             match standing.filter(|standing| !owner.is_another(standing.sub.as_deref())) {
-                Some(Standing { usable: true, .. }) => return Ok(()),
+                Some(ItemState { usable: true, .. }) => return Ok(()),
                 Some(_) => {
                     let ended = self.find_of(config, owner).await?.and_then(|kept| kept.grant.ended);
                     return ended.map_or(Ok(()), |ended| Err(SignInNeeded::Ended(ended).into()));
@@ -340,8 +337,8 @@ impl OAuth {
 }
 
 impl Kept {
-    fn read(key: Key, owner: Owner, item: Item) -> Result<Self, OAuthError> {
-        Ok(Self { key, owner, grant: Grant::read(&item.content)?, standing: item.standing })
+    fn read(key: Key, owner: Owner, item: SealedItem) -> Result<Self, OAuthError> {
+        Ok(Self { key, owner, grant: Grant::read(&item.content)?, state: item.state })
     }
 }
 

@@ -165,7 +165,7 @@ fn topic(code: &str) -> Topic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::shown::Shown;
+    use egress::Shown;
 
     fn refused(place: Place, asking: Option<Asking>, client: ClientKind, status: u16, code: &str) -> Verdict {
         let about = About { asking, client: Some(client), status: Some(status), ..About::default() };

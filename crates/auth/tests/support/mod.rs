@@ -10,8 +10,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use auth::{
     AuthConfig, AuthError, ClientIdentity, ClientProof, ClientRegistration, Credential, Ended, ExtraHeaders,
-    FileStore, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect, Registration,
-    ResourceIndicator, SignIn, SignInNeeded, Started, TokenStore, User,
+    GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect, Registration, ResourceIndicator,
+    SignIn, SignInNeeded, Started, User,
 };
 use aws_config::{BehaviorVersion, SdkConfig};
 use egress::{Deadlines, HttpClient};
@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use test_support::authorization_server::{AuthorizationServer, Settings};
 use url::Url;
+use vault::{FileVault, Vault};
 
 /// Where the user's browser comes back to. No test sends anything there.
 pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1:9/callback";
@@ -41,7 +42,7 @@ pub(crate) async fn server() -> AuthorizationServer {
 }
 
 /// A process that keeps its tokens in `store`.
-pub(crate) fn process(store: Arc<dyn TokenStore>) -> SignIn {
+pub(crate) fn process(store: Arc<dyn Vault>) -> SignIn {
     // Answers come at once or not at all: the limit is only what a test may hang.
     let deadlines = Deadlines { connect: Duration::from_secs(10), read: Duration::from_secs(10) };
     let http = HttpClient::new("true".parse().unwrap(), deadlines);
@@ -51,7 +52,7 @@ pub(crate) fn process(store: Arc<dyn TokenStore>) -> SignIn {
 
 /// A process whose store is a file, which it shares with the others of the folder.
 pub(crate) fn process_with_file(folder: &Path) -> SignIn {
-    process(Arc::new(FileStore::new(folder.join("tokens.json"), at(0))))
+    process(Arc::new(FileVault::new(folder.join("tokens.json"), at(0))))
 }
 
 /// An entry for the server: its URL, and the user whose tokens are used.
@@ -95,7 +96,7 @@ pub(crate) async fn start(
     now: Timestamp,
 ) -> Result<Started, OAuthError> {
     let owner = Owner::User(user.clone());
-    let purpose = Purpose { agent_id: "agent", starter: user, owner: &owner };
+    let purpose = Purpose { agent_id: "agent", starter: user, owner: &owner, origin: None };
     process.oauth().start(config, purpose, &identity(), Registration::Kept, now).await
 }
 

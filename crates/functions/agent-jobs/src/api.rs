@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use auth::User;
+use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Job, JobOwner, JobTable, Submission, Submitted, Swept};
 use mcp::Freshness;
-use runtime::Backend;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;

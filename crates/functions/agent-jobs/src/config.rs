@@ -1,7 +1,8 @@
 //! What the function reads from its environment, once, at cold start.
 
+use backend::BackendConfig;
 use jobs::Quota;
-use runtime::{BackendConfig, ConfigError, Vars};
+use runtime::{ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]

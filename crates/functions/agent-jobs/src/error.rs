@@ -1,6 +1,6 @@
 //! What is answered when something is not: to a person, with what to do; internals stay in the log.
 
-use catalog::SecretError;
+use catalog::SourceError;
 use jiff::Timestamp;
 use jobs::{JobError, QuotaExceeded};
 
@@ -39,7 +39,7 @@ pub(crate) enum ApiError {
     QuotaExceeded(QuotaExceeded, Timestamp),
     /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Source(#[from] SourceError),
     /// 503: a table or the processor did not answer.
     #[error("the backend did not answer: try again in a moment")]
     Unavailable,
@@ -55,7 +55,7 @@ impl ApiError {
             Self::Method(_) => 405,
             Self::Conflict => 409,
             Self::QuotaExceeded(..) => 429,
-            Self::Secret(_) => 502,
+            Self::Source(_) => 502,
             Self::Unavailable => 503,
         }
     }
@@ -79,7 +79,7 @@ impl ApiError {
             Self::Method(_) => "MethodNotAllowed",
             Self::Conflict => "Conflict",
             Self::QuotaExceeded(..) => "quota_exceeded",
-            Self::Secret(error) => error.error_type(),
+            Self::Source(error) => error.kind(),
             Self::Unavailable => "InternalError",
         }
     }
@@ -115,8 +115,8 @@ fn told(exceeded: QuotaExceeded) -> String {
     }
 }
 
-impl From<runtime::BadRequest> for ApiError {
-    fn from(error: runtime::BadRequest) -> Self {
+impl From<edge::BadRequest> for ApiError {
+    fn from(error: edge::BadRequest) -> Self {
         Self::BadRequest(error.to_string())
     }
 }

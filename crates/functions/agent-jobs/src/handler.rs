@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use edge::HttpRequest;
 use lambda_runtime::Diagnostic;
-use runtime::{HttpRequest, emit_gauge};
+use runtime::emit_gauge;
 use serde_json::{Value, json};
 
 use crate::{api::Api, error::ApiError, http, resolver};

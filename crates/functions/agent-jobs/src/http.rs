@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use edge::{HttpRequest, json_response};
 use mcp::Freshness;
-use runtime::{HttpRequest, json_response};
 use serde_json::{Value, json};
 
 use crate::{

@@ -24,6 +24,6 @@ impl Processor {
             .function_name(&self.function)
             .invocation_type(InvocationType::Event)
             .payload(Blob::new(event));
-        invoke.send().await.map(drop).map_err(|error| aws_fault::reason(&error))
+        invoke.send().await.map(drop).map_err(|error| aws_kit::reason(&error))
     }
 }

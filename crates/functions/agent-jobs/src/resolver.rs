@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use edge::Caller;
 use mcp::Freshness;
-use runtime::Caller;
 use serde_json::{Value, json};
 
 use crate::{

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use agent::{Budgets, Guardrail};
-use runtime::{BackendConfig, ConfigError, Vars};
+use backend::BackendConfig;
+use runtime::{ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
@@ -32,7 +33,6 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let seconds = Duration::from_secs;
-        let defaults = Budgets::default();
         let mut vars = Vars::new(lookup);
         let config = Self {
             backend: BackendConfig::from_vars(&mut vars),
@@ -44,12 +44,7 @@ impl Config {
             sub_agent_timeout: vars.seconds("SUBAGENT_TIMEOUT_SECONDS", seconds(120)),
             tool_result_bytes: vars.parsed("MAX_TOOL_RESULT_BYTES", 100_000),
             run_time: vars.seconds("MAX_RUN_SECONDS", seconds(900)),
-            budgets: Budgets {
-                model_turns: vars.parsed("MAX_MODEL_TURNS", defaults.model_turns),
-                tool_calls: vars.parsed("MAX_TOOL_CALLS", defaults.tool_calls),
-                input_tokens: vars.parsed("MAX_INPUT_TOKENS", defaults.input_tokens),
-                output_tokens: vars.parsed("MAX_OUTPUT_TOKENS", defaults.output_tokens),
-            },
+            budgets: Budgets::read(|name, default| vars.parsed(name, default)),
         };
         vars.finish(config)
     }

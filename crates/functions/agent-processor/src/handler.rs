@@ -2,18 +2,20 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use agent::{Model, RunError, Transcript, hold};
+use agent::{Model, Transcript};
+use backend::Backend;
 use catalog::Catalog;
 use futures::FutureExt;
 use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, JobTable, Outcome};
 use lambda_runtime::Diagnostic;
-use runtime::{Backend, RunMetrics};
+use runtime::RunMetrics;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    run::{Ending, run},
+    hold::hold,
+    run::{Ending, RunError, run},
 };
 
 /// Kept free of the invocation's time for writing how the run ended, retries included.
@@ -95,7 +97,7 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
     let ended = match held {
         Ok(Ok(Ok(result))) => Ok(result),
         Ok(Err(lost)) => return abandoned(claim.job(), lost),
-        Ok(Ok(Err(RunError::Job(lost @ (JobError::Lost { .. } | JobError::Lapsed { .. }))))) => {
+        Ok(Ok(Err(RunError::Effect(lost @ (JobError::Lost { .. } | JobError::Lapsed { .. }))))) => {
             return abandoned(claim.job(), lost);
         }
         Ok(Ok(Err(error))) => Err(failure(&error.to_string())),
@@ -126,11 +128,9 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
 /// The name that a run's metrics go under. What a job names is its user's word: only ids that exist become a
 /// dimension, or anybody could make metrics without end.
 fn metrics_agent<L, P>(job: &Job, held: &Result<Result<Result<String, RunError>, L>, P>) -> String {
-    use RunError::{NoAgent, NoQuery, Secret, UnknownAgent};
+    use agent::RunError::{NoAgent, NoQuery, Source};
     match (held, job.agent_ids.as_slice()) {
-        (Ok(Ok(Err(UnknownAgent { .. } | Secret(_) | NoAgent | NoQuery))) | Err(_), _) => {
-            "unknown".to_owned()
-        }
+        (Ok(Ok(Err(Source(_) | NoAgent | NoQuery))) | Err(_), _) => "unknown".to_owned(),
         (_, [agent]) => agent.clone(),
         _ => "several".to_owned(),
     }

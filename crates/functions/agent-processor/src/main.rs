@@ -2,6 +2,8 @@
 
 mod config;
 mod handler;
+mod hold;
+mod job_note;
 mod run;
 
 use std::time::Duration;

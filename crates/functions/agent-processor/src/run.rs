@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use agent::{Answer, Colleague, Meter, Run, RunError, RunLimits, Transcript, run_agent, run_agents};
+use agent::{Answer, Colleague, Meter, Run, RunLabels, RunLimits, Transcript, run_agent, run_agents};
 use auth::User;
-use catalog::{Agent, SecretError};
+use catalog::{Agent, SourceError};
 use jobs::{Claim, Job, JobError, Outcome};
 use tokio::time::{Instant, timeout_at};
 
-use crate::handler::Context;
+use crate::{handler::Context, job_note::JobNote};
+
+/// Why a job's run ended without an answer.
+pub(crate) type RunError = agent::RunError<JobError>;
 
 /// How long several agents' tools are looked up for their descriptions, where the catalog does not know
 /// them. An agent whose server takes longer is described without its tools.
@@ -24,7 +27,7 @@ pub(crate) async fn run(
 ) -> Result<String, RunError> {
     let job = claim.job();
     let reading = timeout_at(until, the_agents(context, job)).await;
-    let agents = reading.unwrap_or(Err(RunError::Secret(SecretError::TimedOut)))?;
+    let agents = reading.unwrap_or(Err(RunError::Source(SourceError::timed_out())))?;
     let config = &context.config;
     let limits = RunLimits {
         until,
@@ -34,7 +37,15 @@ pub(crate) async fn run(
         tool_result_bytes: config.tool_result_bytes,
     };
     let Context { model, backend, .. } = context;
-    let run = Run { model, connector: &backend.connector, claim, meter, clock: runtime::now, limits };
+    let run = Run {
+        model,
+        connector: &backend.connector,
+        effects: &JobNote::new(claim),
+        labels: RunLabels { job_id: &job.job_id, user_id: &job.user_id },
+        meter,
+        clock: runtime::now,
+        limits,
+    };
     let answer: Answer = match agents.as_slice() {
         [agent] => run_agent(&run, agent, &job.query, transcript).await?,
         several => {
@@ -57,28 +68,8 @@ async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError
     if job.query.trim().is_empty() {
         return Err(RunError::NoQuery);
     }
-    let selected = match select(&context.backend.entries.agents(runtime::now()).await?, &job.agent_ids) {
-        Err(RunError::UnknownAgent { .. }) => {
-            select(&context.backend.entries.reread_agents(runtime::now()).await?, &job.agent_ids)?
-        }
-        selected => selected?,
-    };
     let user = User { name: job.user_id.clone(), sub: job.sub.clone() };
-    Ok(selected.iter().map(|agent| agent.on_behalf_of(&user)).collect())
-}
-
-fn select(agents: &[Agent], ids: &[String]) -> Result<Vec<Agent>, RunError> {
-    let mut selected: Vec<Agent> = Vec::new();
-    for id in ids {
-        let Some(agent) = agents.iter().find(|agent| agent.id == *id) else {
-            let known = agents.iter().map(|agent| agent.id.clone()).collect();
-            return Err(RunError::UnknownAgent { id: id.clone(), known });
-        };
-        if !selected.iter().any(|other| other.id == *id) {
-            selected.push(agent.clone());
-        }
-    }
-    Ok(selected)
+    Ok(context.backend.agents.find(Some(&user), &job.agent_ids, runtime::now()).await?)
 }
 
 /// What is written when a run has ended.

@@ -4,25 +4,28 @@ use auth::{
     Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
     Registration, User,
 };
-use catalog::Agent;
-use runtime::{Backend, Caller};
+use backend::Backend;
+use catalog::{Agent, SourceError};
+use edge::Caller;
+use mcp::Freshness;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{config::Config, error::ApiError};
+use crate::{config::Config, error::ApiError, origins::AllowedOrigins};
 
 /// All that a cold start makes.
 pub(crate) struct Api {
     backend: Backend,
     identity: ClientIdentity,
+    allowed_origins: AllowedOrigins,
 }
 
 impl Api {
     pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
         let backend = Backend::new(&aws, &config.backend, config.backend.cache.discovery);
-        Self { backend, identity: config.identity }
+        Self { backend, identity: config.identity, allowed_origins: config.allowed_origins }
     }
 
     pub(crate) fn identity(&self) -> &ClientIdentity {
@@ -35,7 +38,7 @@ impl Api {
 
     /// `text` without any secret of the entries: an authorization server's own words may stand in it.
     pub(crate) async fn scrub(&self, text: String) -> String {
-        match self.backend.entries.agents(runtime::now()).await {
+        match self.backend.agents.list(None, Freshness::Cached, runtime::now()).await {
             Ok(agents) => agents.iter().fold(text, |text, agent| agent.server.scrub(text)),
             Err(_) => "what went wrong cannot be told: the secret cannot be read".to_owned(),
         }
@@ -45,16 +48,21 @@ impl Api {
         self.backend.connector.sign_in().oauth()
     }
 
-    /// Starts a sign-in: `{authorization_url, state, expires_at}`.
+    /// Starts a sign-in: `{authorization_url, state, expires_at}`. `origin` is that of the page that waits for it, if
+    /// that page is to be told when the user is back.
     pub(crate) async fn start(
         &self,
         agent_id: &str,
         starter: &User,
         owner: &Owner,
+        origin: Option<&str>,
         registration: Registration,
     ) -> Result<Value, ApiError> {
+        if origin.is_some_and(|origin| !self.allowed_origins.contains(origin)) {
+            return Err(ApiError::OriginNotAllowed);
+        }
         let config = self.config(agent_id).await?;
-        let purpose = Purpose { agent_id, starter, owner };
+        let purpose = Purpose { agent_id, starter, owner, origin };
         let started =
             self.oauth().start(&config, purpose, &self.identity, registration, runtime::now()).await?;
         Ok(json!({
@@ -86,6 +94,7 @@ impl Api {
         agent_id: &str,
         caller: &Caller,
         owner: &Owner,
+        origin: Option<&str>,
     ) -> Result<Value, ApiError> {
         let config = self.config(agent_id).await?;
         let grant = match config.grant {
@@ -95,7 +104,7 @@ impl Api {
         if grant != GrantType::ClientCredentials {
             // The client that registered itself is everybody's.
             let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
-            return self.start(agent_id, &caller.user, owner, registration).await;
+            return self.start(agent_id, &caller.user, owner, origin, registration).await;
         }
         if !caller.is_admin() {
             return Err(ApiError::Unauthorized("Admin"));
@@ -116,7 +125,7 @@ impl Api {
     /// How `user` stands with every server that is signed in to with OAuth.
     pub(crate) async fn connections(&self, user: &User) -> Result<Value, ApiError> {
         let mut connections = Vec::new();
-        for agent in self.backend.entries.agents(runtime::now()).await?.iter() {
+        for agent in &self.backend.agents.list(None, Freshness::Cached, runtime::now()).await? {
             let AuthConfig::OAuth(config) = &agent.server.auth else { continue };
             connections.push(self.connection(agent, config, user).await?);
         }
@@ -140,15 +149,15 @@ impl Api {
         Ok(json!({"agent_id": agent.id, "status": "needs_sign_in", "reason": "nobody has signed in yet"}))
     }
 
-    /// How an agent's server is signed in to. Looks into the secret again before it says that there is
-    /// none of an id: it may have been added within the last minute.
+    /// How the server of the agent with this id is signed in to.
     async fn config(&self, agent_id: &str) -> Result<OAuthConfig, ApiError> {
-        let entries = &self.backend.entries;
-        let find = |agents: &[Agent]| agents.iter().find(|agent| agent.id == agent_id).cloned();
-        let agent = match find(&entries.agents(runtime::now()).await?) {
-            Some(agent) => agent,
-            None => find(&entries.reread_agents(runtime::now()).await?).ok_or(ApiError::NoAgent)?,
-        };
+        let ids = [agent_id.to_owned()];
+        let found = self.backend.agents.find(None, &ids, runtime::now()).await;
+        let found = found.map_err(|error| match error {
+            SourceError::UnknownAgent { .. } => ApiError::NoAgent,
+            error => error.into(),
+        })?;
+        let agent = found.into_iter().next().ok_or(ApiError::NoAgent)?;
         match agent.server.auth {
             AuthConfig::OAuth(config) => Ok(*config),
             _ => Err(ApiError::NotOAuth),

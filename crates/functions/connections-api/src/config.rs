@@ -1,7 +1,10 @@
 //! What the function reads from its environment, once, at cold start.
 
 use auth::ClientIdentity;
-use runtime::{BackendConfig, ConfigError, Vars};
+use backend::BackendConfig;
+use runtime::{ConfigError, Vars};
+
+use crate::origins::AllowedOrigins;
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
@@ -10,6 +13,9 @@ pub(crate) struct Config {
     /// `OAUTH_CALLBACK_URL`: where browsers come back to. `OAUTH_CLIENT_METADATA_URL`: where this function's
     /// client metadata document is to be had; only an `https` one is taken by anybody.
     pub(crate) identity: ClientIdentity,
+    /// `OAUTH_ALLOWED_ORIGINS`: origins of pages that are told when a sign-in is back, separated by commas. None if
+    /// not set.
+    pub(crate) allowed_origins: AllowedOrigins,
 }
 
 impl Config {
@@ -26,6 +32,7 @@ impl Config {
                     .filter(|url| url.starts_with("https://")),
                 serves_many: true,
             },
+            allowed_origins: vars.parsed("OAUTH_ALLOWED_ORIGINS", AllowedOrigins::default()),
         };
         vars.finish(config)
     }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use auth::{AuthError, OAuthError, Place, StoreError};
-use catalog::SecretError;
-use runtime::BadRequest;
+use auth::{AuthError, OAuthError, Place};
+use catalog::SourceError;
+use edge::BadRequest;
+use vault::VaultError;
 
 /// Why a request is not answered. Each says its HTTP status.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub(crate) enum ApiError {
     /// 400: the request is wrong.
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
+    /// 400: the origin of the page that waits is not named in `OAUTH_ALLOWED_ORIGINS`.
+    #[error("origin is not one of the allowed origins")]
+    OriginNotAllowed,
     /// 401: nobody is signed in.
     #[error("sign in first")]
     Unauthenticated,
@@ -41,19 +45,19 @@ pub(crate) enum ApiError {
     TimedOut,
     /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Source(#[from] SourceError),
 }
 
 impl ApiError {
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::OriginNotAllowed => 400,
             Self::Unauthenticated => 401,
             Self::Unauthorized(_) => 403,
             Self::NoRoute | Self::NoAgent | Self::NoConnection => 404,
             Self::NotOAuth => 409,
             Self::OAuth(error) => oauth_status(error.bare()),
-            Self::Auth(_) | Self::Secret(_) => 502,
+            Self::Auth(_) | Self::Source(_) => 502,
             Self::TimedOut => 504,
         }
     }
@@ -62,13 +66,14 @@ impl ApiError {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "BadRequest",
+            Self::OriginNotAllowed => "origin_not_allowed",
             Self::Unauthenticated | Self::Unauthorized(_) => "Unauthorized",
             Self::NoRoute | Self::NoAgent | Self::NoConnection => "NotFound",
             Self::NotOAuth => "NotOAuth",
             Self::TimedOut => "timeout",
             Self::OAuth(error) => error.kind(),
             Self::Auth(error) => error.kind(),
-            Self::Secret(error) => error.error_type(),
+            Self::Source(error) => error.kind(),
         }
     }
 
@@ -78,13 +83,16 @@ impl ApiError {
             Self::OAuth(error) => return error.remedy(),
             Self::Auth(error) => return error.remedy(),
             Self::BadRequest(_) => "mend the request",
+            Self::OriginNotAllowed => {
+                "name the page's origin in the stack's parameter OAuthAllowedOrigins, or leave origin out"
+            }
             Self::Unauthenticated | Self::Unauthorized(_) => "sign in as a user of the right group",
             Self::NoRoute => "see the README for the routes",
             Self::NoAgent => "GET /agents lists the agents",
             Self::NoConnection => "nothing is left to do",
             Self::NotOAuth => "set auth_type to oauth2 in its entry if that is wrong",
             Self::TimedOut => "see what keeps it, and start again",
-            Self::Secret(_) => "mend the secret",
+            Self::Source(_) => "mend the secret",
         };
         fixed.into()
     }
@@ -100,7 +108,7 @@ fn oauth_status(error: &OAuthError) -> u16 {
         | OAuthError::IssMissing { .. }
         | OAuthError::IssMismatch { .. }
         | OAuthError::OtherRedirect { .. } => 400,
-        OAuthError::Store(StoreError::Changed) => 409,
+        OAuthError::Store(VaultError::Changed) => 409,
         OAuthError::Store(_) => 503,
         _ => 502,
     }

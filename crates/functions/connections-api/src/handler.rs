@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use auth::{Owner, Redirect, Registration, client_metadata};
+use edge::{BadRequest, Caller, HttpRequest, json_response};
 use lambda_runtime::Diagnostic;
-use runtime::{BadRequest, Caller, HttpRequest, json_response};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -78,9 +78,13 @@ async fn route(api: &Api, request: &HttpRequest<'_>) -> Result<(u16, Value), Api
                 owner => Some(owner.as_str().unwrap_or_default()),
             };
             let owner = owner(asked, &caller)?;
+            let origin = match &body["origin"] {
+                Value::Null => None,
+                origin => Some(origin.as_str().unwrap_or_default()),
+            };
             match *step {
-                "start" => Ok((200, api.start(&agent_id, user, &owner, Registration::Kept).await?)),
-                _ => Ok((200, api.regenerate(&agent_id, &caller, &owner).await?)),
+                "start" => Ok((200, api.start(&agent_id, user, &owner, origin, Registration::Kept).await?)),
+                _ => Ok((200, api.regenerate(&agent_id, &caller, &owner, origin).await?)),
             }
         }
         ("POST", ["oauth", "complete"]) => {
@@ -114,10 +118,7 @@ async fn callback(api: &Api, request: &HttpRequest<'_>, server: Option<&str>) ->
     let came_to = server.map_or_else(|| base.to_owned(), |server| format!("{base}/{server}"));
     let redirect = Redirect { came_to: Some(came_to), ..Redirect::from_pairs(request.parameters()) };
     match api.callback(&redirect).await {
-        Ok(arrived) => {
-            let complete = base.strip_suffix("/callback").map(|above| format!("{above}/complete"));
-            page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default(), complete.as_deref())
-        }
+        Ok(arrived) => page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default()),
         Err(error) => {
             let error = ApiError::from(error);
             let (message, remedy) = told(api, &error).await;

@@ -4,6 +4,7 @@ mod api;
 mod config;
 mod error;
 mod handler;
+mod origins;
 mod page;
 
 use std::time::Duration;

@@ -1,45 +1,40 @@
 //! The plain pages that a browser is shown when it comes back.
 //!
-//! Everything in them that somebody else chose is escaped. A page loads nothing, sends no referrer, and
-//! takes the code out of the address bar. The one script hands the state to the pages of this origin alone, over the
-//! channel `mcp-agents.oauth`, and completes the sign-in itself where this origin keeps the user's token
-//! (`mcp-agents.token` in local storage): whoever completes must be who started. No page that opened this one, or that
-//! this one was opened from, has a hold on it (Cross-Origin-Opener-Policy).
+//! Everything in them that somebody else chose is escaped. A page loads nothing, sends no request and no referrer, keeps
+//! nothing in the browser, and takes the code out of the address bar. The one script posts the state on the
+//! `BroadcastChannel` `mcp-agents.oauth`, which the pages of this origin alone receive. If the sign-in was started with
+//! the origin of a waiting page, the script posts the same message to the page that opened this one, and the browser
+//! delivers it to that origin alone. The sign-in is completed by the user who started it, never by this page.
+//!
+//! A page without such an origin is cut off from the page that opened it (Cross-Origin-Opener-Policy).
 
 use auth::Arrived;
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
 history.replaceState(null, "", location.pathname);
-const {state, complete} = document.body.dataset;
-new BroadcastChannel("mcp-agents.oauth").postMessage({type: "mcp-agents.oauth", state});
-const token = localStorage.getItem("mcp-agents.token");
-const said = document.getElementById("next");
-if (token && complete) fetch(complete, {
-  method: "POST",
-  headers: {authorization: "Bearer " + token, "content-type": "application/json"},
-  body: JSON.stringify({state}),
-}).then(answer => answer.json().then(body => {
-  said.textContent = answer.ok ? "You are signed in. You may close this window." : body.message;
-})).catch(() => {});
+const {state, origin} = document.body.dataset;
+const message = {type: "mcp-agents.oauth", state};
+new BroadcastChannel("mcp-agents.oauth").postMessage(message);
+if (origin && window.opener) window.opener.postMessage(message, origin);
 "#;
 
 /// The one script that the policy lets run; a test holds it to [`SCRIPT`].
-const SCRIPT_HASH: &str = "sha256-yvsGLZqTJGbII7+mFGTsKLhUMR5XhjZcEKU6M+TDrIk=";
+const SCRIPT_HASH: &str = "sha256-olh5yJ5FIGhdrOvlCNwIEk7thBjRNoliKv2cI90HNb4=";
 
 /// A sign-in came back and waits for the user who started it.
-pub(crate) fn arrived(arrived: &Arrived, state: &str, complete: Option<&str>) -> Value {
+pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
     let text = format!(
         "<h1>Almost there</h1>\
          <p>The sign-in to the agent <b>{}</b>, started by <b>{}</b>, has come back.</p>\
-         <p id=\"next\">Go back to where you started it: it is completed there.</p>\
+         <p>Go back to where you started it: it is completed there.</p>\
          <p><b>If you are not {}</b>, somebody has sent you here to use your account: take the access back at the \
          server that you have just agreed at, and tell your administrator.</p>",
         escaped(&arrived.agent_id),
         escaped(&arrived.starter),
         escaped(&arrived.starter),
     );
-    page(200, &text, Some((state, complete.unwrap_or_default())))
+    page(200, &text, Some(Told { state, origin: arrived.origin.as_deref() }))
 }
 
 /// A sign-in is refused.
@@ -49,10 +44,18 @@ pub(crate) fn refused(status: u16, message: &str, remedy: &str) -> Value {
     page(status, &text, None)
 }
 
-fn page(status: u16, text: &str, script_with: Option<(&str, &str)>) -> Value {
-    let (data, script) = match script_with {
-        Some((state, complete)) => (
-            format!(" data-state=\"{}\" data-complete=\"{}\"", escaped(state), escaped(complete)),
+/// What the script posts, and to which origin beside this one.
+struct Told<'a> {
+    state: &'a str,
+    origin: Option<&'a str>,
+}
+
+fn page(status: u16, text: &str, told: Option<Told<'_>>) -> Value {
+    let attribute = |name: &str, value: &str| format!(" data-{name}=\"{}\"", escaped(value));
+    let (data, script) = match &told {
+        Some(Told { state, origin }) => (
+            attribute("state", state)
+                + &origin.map_or_else(String::new, |origin| attribute("origin", origin)),
             format!("<script>{SCRIPT}</script>"),
         ),
         None => Default::default(),
@@ -62,21 +65,23 @@ fn page(status: u16, text: &str, script_with: Option<(&str, &str)>) -> Value {
          <body{data}>{text}{script}</body></html>"
     );
     let policy = format!(
-        "default-src 'none'; script-src '{SCRIPT_HASH}'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
+        "default-src 'none'; script-src '{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    json!({
+    let mut page = json!({
         "statusCode": status,
         "headers": {
             "content-type": "text/html; charset=utf-8",
             "cache-control": "no-store",
             "content-security-policy": policy,
-            "cross-origin-opener-policy": "same-origin",
             "referrer-policy": "no-referrer",
             "x-content-type-options": "nosniff",
         },
         "body": body,
-    })
+    });
+    if told.is_none_or(|told| told.origin.is_none()) {
+        page["headers"]["cross-origin-opener-policy"] = "same-origin".into();
+    }
+    page
 }
 
 fn escaped(text: &str) -> String {
@@ -110,9 +115,34 @@ mod tests {
     #[test]
     fn nothing_that_others_chose_is_markup() {
         let evil = "<script>alert('x')</script>\"&";
-        let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into() }, evil, Some(evil));
+        let origin = Some(evil.to_owned());
+        let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into(), origin }, evil);
         let body = page["body"].as_str().unwrap();
         assert!(!body.contains("alert('x')"), "{body}");
         assert_eq!(body.matches("<script>").count(), 1);
+    }
+
+    #[test]
+    fn only_a_page_for_a_named_origin_stays_in_the_hands_of_its_opener() {
+        let check = |origin: Option<&str>, is_cut_off: bool| {
+            let origin = origin.map(str::to_owned);
+            let page =
+                arrived(&Arrived { agent_id: "a".into(), starter: "b".into(), origin: origin.clone() }, "s");
+            assert_eq!(page["headers"].get("cross-origin-opener-policy").is_some(), is_cut_off);
+            let data = origin.map(|origin| format!("data-origin=\"{origin}\""));
+            let body = page["body"].as_str().unwrap();
+            assert_eq!(body.matches("data-origin").count(), usize::from(data.is_some()));
+            assert!(body.contains(&data.unwrap_or_default()));
+        };
+        check(None, true);
+        check(Some("https://app.example.com"), false);
+        assert!(refused(400, "m", "r")["headers"].get("cross-origin-opener-policy").is_some());
+    }
+
+    #[test]
+    fn the_script_keeps_nothing_and_posts_to_no_origin_that_is_not_named() {
+        for word in ["localStorage", "sessionStorage", "cookie", "fetch", "\"*\"", "'*'"] {
+            assert!(!SCRIPT.contains(word), "{word}");
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use backend::{Backend, BackendConfig};
 use catalog::{AgentStatus, Catalog, ListedAgent};
+use edge::Caller;
 use lambda_runtime::Diagnostic;
 use mcp::Freshness;
-use runtime::{Backend, BackendConfig, Caller};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -44,8 +45,8 @@ pub(crate) async fn handle(
     let agents = context.catalog.agents(caller.as_ref(), freshness(&event), runtime::now(), until).await;
     context.backend.settled(until + SETTLING).await;
     let agents = agents.map_err(|error| {
-        tracing::error!(%error, error.type = error.error_type(), "External MCP: no agents can be listed");
-        Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+        tracing::error!(%error, error.type = error.kind(), "External MCP: no agents can be listed");
+        Diagnostic { error_type: error.kind().to_owned(), error_message: error.to_string() }
     })?;
     for agent in agents.iter().filter(|agent| agent.status != AgentStatus::Available) {
         let reason = agent.status_reason.as_deref().unwrap_or_default();
@@ -70,7 +71,7 @@ fn authorize(event: &Value) -> Result<(), Diagnostic> {
     match event.get("identity") {
         None | Some(Value::Null) if event.get("info").is_none() => Ok(()),
         None | Some(Value::Null) => Err(refused("listing agents needs a signed-in user, not an API key")),
-        Some(identity) if runtime::may_list(identity) => Ok(()),
+        Some(identity) if edge::may_list(identity) => Ok(()),
         Some(_) => Err(refused("listing agents needs membership in the group Admin, Author or Viewer")),
     }
 }

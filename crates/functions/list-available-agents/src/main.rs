@@ -4,8 +4,9 @@ mod handler;
 
 use std::time::Duration;
 
+use backend::BackendConfig;
 use lambda_runtime::{LambdaEvent, service_fn};
-use runtime::{BackendConfig, TimeLimit};
+use runtime::TimeLimit;
 use serde_json::Value;
 
 use crate::handler::Context;

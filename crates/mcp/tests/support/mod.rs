@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{AuthConfig, OAuth, ProcessStore, SignIn};
+use auth::{AuthConfig, OAuth, SignIn};
 use aws_config::{BehaviorVersion, SdkConfig};
 use egress::{Deadlines, HttpClient};
 use jiff::{SignedDuration, Timestamp};
@@ -24,7 +24,7 @@ pub(crate) fn connector() -> Connector {
     let deadlines = Deadlines { connect: Duration::from_secs(10), read: Duration::from_secs(10) };
     let http = HttpClient::new("true".parse().unwrap(), deadlines);
     let aws = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
-    let oauth = OAuth::new(http.clone(), Arc::new(ProcessStore::default()));
+    let oauth = OAuth::new(http.clone(), Arc::new(vault::ProcessVault::default()));
     Connector::new(http, SignIn::new(aws, oauth))
 }
 

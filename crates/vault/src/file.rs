@@ -17,11 +17,11 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::{Content, Item, Key, Standing, StoreError, TokenStore, process};
+use super::{Content, ItemState, Key, SealedItem, Vault, VaultError, process};
 
 /// Items in one file.
 #[derive(Debug, Clone)]
-pub struct FileStore {
+pub struct FileVault {
     path: PathBuf,
     now: Timestamp,
 }
@@ -40,7 +40,7 @@ struct Stored {
     expires: Timestamp,
 }
 
-impl FileStore {
+impl FileVault {
     /// Items in the file at `path`, which is made when something is first kept. With each write goes what is
     /// over at `now`.
     pub fn new(path: PathBuf, now: Timestamp) -> Self {
@@ -50,33 +50,33 @@ impl FileStore {
     /// Does something to all items while no other process does; what it changes is kept.
     async fn with<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut HashMap<Key, Item>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&mut HashMap<Key, SealedItem>) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, VaultError> {
         let (path, now) = (self.path.clone(), self.now);
-        let locked = tokio::task::spawn_blocking(move || -> Result<T, StoreError> {
+        let locked = tokio::task::spawn_blocking(move || -> Result<T, VaultError> {
             let _lock = lock(&path).map_err(|error| unavailable(&path, &error))?;
             let mut items = read(&path)?;
-            let before: Vec<(Key, Standing)> = standings(&items);
+            let before: Vec<(Key, ItemState)> = states(&items);
             let outcome = work(&mut items)?;
-            if standings(&items) != before {
+            if states(&items) != before {
                 items.retain(|_, item| now < item.content.expires);
                 write(&path, &items).map_err(|error| unavailable(&path, &error))?;
             }
             Ok(outcome)
         });
-        locked.await.map_err(|_| StoreError::unavailable("the file was not read to its end"))?
+        locked.await.map_err(|_| VaultError::unavailable("the file was not read to its end"))?
     }
 }
 
-impl TokenStore for FileStore {
-    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Item>, StoreError>> {
+impl Vault for FileVault {
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>> {
         let key = key.clone();
         Box::pin(self.with(move |items| Ok(items.get(&key).cloned())))
     }
 
-    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>> {
         let key = key.clone();
-        Box::pin(self.with(move |items| Ok(items.get(&key).map(|item| item.standing.clone()))))
+        Box::pin(self.with(move |items| Ok(items.get(&key).map(|item| item.state.clone()))))
     }
 
     fn put<'a>(
@@ -84,7 +84,7 @@ impl TokenStore for FileStore {
         key: &'a Key,
         content: &'a Content,
         expected: Option<u64>,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
         let (key, content) = (key.clone(), content.clone());
         Box::pin(self.with(move |items| process::put(items, &key, &content, expected)))
     }
@@ -94,22 +94,21 @@ impl TokenStore for FileStore {
         key: &'a Key,
         expected: u64,
         until: Timestamp,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
         let key = key.clone();
         Box::pin(self.with(move |items| process::lease(items, &key, expected, until)))
     }
 
-    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), VaultError>> {
         let key = key.clone();
         Box::pin(self.with(move |items| process::remove(items, &key, expected)))
     }
 }
 
-fn standings(items: &HashMap<Key, Item>) -> Vec<(Key, Standing)> {
-    let mut standings: Vec<_> =
-        items.iter().map(|(key, item)| (key.clone(), item.standing.clone())).collect();
-    standings.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-    standings
+fn states(items: &HashMap<Key, SealedItem>) -> Vec<(Key, ItemState)> {
+    let mut states: Vec<_> = items.iter().map(|(key, item)| (key.clone(), item.state.clone())).collect();
+    states.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+    states
 }
 
 /// Held until it is dropped.
@@ -124,17 +123,17 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-fn read(path: &Path) -> Result<HashMap<Key, Item>, StoreError> {
+fn read(path: &Path) -> Result<HashMap<Key, SealedItem>, VaultError> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         Err(error) => return Err(unavailable(path, &error)),
     };
     let stored: HashMap<String, Stored> = serde_json::from_slice(&text)
-        .map_err(|_| StoreError::Garbled { path: path.display().to_string() })?;
+        .map_err(|_| VaultError::Garbled { path: path.display().to_string() })?;
     let item = |(key, stored): (String, Stored)| {
         let (version, leased_until, usable) = (stored.version, stored.leased_until, stored.usable);
-        let standing = Standing { version, leased_until, usable, sub: stored.sub.clone() };
+        let state = ItemState { version, leased_until, usable, sub: stored.sub.clone() };
         let content = Content {
             owner: stored.owner,
             issuer: stored.issuer,
@@ -144,18 +143,18 @@ fn read(path: &Path) -> Result<HashMap<Key, Item>, StoreError> {
             usable,
             expires: stored.expires,
         };
-        (Key(key), Item { content, standing })
+        (Key(key), SealedItem { content, state })
     };
     Ok(stored.into_iter().map(item).collect())
 }
 
-fn write(path: &Path, items: &HashMap<Key, Item>) -> io::Result<()> {
+fn write(path: &Path, items: &HashMap<Key, SealedItem>) -> io::Result<()> {
     let stored: HashMap<&str, Stored> = items
         .iter()
-        .map(|(key, Item { content, standing })| {
+        .map(|(key, SealedItem { content, state })| {
             let stored = Stored {
-                version: standing.version,
-                leased_until: standing.leased_until,
+                version: state.version,
+                leased_until: state.leased_until,
                 owner: content.owner.clone(),
                 issuer: content.issuer.clone(),
                 resource: content.resource.clone(),
@@ -175,8 +174,8 @@ fn write(path: &Path, items: &HashMap<Key, Item>) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-fn unavailable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::File { path: path.display().to_string(), reason: error.kind().to_string() }
+fn unavailable(path: &Path, error: &io::Error) -> VaultError {
+    VaultError::File { path: path.display().to_string(), reason: error.kind().to_string() }
 }
 
 #[cfg(test)]
@@ -201,16 +200,16 @@ mod tests {
     async fn what_is_kept_is_found_again_and_readable_by_its_owner_alone() {
         let folder = std::env::temp_dir().join(format!("mcp-agents-{}", std::process::id()));
         let path = folder.join("deep/tokens.json");
-        let (store, key) = (FileStore::new(path.clone(), Timestamp::UNIX_EPOCH), Key::new("grant", &["a"]));
+        let (store, key) = (FileVault::new(path.clone(), Timestamp::UNIX_EPOCH), Key::new("grant", &["a"]));
         assert!(store.load(&key).await.unwrap().is_none());
         assert_eq!(store.put(&key, &content("one"), None).await, Ok(1));
-        assert_eq!(store.put(&key, &content("two"), None).await, Err(StoreError::Changed));
-        let again = FileStore::new(path.clone(), Timestamp::UNIX_EPOCH);
+        assert_eq!(store.put(&key, &content("two"), None).await, Err(VaultError::Changed));
+        let again = FileVault::new(path.clone(), Timestamp::UNIX_EPOCH);
         assert_eq!(again.lease(&key, 1, Timestamp::UNIX_EPOCH).await, Ok(2));
-        assert_eq!(again.put(&key, &content("three"), Some(1)).await, Err(StoreError::Changed));
+        assert_eq!(again.put(&key, &content("three"), Some(1)).await, Err(VaultError::Changed));
         let item = store.load(&key).await.unwrap().unwrap();
         assert_eq!(item.content.text.expose_secret(), "one");
-        assert_eq!(item.standing.leased_until, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(item.state.leased_until, Some(Timestamp::UNIX_EPOCH));
         for (path, mode) in [(path.as_path(), 0o600), (path.parent().unwrap(), 0o700)] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
         }
@@ -228,8 +227,8 @@ mod tests {
         let (path, target) = (folder.path().join("tokens.json"), folder.path().join("target"));
         fs::write(&target, "other").unwrap();
         symlink(&target, path.with_extension("lock")).unwrap();
-        let (store, key) = (FileStore::new(path.clone(), Timestamp::UNIX_EPOCH), Key::new("grant", &["a"]));
-        assert!(matches!(store.put(&key, &content("one"), None).await, Err(StoreError::File { .. })));
+        let (store, key) = (FileVault::new(path.clone(), Timestamp::UNIX_EPOCH), Key::new("grant", &["a"]));
+        assert!(matches!(store.put(&key, &content("one"), None).await, Err(VaultError::File { .. })));
         fs::remove_file(path.with_extension("lock")).unwrap();
         symlink(&target, path.with_extension("new")).unwrap();
         assert_eq!(store.put(&key, &content("one"), None).await, Ok(1));

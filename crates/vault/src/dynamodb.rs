@@ -1,12 +1,11 @@
-//! The store in DynamoDB, for every process to share.
+//! The vault in DynamoDB, shared by all processes.
 //!
-//! One item a key: `PK`, `version` (counts writes and leases), `leasedUntil` (milliseconds), `owner`,
-//! `issuer`, `resource` (what it is sealed for), `dataKey` and `sealed`, `usable` (whether that is of any
-//! use), `sub` (the owner's, if it is known), `writer` (a random name of the last write), `ExpiresAfter` (seconds). Every write names the version
-//! it read. Reads are consistent: a lease is only as good as what is read of it.
+//! One item a key: `PK`, `version` (a count of writes and leases), `leasedUntil` (milliseconds), `owner`,
+//! `issuer`, `resource` (the encryption context), `dataKey` and `sealed`, `usable` (whether the text is of use), `sub`
+//! (the owner's, if it is known), `writer` (a random name for each write), `ExpiresAfter` (seconds). Every write names
+//! the version that it read. Reads are consistent: a lease is only as good as the read that found it free.
 
-use std::collections::HashMap;
-
+use aws_kit::{bytes_of, number, number_of, text, text_of};
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -17,29 +16,25 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{
-    Content, Item, Key, Standing, StoreError, TokenStore,
+    Content, ItemState, Key, SealedItem, Vault, VaultError,
     seal::{Sealed, Sealer},
 };
 
 /// A table of sealed items. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct DynamoDbStore {
+pub struct DynamoDbVault {
     client: Client,
     table: String,
     sealer: Sealer,
 }
 
-impl DynamoDbStore {
+impl DynamoDbVault {
     /// Items in `table`, whose partition key is `PK`, sealed by `sealer`.
     pub fn new(client: Client, table: String, sealer: Sealer) -> Self {
         Self { client, table, sealer }
     }
 
-    async fn read(
-        &self,
-        key: &Key,
-        only: Option<&[&str]>,
-    ) -> Result<Option<HashMap<String, AttributeValue>>, StoreError> {
+    async fn read(&self, key: &Key, only: Option<&[&str]>) -> Result<Option<aws_kit::Item>, VaultError> {
         let mut request = self
             .client
             .get_item()
@@ -63,34 +58,33 @@ impl DynamoDbStore {
         &self,
         key: &Key,
         writer: &str,
-        outcome: Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        outcome: Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
         match outcome {
-            Err(StoreError::Changed) => {
+            Err(VaultError::Changed) => {
                 let item = self.read(key, Some(&["writer"])).await?.unwrap_or_default();
-                let is_ours =
-                    item.get("writer").and_then(|found| found.as_s().ok()).is_some_and(|w| w == writer);
-                if is_ours { Ok(()) } else { Err(StoreError::Changed) }
+                let is_ours = text_of(&item, "writer").as_deref() == Some(writer);
+                if is_ours { Ok(()) } else { Err(VaultError::Changed) }
             }
             outcome => outcome,
         }
     }
 }
 
-impl TokenStore for DynamoDbStore {
-    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Item>, StoreError>> {
+impl Vault for DynamoDbVault {
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>> {
         Box::pin(async move {
             let Some(item) = self.read(key, None).await? else { return Ok(None) };
-            let (mut content, standing, sealed) = read_item(&item).ok_or(StoreError::Unreadable)?;
+            let (mut content, state, sealed) = read_item(&item).ok_or(VaultError::Unreadable)?;
             content.text = self.sealer.unseal(key, &content, sealed).await?;
-            Ok(Some(Item { content, standing }))
+            Ok(Some(SealedItem { content, state }))
         })
     }
 
-    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Standing>, StoreError>> {
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>> {
         Box::pin(async move {
             let item = self.read(key, Some(&["version", "leasedUntil", "usable", "sub"])).await?;
-            item.map(|item| read_standing(&item).ok_or(StoreError::Unreadable)).transpose()
+            item.map(|item| read_state(&item).ok_or(VaultError::Unreadable)).transpose()
         })
     }
 
@@ -99,7 +93,7 @@ impl TokenStore for DynamoDbStore {
         key: &'a Key,
         content: &'a Content,
         expected: Option<u64>,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
         Box::pin(async move {
             let sealed = self.sealer.seal(key, content).await?;
             let version = expected.unwrap_or_default() + 1;
@@ -110,16 +104,16 @@ impl TokenStore for DynamoDbStore {
                 .table_name(&self.table)
                 .item("PK", text(key.as_str()))
                 .item("version", number(version))
-                .item("writer", text(&writer))
-                .item("owner", text(&content.owner))
-                .item("issuer", text(&content.issuer))
-                .item("resource", text(&content.resource))
+                .item("writer", text(writer.as_str()))
+                .item("owner", text(content.owner.as_str()))
+                .item("issuer", text(content.issuer.as_str()))
+                .item("resource", text(content.resource.as_str()))
                 .item("dataKey", AttributeValue::B(Blob::new(sealed.data_key)))
                 .item("sealed", AttributeValue::B(Blob::new(sealed.text)))
                 .item("usable", AttributeValue::Bool(content.usable))
                 .item("ExpiresAfter", number(content.expires.as_second()));
             if let Some(sub) = &content.sub {
-                request = request.item("sub", text(sub));
+                request = request.item("sub", text(sub.as_str()));
             }
             request = match expected {
                 None => request.condition_expression("attribute_not_exists(PK)"),
@@ -138,7 +132,7 @@ impl TokenStore for DynamoDbStore {
         key: &'a Key,
         expected: u64,
         until: Timestamp,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
         Box::pin(async move {
             let writer = writer();
             let leased = self
@@ -150,7 +144,7 @@ impl TokenStore for DynamoDbStore {
                 .condition_expression("version = :expected")
                 .expression_attribute_values(":expected", number(expected))
                 .expression_attribute_values(":next", number(expected + 1))
-                .expression_attribute_values(":writer", text(&writer))
+                .expression_attribute_values(":writer", text(writer.as_str()))
                 .expression_attribute_values(":until", number(until.as_millisecond()))
                 .send()
                 .await;
@@ -160,7 +154,7 @@ impl TokenStore for DynamoDbStore {
         })
     }
 
-    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), VaultError>> {
         Box::pin(async move {
             let removed = self
                 .client
@@ -176,48 +170,40 @@ impl TokenStore for DynamoDbStore {
     }
 }
 
-fn read_item(item: &HashMap<String, AttributeValue>) -> Option<(Content, Standing, Sealed)> {
-    let words = |name: &str| Some(item.get(name)?.as_s().ok()?.clone());
-    let bytes = |name: &str| Some(item.get(name)?.as_b().ok()?.as_ref().to_vec());
-    let expires = item.get("ExpiresAfter")?.as_n().ok()?.parse().ok()?;
+fn read_item(item: &aws_kit::Item) -> Option<(Content, ItemState, Sealed)> {
+    let bytes = |name: &str| bytes_of(item, name).map(<[u8]>::to_vec);
     let content = Content {
-        owner: words("owner")?,
-        issuer: words("issuer")?,
-        resource: words("resource")?,
+        owner: text_of(item, "owner")?,
+        issuer: text_of(item, "issuer")?,
+        resource: text_of(item, "resource")?,
         text: String::new().into(),
-        sub: words("sub"),
-        usable: read_standing(item)?.usable,
-        expires: Timestamp::from_second(expires).ok()?,
+        sub: text_of(item, "sub"),
+        usable: read_state(item)?.usable,
+        expires: Timestamp::from_second(number_of(item, "ExpiresAfter")?).ok()?,
     };
-    Some((content, read_standing(item)?, Sealed { data_key: bytes("dataKey")?, text: bytes("sealed")? }))
+    Some((content, read_state(item)?, Sealed { data_key: bytes("dataKey")?, text: bytes("sealed")? }))
 }
 
-fn read_standing(item: &HashMap<String, AttributeValue>) -> Option<Standing> {
-    let version = item.get("version")?.as_n().ok()?.parse().ok()?;
-    let leased_until = match item.get("leasedUntil") {
-        None => None,
-        Some(until) => Some(Timestamp::from_millisecond(until.as_n().ok()?.parse().ok()?).ok()?),
+fn read_state(item: &aws_kit::Item) -> Option<ItemState> {
+    let leased_until = match item.contains_key("leasedUntil") {
+        true => Some(Timestamp::from_millisecond(number_of(item, "leasedUntil")?).ok()?),
+        false => None,
     };
-    let usable = *item.get("usable")?.as_bool().ok()?;
-    let sub = item.get("sub").and_then(|sub| sub.as_s().ok().cloned());
-    Some(Standing { version, leased_until, usable, sub })
+    Some(ItemState {
+        version: number_of(item, "version")?,
+        leased_until,
+        usable: *item.get("usable")?.as_bool().ok()?,
+        sub: text_of(item, "sub"),
+    })
 }
 
-fn explain<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
-    match error.code() {
-        Some("ConditionalCheckFailedException") => StoreError::Changed,
-        _ => StoreError::unavailable(aws_fault::reason(error)),
+fn explain<E: ProvideErrorMetadata>(error: &SdkError<E>) -> VaultError {
+    match aws_kit::is_condition_failed(error) {
+        true => VaultError::Changed,
+        false => VaultError::unavailable(aws_kit::reason(error)),
     }
 }
 
 fn writer() -> String {
     format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

@@ -18,8 +18,14 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use url::Url;
 
-use super::{OPTIONS, SecretError, SecretFile, SecretSource, SecretsManager, parse_secret};
-use crate::{entries::agent_positions, entry::parse_entries};
+use crate::{
+    agents::agent_positions,
+    entry::parse_entries,
+    error::SecretError,
+    parse::parse_secret,
+    shape::OPTIONS,
+    source::{SecretFile, SecretSource, SecretsManager},
+};
 
 /// How often a change is made anew before it is given up.
 const TRIES: usize = 3;
@@ -145,7 +151,7 @@ impl SecretsManager {
             .version_stages(STAGE)
             .send()
             .await
-            .map_err(|error| refused(&error, aws_fault::reason(&error)))?;
+            .map_err(|error| refused(&error, aws_kit::reason(&error)))?;
         let new = put.version_id.unwrap_or_default();
         let moved = self
             .client
@@ -159,13 +165,13 @@ impl SecretsManager {
         // Either way the label has done its work; a version without one is thrown away in time.
         let cleared = self.client.update_secret_version_stage().secret_id(&self.id).version_stage(STAGE);
         if let Err(error) = cleared.remove_from_version_id(&new).send().await {
-            tracing::debug!(reason = aws_fault::reason(&error), "a label of the secret was left behind");
+            tracing::debug!(reason = aws_kit::reason(&error), "a label of the secret was left behind");
         }
         match moved {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.code() {
                 Some("InvalidParameterException" | "InvalidRequestException") => SecretError::Changed { id },
-                _ => refused(&error, aws_fault::reason(&error)),
+                _ => refused(&error, aws_kit::reason(&error)),
             }),
         }
     }

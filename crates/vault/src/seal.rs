@@ -12,7 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_sdk_kms::{Client, primitives::Blob, types::DataKeySpec};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Content, Key, StoreError};
+use super::{Content, Key, VaultError};
 
 /// How much of each part of a context is used: KMS takes 8 KB of them all.
 const MAX_CONTEXT: usize = 1_000;
@@ -39,7 +39,7 @@ impl Sealer {
         Self { kms, key_id }
     }
 
-    pub(super) async fn seal(&self, key: &Key, content: &Content) -> Result<Sealed, StoreError> {
+    pub(super) async fn seal(&self, key: &Key, content: &Content) -> Result<Sealed, VaultError> {
         let answer = self
             .kms
             .generate_data_key()
@@ -48,8 +48,8 @@ impl Sealer {
             .set_encryption_context(Some(context(content)))
             .send()
             .await
-            .map_err(|error| StoreError::unavailable(aws_fault::reason(&error)))?;
-        let unusable = || StoreError::unavailable("KMS gave no data key");
+            .map_err(|error| VaultError::unavailable(aws_kit::reason(&error)))?;
+        let unusable = || VaultError::unavailable("KMS gave no data key");
         let (Some(plain), Some(sealed)) = (answer.plaintext, answer.ciphertext_blob) else {
             return Err(unusable());
         };
@@ -65,7 +65,7 @@ impl Sealer {
         key: &Key,
         content: &Content,
         sealed: Sealed,
-    ) -> Result<SecretString, StoreError> {
+    ) -> Result<SecretString, VaultError> {
         let answer = self
             .kms
             .decrypt()
@@ -77,22 +77,22 @@ impl Sealer {
         let answer = answer.map_err(|error| {
             use aws_sdk_kms::error::ProvideErrorMetadata;
             match error.code() {
-                Some("InvalidCiphertextException" | "IncorrectKeyException") => StoreError::Unreadable,
-                _ => StoreError::unavailable(aws_fault::reason(&error)),
+                Some("InvalidCiphertextException" | "IncorrectKeyException") => VaultError::Unreadable,
+                _ => VaultError::unavailable(aws_kit::reason(&error)),
             }
         })?;
-        let plain = answer.plaintext.ok_or(StoreError::Unreadable)?;
+        let plain = answer.plaintext.ok_or(VaultError::Unreadable)?;
         let data_key =
-            RandomizedNonceKey::new(&AES_256_GCM, plain.as_ref()).map_err(|_| StoreError::Unreadable)?;
+            RandomizedNonceKey::new(&AES_256_GCM, plain.as_ref()).map_err(|_| VaultError::Unreadable)?;
         if sealed.text.len() < NONCE_LEN {
-            return Err(StoreError::Unreadable);
+            return Err(VaultError::Unreadable);
         }
         let (nonce, text) = sealed.text.split_at(NONCE_LEN);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| StoreError::Unreadable)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Unreadable)?;
         let mut text = text.to_vec();
         let opened = data_key.open_in_place(nonce, Aad::from(beside(key, content)), &mut text);
-        let opened = opened.map_err(|_| StoreError::Unreadable)?;
-        let text = std::str::from_utf8(opened).map_err(|_| StoreError::Unreadable)?;
+        let opened = opened.map_err(|_| VaultError::Unreadable)?;
+        let text = std::str::from_utf8(opened).map_err(|_| VaultError::Unreadable)?;
         Ok(text.into())
     }
 }

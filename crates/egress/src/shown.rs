@@ -16,8 +16,8 @@ impl Shown {
         Self(text.to_owned())
     }
 
-    /// The whole of it, for comparing and for taking secrets out.
-    pub(crate) fn whole(&self) -> &str {
+    /// The whole text, for comparing it and for taking secrets out of it.
+    pub fn whole(&self) -> &str {
         &self.0
     }
 }

@@ -1,16 +1,20 @@
-//! What every binary that speaks to MCP servers is configured with and made of.
+//! The composition that every binary is made of: its configuration, the sign-ins, the connector, the catalog.
+//!
+//! Called once, at cold start. Decides nothing at run time.
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{DynamoDbStore, OAuth, ProcessStore, Sealer, SignIn, TokenStore};
+use auth::{OAuth, SignIn};
 use aws_config::SdkConfig;
-use catalog::{Catalog, Entries, SecretsManager};
+use catalog::{AgentSource, Catalog};
 use egress::{Deadlines, EgressPolicy, HttpClient};
 use mcp::{CacheLimits, Connector, SnapshotStore, ToolCache};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
+use vault::{DynamoDbVault, ProcessVault, Sealer, Vault};
 
-use crate::config::{ConfigError, Vars};
+use runtime::{ConfigError, Vars};
+use secret::{SecretAgents, SecretsManager};
 
 /// From the start until TCP and TLS to an MCP server or an authorization server are up.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -58,8 +62,8 @@ pub struct ConnectionsConfig {
 /// What every function is made of that speaks to MCP servers.
 #[derive(Clone)]
 pub struct Backend {
-    /// The entries of the secret.
-    pub entries: Entries,
+    /// The source of agents: the secret.
+    pub agents: Arc<dyn AgentSource>,
     /// What connections are made with.
     pub connector: Connector,
     catalog_table: Option<String>,
@@ -122,9 +126,9 @@ impl ConnectionsConfig {
     }
 
     /// The table as a store of tokens.
-    pub fn store(&self, aws: &SdkConfig) -> Arc<dyn TokenStore> {
+    pub fn store(&self, aws: &SdkConfig) -> Arc<dyn Vault> {
         let sealer = Sealer::new(aws_sdk_kms::Client::new(aws), self.key.clone());
-        Arc::new(DynamoDbStore::new(aws_sdk_dynamodb::Client::new(aws), self.table.clone(), sealer))
+        Arc::new(DynamoDbVault::new(aws_sdk_dynamodb::Client::new(aws), self.table.clone(), sealer))
     }
 }
 
@@ -133,12 +137,12 @@ impl Backend {
     pub fn new(aws: &SdkConfig, config: &BackendConfig, read: Duration) -> Self {
         let client = aws_sdk_secretsmanager::Client::new(aws);
         let source = SecretsManager::new(client, config.secret.secret_id.clone());
-        let store: Arc<dyn TokenStore> = match &config.connections {
+        let store: Arc<dyn Vault> = match &config.connections {
             Some(connections) => connections.store(aws),
-            None => Arc::new(ProcessStore::default()),
+            None => Arc::new(ProcessVault::default()),
         };
         Self {
-            entries: Entries::new(Arc::new(source), config.mcp.agentcore.clone()),
+            agents: Arc::new(SecretAgents::new(Arc::new(source), config.mcp.agentcore.clone())),
             connector: connector(aws, config.mcp.policy.clone(), store, read),
             catalog_table: config.catalog_table.clone(),
             cache: config.cache,
@@ -149,7 +153,7 @@ impl Backend {
     pub fn catalog(&self, aws: &SdkConfig) -> Catalog {
         let table = self.catalog_table.clone();
         let snapshots = table.map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(aws), table));
-        Catalog::new(self.entries.clone(), ToolCache::new(self.connector.clone(), snapshots, self.cache))
+        Catalog::new(Arc::clone(&self.agents), ToolCache::new(self.connector.clone(), snapshots, self.cache))
     }
 
     /// Waits for what must be seen through before the process may be frozen, but not past `until`.
@@ -161,12 +165,7 @@ impl Backend {
 }
 
 /// What connections to MCP servers are made with; `read` is the longest silence within one answer.
-pub fn connector(
-    aws: &SdkConfig,
-    policy: EgressPolicy,
-    store: Arc<dyn TokenStore>,
-    read: Duration,
-) -> Connector {
+pub fn connector(aws: &SdkConfig, policy: EgressPolicy, store: Arc<dyn Vault>, read: Duration) -> Connector {
     let http = HttpClient::new(policy, Deadlines { connect: CONNECT, read });
     let sign_in = SignIn::new(aws.clone(), OAuth::new(http.clone(), store));
     Connector::new(http, sign_in)

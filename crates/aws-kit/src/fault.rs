@@ -1,12 +1,16 @@
-//! What went wrong with a call to AWS, in one line without content.
+//! The reason why a call to AWS failed, in one line without content.
 //!
-//! The SDKs print "service error", or with all sources the raw response, body included. This gives the
-//! error's code, else how far the call came. Every adapter to AWS tells its faults by it.
+//! The SDKs print "service error", or with all sources the raw response, body included.
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// The code that AWS gave; else what became of the call, such as `timed out` or `HTTP status 502`.
+/// Returns true if DynamoDB refused a write because its condition does not hold.
+pub fn is_condition_failed<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code() == Some("ConditionalCheckFailedException")
+}
+
+/// The error code that AWS answered; without one, how far the call got, such as `timed out` or `HTTP status 502`.
 pub fn reason<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
     let answered = |raw: &HttpResponse| format!("HTTP status {}", raw.status().as_u16());
     match error {

@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
+use agent::Transcript;
 use jiff::Timestamp;
 use jobs::{Claim, JobError};
 use tokio::time::{sleep, timeout};
-
-use crate::transcript::Transcript;
 
 /// How often the stand of the transcript is written: the page polls once a second.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
@@ -19,7 +18,7 @@ const RECORD_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`JobError::Lost`] as soon as the job is found to be lost, [`JobError::Lapsed`] when its lease could not be
 /// renewed in time; `work` is then not finished.
-pub async fn hold<T>(
+pub(crate) async fn hold<T>(
     claim: &Claim,
     transcript: &Transcript,
     clock: fn() -> Timestamp,
@@ -52,7 +51,7 @@ async fn record(claim: &Claim, transcript: &Transcript) -> JobError {
     let mut recorded = 0;
     loop {
         sleep(RECORD_EVERY).await;
-        let length = transcript.len();
+        let length = transcript.count();
         if length == recorded {
             continue;
         }

@@ -1,92 +1,69 @@
-//! The secret's entries as agents, read at most once a minute.
+//! The secret's entries as a source of agents, read at most once a minute.
 //!
-//! Contacts the source of the secret and nobody else. When the source cannot be reached, the entries
-//! read last go on being used; every other fault of the secret is told, since somebody just made it.
+//! Contacts the source of the secret and no other server. When the secret cannot be reached, the agents of the last
+//! reading stay in use; every other fault of the secret is an error, since an operator has just made it.
 
 use std::sync::Arc;
 
 use auth::User;
+use catalog::{Agent, AgentSource, SourceError, UniqueIds, agent_id, default_name, select};
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use mcp::McpServer;
+use mcp::{Freshness, McpServer};
 use tokio::sync::Mutex;
 use url::Url;
 
 use crate::{
     entry::{ParsedEntry, parse_entries},
-    naming::{self, UniqueIds},
-    secret::{SecretError, SecretSource, parse_secret},
+    error::SecretError,
+    parse::parse_secret,
+    source::SecretSource,
 };
 
-/// How long what was read is used: an edited secret shows after a minute at the latest, and a busy
-/// environment reads it 60 times an hour.
+/// How long a reading is used: an edited secret shows after a minute at the latest, and a busy environment reads it
+/// 60 times an hour.
 const REREAD_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// One agent as its entry describes it.
-#[derive(Debug, Clone)]
-pub struct Agent {
-    /// What jobs name it by.
-    pub id: String,
-    /// What people read.
-    pub name: String,
-    /// The description its entry gives, if any.
-    pub given_description: Option<String>,
-    /// Its server.
-    pub server: McpServer,
-}
-
-impl Agent {
-    /// The same, its server signed in to on behalf of `user` where it matters whose tokens are used.
-    pub fn on_behalf_of(&self, user: &User) -> Self {
-        Self { server: self.server.on_behalf_of(user), ..self.clone() }
-    }
-}
-
-/// The entries of one secret. Cheap to clone; clones share what was read.
+/// The agents of one secret. Cheap to clone; clones share the last reading.
 #[derive(Clone)]
-pub struct Entries {
+pub struct SecretAgents {
     source: Arc<dyn SecretSource>,
     agentcore: Option<Url>,
-    kept: Arc<Mutex<Option<Kept>>>,
+    last: Arc<Mutex<Option<Reading>>>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct Reading {
     agents: Arc<[Agent]>,
     read_at: Timestamp,
 }
 
-impl Entries {
-    /// The entries that `source` holds; AgentCore's runtimes are below `agentcore`, if it is given.
+impl SecretAgents {
+    /// The agents of the entries in `source`; AgentCore's runtimes are below `agentcore`, if it is given.
     pub fn new(source: Arc<dyn SecretSource>, agentcore: Option<Url>) -> Self {
-        Self { source, agentcore, kept: Arc::default() }
+        Self { source, agentcore, last: Arc::default() }
     }
 
-    /// The agents, as the secret was within the last minute.
-    ///
-    /// # Errors
-    /// [`SecretError`].
-    pub async fn agents(&self, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
-        let mut kept = self.kept.lock().await;
-        match kept.as_ref() {
-            Some(kept) if now.duration_since(kept.read_at) < REREAD_AFTER => Ok(kept.agents.clone()),
-            _ => self.reread(&mut kept, now).await,
+    /// The agents as the secret was within the last minute.
+    async fn agents(&self, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
+        let mut last = self.last.lock().await;
+        match last.as_ref() {
+            Some(last) if now.duration_since(last.read_at) < REREAD_AFTER => Ok(last.agents.clone()),
+            _ => self.reread(&mut last, now).await,
         }
     }
 
-    /// The agents, as the secret is now.
-    ///
-    /// # Errors
-    /// As [`Self::agents`].
-    pub async fn reread_agents(&self, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
-        self.reread(&mut *self.kept.lock().await, now).await
+    /// The agents as the secret is now.
+    async fn reread_agents(&self, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
+        self.reread(&mut *self.last.lock().await, now).await
     }
 
-    async fn reread(&self, kept: &mut Option<Kept>, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
-        let values = match (self.source.read().await, kept.as_ref()) {
+    async fn reread(&self, last: &mut Option<Reading>, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
+        let values = match (self.source.read().await, last.as_ref()) {
             (Ok(text), _) => parse_secret(&text)?,
-            (Err(error @ SecretError::Unreachable { .. }), Some(kept)) => {
+            (Err(error @ SecretError::Unreachable { .. }), Some(last)) => {
                 tracing::warn!(%error, "External MCP: going on with the entries read last");
-                return Ok(kept.agents.clone());
+                return Ok(last.agents.clone());
             }
             (Err(error), _) => return Err(error),
         };
@@ -96,29 +73,68 @@ impl Entries {
             tracing::warn!(entry.position = diagnostic.position, %diagnostic, "External MCP: {outcome}");
         }
         let agents: Arc<[Agent]> = agents_of(parsed).into();
-        *kept = Some(Kept { agents: agents.clone(), read_at: now });
+        *last = Some(Reading { agents: agents.clone(), read_at: now });
         Ok(agents)
     }
 }
 
-/// The agents that entries make.
+impl AgentSource for SecretAgents {
+    fn list<'a>(
+        &'a self,
+        caller: Option<&'a User>,
+        freshness: Freshness,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Agent>, SourceError>> {
+        Box::pin(async move {
+            let agents = match freshness {
+                Freshness::Cached => self.agents(now).await?,
+                Freshness::Forced => self.reread_agents(now).await?,
+            };
+            Ok(for_caller(&agents, caller))
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        caller: Option<&'a User>,
+        ids: &'a [String],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<Agent>, SourceError>> {
+        Box::pin(async move {
+            let found = match select(&self.agents(now).await?, ids) {
+                Err(SourceError::UnknownAgent { .. }) => select(&self.reread_agents(now).await?, ids)?,
+                found => found?,
+            };
+            Ok(for_caller(&found, caller))
+        })
+    }
+}
+
+fn for_caller(agents: &[Agent], caller: Option<&User>) -> Vec<Agent> {
+    match caller {
+        Some(caller) => agents.iter().map(|agent| agent.for_caller(caller)).collect(),
+        None => agents.to_vec(),
+    }
+}
+
+/// The agents of the entries that name a usable server.
 pub fn agents_of(entries: Vec<ParsedEntry>) -> Vec<Agent> {
     let ids = agent_positions(&entries);
     let working = entries.into_iter().filter_map(|entry| Some((entry.server.clone()?, entry)));
     let agent = |((server, entry), (id, _)): ((McpServer, ParsedEntry), (String, usize))| Agent {
         id,
-        name: entry.agent_name.unwrap_or_else(|| naming::default_name(entry.position)),
+        name: entry.agent_name.unwrap_or_else(|| default_name(entry.position)),
         given_description: entry.agent_description,
         server,
     };
     working.zip(ids).map(agent).collect()
 }
 
-/// The ids of the agents that entries make, with the positions of the entries.
+/// The ids of those agents, with the positions of their entries.
 pub(crate) fn agent_positions(entries: &[ParsedEntry]) -> Vec<(String, usize)> {
     let mut ids = UniqueIds::default();
     let working = entries.iter().filter(|entry| entry.server.is_some());
-    let id = |entry: &ParsedEntry| naming::agent_id(entry.agent_name.as_deref(), entry.position);
+    let id = |entry: &ParsedEntry| agent_id(entry.agent_name.as_deref(), entry.position);
     working.map(|entry| (ids.take(id(entry)), entry.position)).collect()
 }
 
@@ -143,9 +159,9 @@ mod tests {
         }
     }
 
-    fn entries(answers: Vec<Result<&'static str, SecretError>>) -> (Entries, Arc<Scripted>) {
+    fn entries(answers: Vec<Result<&'static str, SecretError>>) -> (SecretAgents, Arc<Scripted>) {
         let source = Arc::new(Scripted(StdMutex::new((answers, 0))));
-        (Entries::new(source.clone(), None), source)
+        (SecretAgents::new(source.clone(), None), source)
     }
 
     fn at(seconds: i64) -> Timestamp {

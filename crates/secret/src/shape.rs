@@ -4,16 +4,28 @@
 
 use std::borrow::Cow;
 
-use jsonc_parser::parse_to_serde_value;
+use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::OPTIONS;
+/// What the parser allows beyond JSON.
+pub(crate) const OPTIONS: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
 
 /// What a text is that is no array of entries, and what to do about it.
-pub(super) struct Shape {
-    pub(super) found: &'static str,
-    pub(super) remedy: Cow<'static, str>,
+pub(crate) struct Shape {
+    pub(crate) found: &'static str,
+    pub(crate) remedy: Cow<'static, str>,
 }
 
 /// Below which name other MCP clients keep their list of servers.
@@ -24,7 +36,7 @@ const URLS: [&str; 4] = ["url", "serverUrl", "httpUrl", "mcp_url"];
 const SHOWN_PART: usize = 16;
 
 impl Shape {
-    pub(super) fn of(value: Option<&Value>) -> Self {
+    pub(crate) fn of(value: Option<&Value>) -> Self {
         let shape = |found, remedy: &'static str| Self { found, remedy: remedy.into() };
         match value {
             Some(Value::Object(object)) => Self::of_object(object),

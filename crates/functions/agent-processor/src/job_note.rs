@@ -1,0 +1,32 @@
+//! The effect note of a job's run: written to the job before the first tool that may change something is called.
+//!
+//! A run that takes the job over reads the note and ends the job instead of calling the tool again.
+
+use agent::{EffectNote, EffectfulCall, Permission};
+use jobs::{Claim, JobError};
+use tokio::sync::OnceCell;
+
+/// The effect note of one claim's run.
+pub(crate) struct JobNote<'a> {
+    claim: &'a Claim,
+    /// Set once the note is written: one note holds for the whole run.
+    written: OnceCell<()>,
+}
+
+impl<'a> JobNote<'a> {
+    pub(crate) fn new(claim: &'a Claim) -> Self {
+        Self { claim, written: OnceCell::new() }
+    }
+}
+
+impl EffectNote for JobNote<'_> {
+    type Error = JobError;
+
+    /// Writes the note, if it is not written yet, and refuses to go on once the job is no longer known to be held.
+    async fn before_call(&self, call: EffectfulCall<'_>) -> Result<Permission, JobError> {
+        self.written.get_or_try_init(|| self.claim.note_effect(call.tool)).await?;
+        // After the note: writing it may have taken longer than the lease.
+        self.claim.check_held(runtime::now())?;
+        Ok(Permission::Granted)
+    }
+}

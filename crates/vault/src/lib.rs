@@ -1,0 +1,163 @@
+//! Sealed items with versions and leases, for what outlives a process: the trait [`Vault`] and its implementations.
+//!
+//! A vault knows nothing of OAuth. It keeps texts under keys. Each item has a version, which a write must name, and may
+//! have a lease: the lease holder is the one process that may change what the item stands for at another server.
+//! [`DynamoDbVault`] seals its items with KMS and is shared by all processes; [`FileVault`] is the command line's, in a
+//! file that only its owner can read; [`ProcessVault`] ends with its process.
+
+mod digest;
+mod dynamodb;
+mod file;
+mod process;
+mod seal;
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+pub use digest::{digest, hex};
+pub use dynamodb::DynamoDbVault;
+pub use file::FileVault;
+pub use process::ProcessVault;
+pub use seal::Sealer;
+
+/// Storage of sealed items.
+///
+/// # Errors
+/// Each method fails with [`VaultError::Changed`] if the item's version is not the expected one, with
+/// [`VaultError::Unreadable`] if the item was not written by a vault, and with the errors of its own medium.
+pub trait Vault: Send + Sync {
+    /// Reads and unseals an item; `None` if there is none.
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>>;
+    /// Reads an item's state without unsealing it; `None` if there is no item.
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>>;
+    /// Writes an item if its version is still `expected` (`None`: if there is no item), and ends its lease. Returns the
+    /// new version.
+    fn put<'a>(
+        &'a self,
+        key: &'a Key,
+        content: &'a Content,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, VaultError>>;
+    /// Takes the lease on an item until `until`, if its version is still `expected`. Returns the new version.
+    fn lease<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: u64,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<u64, VaultError>>;
+    /// Removes an item, if its version is still `expected`.
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), VaultError>>;
+}
+
+/// The key of an item. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key(String);
+
+/// The content of an item. It is sealed for its owner, issuer and resource: unsealing needs all three.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// Whose the item is, such as `everybody` or `user:ada`.
+    pub owner: String,
+    /// The authorization server that issued what is sealed.
+    pub issuer: String,
+    /// The resource that it is for.
+    pub resource: String,
+    /// The text that is sealed.
+    pub text: SecretString,
+    /// The owner's `sub`, if it is known: another person may have the owner's name later.
+    pub sub: Option<String>,
+    /// Whether the text is still of use. Readable without unsealing.
+    pub usable: bool,
+    /// When the item may be deleted.
+    pub expires: Timestamp,
+}
+
+/// An item as it was read.
+#[derive(Debug, Clone)]
+pub struct SealedItem {
+    /// Its content, unsealed.
+    pub content: Content,
+    /// Its version and lease.
+    pub state: ItemState,
+}
+
+/// The state of an item, readable without unsealing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemState {
+    /// The version: a count of writes and leases.
+    pub version: u64,
+    /// The end of the lease, if a process holds it.
+    pub leased_until: Option<Timestamp>,
+    /// As [`Content::usable`].
+    pub usable: bool,
+    /// As [`Content::sub`].
+    pub sub: Option<String>,
+}
+
+/// The reason why an item was not read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// Another process has changed the item.
+    #[error("the connection was changed by somebody else at the same time")]
+    Changed,
+    /// The table or the KMS key did not answer.
+    #[error("the store of connections did not answer ({reason})")]
+    Unavailable {
+        /// The reason, without content.
+        reason: String,
+    },
+    /// The file cannot be read or written.
+    #[error("the file of tokens {path} cannot be used ({reason})")]
+    File {
+        /// Where it is.
+        path: String,
+        /// The reason, without content.
+        reason: String,
+    },
+    /// The file holds something else.
+    #[error("the file of tokens {path} holds something else")]
+    Garbled {
+        /// Where it is.
+        path: String,
+    },
+    /// The item was written by another program, or for another owner, issuer or resource.
+    #[error("an item of the store of connections cannot be unsealed")]
+    Unreadable,
+}
+
+impl VaultError {
+    /// An error of the medium, with its reason.
+    pub fn unavailable(reason: impl fmt::Display) -> Self {
+        Self::Unavailable { reason: reason.to_string() }
+    }
+
+    /// What to do about the error.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Changed => "try again",
+            Self::Unavailable { .. } => {
+                "check CONNECTIONS_TABLE and CONNECTIONS_KEY, and that this role may use both"
+            }
+            Self::File { .. } => {
+                "see that you may read and write it and its folder, or give another with --tokens"
+            }
+            Self::Garbled { .. } => "delete it, and sign in again",
+            Self::Unreadable => "sign in again; if it stays, see who writes to the table of connections",
+        }
+    }
+}
+
+impl Key {
+    /// The key of an item of a kind (`grant`, `state`, …), named by `parts`.
+    pub fn new(kind: &str, parts: &[&str]) -> Self {
+        Self(format!("{kind}#{}", hex(&digest(parts))))
+    }
+
+    /// The key as it is written to a table.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

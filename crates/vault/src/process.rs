@@ -1,0 +1,98 @@
+//! A store that lives as long as its process: where there is no table, sign-ins by clients themselves
+//! still work, each environment for itself.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use futures::future::{BoxFuture, ready};
+use jiff::Timestamp;
+
+use super::{Content, ItemState, Key, SealedItem, Vault, VaultError};
+
+/// Items in memory.
+#[derive(Debug, Default)]
+pub struct ProcessVault(Mutex<HashMap<Key, SealedItem>>);
+
+impl ProcessVault {
+    fn items(&self) -> MutexGuard<'_, HashMap<Key, SealedItem>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vault for ProcessVault {
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>> {
+        Box::pin(ready(Ok(self.items().get(key).cloned())))
+    }
+
+    fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>> {
+        Box::pin(ready(Ok(self.items().get(key).map(|item| item.state.clone()))))
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a Key,
+        content: &'a Content,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
+        Box::pin(ready(put(&mut self.items(), key, content, expected)))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: u64,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<u64, VaultError>> {
+        Box::pin(ready(lease(&mut self.items(), key, expected, until)))
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key, expected: u64) -> BoxFuture<'a, Result<(), VaultError>> {
+        Box::pin(ready(remove(&mut self.items(), key, expected)))
+    }
+}
+
+// The same rules hold for the items of a file.
+
+pub(super) fn put(
+    items: &mut HashMap<Key, SealedItem>,
+    key: &Key,
+    content: &Content,
+    expected: Option<u64>,
+) -> Result<u64, VaultError> {
+    if items.get(key).map(|item| item.state.version) != expected {
+        return Err(VaultError::Changed);
+    }
+    let version = expected.unwrap_or_default() + 1;
+    let sub = content.sub.clone();
+    let state = ItemState { version, leased_until: None, usable: content.usable, sub };
+    items.insert(key.clone(), SealedItem { content: content.clone(), state });
+    Ok(version)
+}
+
+pub(super) fn lease(
+    items: &mut HashMap<Key, SealedItem>,
+    key: &Key,
+    expected: u64,
+    until: Timestamp,
+) -> Result<u64, VaultError> {
+    let item = items.get_mut(key).filter(|item| item.state.version == expected);
+    let state = &mut item.ok_or(VaultError::Changed)?.state;
+    (state.version, state.leased_until) = (expected + 1, Some(until));
+    Ok(state.version)
+}
+
+pub(super) fn remove(
+    items: &mut HashMap<Key, SealedItem>,
+    key: &Key,
+    expected: u64,
+) -> Result<(), VaultError> {
+    match items.get(key) {
+        Some(item) if item.state.version == expected => {
+            items.remove(key);
+            Ok(())
+        }
+        _ => Err(VaultError::Changed),
+    }
+}
