@@ -10,6 +10,8 @@ TOOLS := $(VENV)/.installed
 NODE := target/tools/node
 PEERS := $(foreach peer,node mcp-1.30 mcp-2 peers,target/tools/$(peer)/.installed)
 CARGO_LAMBDA := target/tools/cargo-lambda
+WORKERS ?= 2
+PYTHON_FILES := tests local bench
 FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
 .PHONY: help
@@ -25,8 +27,12 @@ local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local A
 	@$(VENV)/bin/python -m local.up
 
 .PHONY: test
-test: $(TOOLS) lint unit-test end-to-end-test conformance ## Everything that must pass: lint, unit tests, the deployed stack, conformance
-	@echo "== all passed"
+test: $(TOOLS) ## Everything that must pass: lint, unit tests, the deployed stack, conformance; with the time of each
+	@times=; for stage in lint unit-test end-to-end-test conformance; do \
+		began=$$SECONDS; $(MAKE) --no-print-directory $$stage; took=$$((SECONDS - began)); \
+		times+=$$(printf '\n%18s %3d min %02d s' $$stage $$((took / 60)) $$((took % 60))); \
+	done; \
+	echo "== all passed in $$((SECONDS / 60)) min $$((SECONDS % 60)) s:$$times"
 
 .PHONY: unit-test
 unit-test: ## The crates' own tests
@@ -34,9 +40,10 @@ unit-test: ## The crates' own tests
 	@INSTA_UPDATE=no cargo test --workspace --quiet
 
 .PHONY: end-to-end-test
-end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the deployed functions on a local AWS
+end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the deployed functions on a local AWS, in WORKERS (2) processes
 	@echo "== the deployed stack"
-	@$(VENV)/bin/python -m pytest
+	@# Each worker has a local AWS of its own, and a file's tests stay together.
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: soak
 soak: $(TOOLS) debug ## Attack the deployed stack for MINUTES (10): kills, table faults, garbled input, users at once
@@ -52,9 +59,11 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, sam validate, cfn-lint
-	@echo "== fmt, clippy, sam validate, cfn-lint"
+lint: $(TOOLS) ## fmt, clippy, ruff, sam validate, cfn-lint
+	@echo "== fmt, clippy, ruff, sam validate, cfn-lint"
 	@cargo fmt --all --check
+	@$(VENV)/bin/ruff format --check --quiet $(PYTHON_FILES)
+	@$(VENV)/bin/ruff check --quiet $(PYTHON_FILES)
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint 2>&1 | grep -v '^$$'
 	@$(VENV)/bin/cfn-lint template.yaml

@@ -80,7 +80,8 @@ def tell(example: Example, description: dict):
     say("or as the function's caller:")
     say(f"  aws lambda invoke --function-name {outputs['ListAvailableAgentsFunctionArn']} \\")
     say(
-        "      --cli-binary-format raw-in-base64-out --payload file://events/list-available-agents/direct.json /dev/stdout"
+        "      --cli-binary-format raw-in-base64-out"
+        " --payload file://events/list-available-agents/direct.json /dev/stdout"
     )
     say("Edit the servers:")
     say(f"  aws secretsmanager get-secret-value --secret-id {outputs['ExternalMCPAgentsSecretArn']}")

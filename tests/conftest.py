@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support import Backend, CommandLine, World
+from tests.support import CANARY, Backend, CommandLine, World
+from tests.support.terminal import SECRET, Lab
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +54,13 @@ def stands():
     yield start
     for each in reversed(started):
         each.stop()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """One server and somebody at a terminal with an entry for it, who is shown no secret."""
+    lab = Lab(tmp_path / "home")
+    yield lab
+    lab.stop()
+    secrets = {CANARY, SECRET}.union(*(server.secrets for server in (lab.auth, *lab.others)))
+    assert not [secret for secret in secrets if secret in lab.line.printed]

@@ -235,7 +235,10 @@ def test_the_resolver_fields_have_the_originals_shapes(backend, server):
     query = script({"say": "Hello"})
     job = asked.resolve("submitAgentQuery", {"query": query, "agentIds": ["helper"]}, ALICE)
     assert (job["status"], job["query"], json.loads(job["agentIds"])) == ("PENDING", query, ["helper"])
-    look = lambda: asked.resolve("getAgentJobStatus", {"jobId": job["jobId"]}, ALICE)
+
+    def look():
+        return asked.resolve("getAgentJobStatus", {"jobId": job["jobId"]}, ALICE)
+
     done = wait_for(lambda: look() if look()["status"] == "COMPLETED" else None)
     assert set(done) == SUMMARY | {"agent_messages", "usage"}
     assert json.loads(done["result"])["content"] == "Hello"
@@ -392,23 +395,10 @@ def test_a_new_user_of_an_old_name_inherits_no_job(limited):
 # Jobs that nobody runs any more
 
 
-def unfinished(asked, lease_until):
-    """A job whose run is gone, as the processor leaves it."""
-    fields = {"status": {"S": "PROCESSING"}, "unfinished": {"S": "PROCESSING"}, "attempt": {"N": "1"}}
-    if lease_until is not None:
-        fields["leaseUntil"] = {"N": str(int((time.time() + lease_until) * 1000))}
-    return asked.submit("hi", ["helper"], **fields)
-
-
-def sweep(asked, processor="unused"):
-    asked.environment["AGENT_PROCESSOR_FUNCTION"] = processor
-    return asked.invoke("AgentJobsFunctionArn", {"source": "aws.events", "detail-type": "Scheduled Event"})
-
-
 def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):
     asked = backend()
-    gone, recent, running, originals = (unfinished(asked, lease) for lease in (-400, -100, 20, None))
-    swept = sweep(asked)
+    gone, recent, running, originals = (asked.unfinished(lease) for lease in (-400, -100, 20, None))
+    swept = asked.sweep()
     assert swept["swept"] and swept["ended"] >= 1
     assert asked.job(gone)["status"] == "FAILED" and "was cut off" in asked.job(gone)["error"]
     assert asked.job(gone)["completedAt"] and "unfinished" not in asked.job(gone)
@@ -418,15 +408,20 @@ def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):
 def test_a_job_that_was_never_invoked_is_started_again_once(backend, server):
     asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
     event = asked.submit(script({"say": "At last"}), ["helper"], unfinished={"S": "PENDING"})
-    assert sweep(asked, asked.function("AgentProcessorFunctionArn"))["startedAgain"] >= 1
+    assert asked.sweep(asked.function("AgentProcessorFunctionArn"))["startedAgain"] >= 1
     wait_for(lambda: asked.job(event)["status"] == "COMPLETED")
 
 
 def test_a_job_that_never_begins_is_ended(backend):
     asked = backend()
-    hours = lambda hours: {"startedAgainAt": {"N": str(int((time.time() - hours * 3600) * 1000))}}
-    old, young = (asked.submit("hi", ["helper"], unfinished={"S": "PENDING"}, **hours(each)) for each in (7, 6))
-    sweep(asked)
+
+    def started_again(hours_ago):
+        milliseconds = int((time.time() - hours_ago * 3600) * 1000)
+        fields = {"unfinished": {"S": "PENDING"}, "startedAgainAt": {"N": str(milliseconds)}}
+        return asked.submit("hi", ["helper"], **fields)
+
+    old, young = started_again(7), started_again(6)
+    asked.sweep()
     assert asked.job(old)["status"] == "FAILED" and "never began" in asked.job(old)["error"]
     assert asked.job(young)["status"] == "PENDING"
     key = {"PK": {"S": "agent#alice"}, "SK": {"S": young["jobId"]}}
@@ -435,17 +430,17 @@ def test_a_job_that_never_begins_is_ended(backend):
 
 def test_a_lease_further_ahead_than_any_is_over(backend, server):
     asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
-    taken = unfinished(asked, 3_600)
+    taken = asked.unfinished(3_600)
     assert asked.process(taken)["status"] != "PROCESSING" and asked.job(taken)["attempt"] == "2"
-    swept = unfinished(asked, 3_600)
-    sweep(asked)
+    swept = asked.unfinished(3_600)
+    asked.sweep()
     assert asked.job(swept)["status"] == "FAILED"
 
 
 def test_the_sweep_measures_the_oldest_pending_job(backend):
     asked = backend()
     event = asked.submit("hi", ["helper"], unfinished={"S": "PENDING"}, createdAt={"S": "2026-01-01T00:00:00.000000Z"})
-    swept = sweep(asked)
+    swept = asked.sweep()
     assert swept["oldestPendingSeconds"] > 86_400
     assert asked.job(event)["status"] == "PENDING"
     [metric] = [json.loads(line) for line in asked.log_lines() if "OldestPendingAge" in line and "_aws" in line]
@@ -456,7 +451,7 @@ def test_the_sweep_measures_the_oldest_pending_job(backend):
 
 def test_on_a_borrowed_table_a_job_is_mended_when_it_is_read(backend):
     asked = backend(UNFINISHED_INDEX="")
-    gone = unfinished(asked, -400)
-    assert sweep(asked) == {"swept": False}
+    gone = asked.unfinished(-400)
+    assert asked.sweep() == {"swept": False}
     job = asked.resolve("getAgentJobStatus", {"jobId": gone["jobId"]}, ALICE)
     assert job["status"] == "FAILED" and "was cut off" in job["error"]

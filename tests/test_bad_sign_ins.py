@@ -12,113 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import CANARY, CommandLine
+from tests.lab import Answer, follow
+from tests.support import CANARY
+from tests.support.terminal import EVIL, PAGE, SECRET, answer_at, told
 
-EVIL = "https://evil.example.com"
 METADATA_SERVICE = "http://169.254.169.254/latest/meta-data"
-PAGE = Answer(200, "<!doctype html><title>Welcome</title><h1>Our application</h1>")
-# A secret that looks otherwise once it is escaped in a form or in a header.
-SECRET = f"{CANARY}+/= %"
-STEPS = ["parsed", "resolved", "tls", "discovered", "signed_in", "initialized", "tools_listed"]
-
-
-class Lab:
-    """One MCP server behind one authorization server, and somebody at a terminal with an entry for it."""
-
-    def __init__(self, home):
-        self.auth = AuthorizationServer()
-        self.others = []
-        self.server = ProtectedServer(self.auth)
-        self.line = CommandLine(home)
-        self.entry()
-
-    def entry(self, **fields):
-        self.line.put({"mcp_url": self.server.url, "agent_name": "notes", "auth_type": "oauth2"} | fields)
-
-    def machine(self, **fields):
-        """An entry whose client signs in for itself."""
-        self.auth.add_client("machine", SECRET)
-        client = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": SECRET}
-        self.entry(**client | fields)
-
-    def another(self, **steered) -> AuthorizationServer:
-        self.others.append(AuthorizationServer(**steered))
-        return self.others[-1]
-
-    def failure(self, *arguments) -> dict:
-        """The doctor's last step, which fails; all before it are well."""
-        [report] = self.line.doctor(*arguments)
-        *earlier, last = report["steps"]
-        assert all(step["ok"] for step in earlier) and not last["ok"], report["steps"]
-        assert last["remedy"] and last["detail"] and fit_to_show(last["detail"])
-        return last
-
-    def fails(self, step: str, reason: str, *arguments) -> dict:
-        last = self.failure(*arguments)
-        assert (last["step"], last["reason"]) == (step, reason), last
-        return last
-
-    def works(self):
-        [report] = self.line.doctor()
-        assert all(step["ok"] for step in report["steps"]), report["steps"][-1]
-        assert [step["step"] for step in report["steps"]] == STEPS
-
-    def refuses_to_start(self, reason: str) -> str:
-        """Nobody is sent to a browser; gives what is said instead."""
-        done = self.line.run("login", "notes", "--no-browser")
-        assert "Sign in here" not in done.stdout
-        return told(done, reason)
-
-    def refuses(self, reason: str, **change) -> str:
-        """The browser comes back with these parameters changed; gives what is said then."""
-        sitting = self.line.start("login", "notes")
-        sitting.come_back(follow(sitting.url) | change)
-        return told(sitting.done(), reason)
-
-    def sign_in(self):
-        sitting = self.line.start("login", "notes")
-        sitting.come_back(follow(sitting.url))
-        done = sitting.done()
-        assert done.returncode == 0, done.stderr
-
-    def token_requests(self, **form) -> int:
-        return len(self.auth.requests("token", **form))
-
-    def stop(self):
-        self.line.stop()
-        for each in (self.auth, self.server, *self.others):
-            each.stop()
-
-
-def told(done, reason: str) -> str:
-    """What a failed login says: one line each for the fault, its reason, and what to do."""
-    assert done.returncode not in (0, None) and "Signed in" not in done.stdout
-    fault, given, remedy = done.stderr.splitlines()
-    assert fault.startswith("mcp-agents: ") and fit_to_show(fault)
-    assert given.split() == ["reason", reason], fault
-    assert re.match(r"\s+what to do  \S", remedy)
-    return fault
-
-
-def fit_to_show(text: str) -> bool:
-    """Neither long nor able to steer a terminal."""
-    return len(text) < 1000 and text.isprintable()
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path / "home")
-    yield lab
-    lab.stop()
-    secrets = {CANARY, SECRET}.union(*(server.secrets for server in (lab.auth, *lab.others)))
-    assert not [secret for secret in secrets if secret in lab.line.printed]
-
-
-def answer_at(server, path: str, answer: Answer):
-    """From now on this is at that path, whatever was there."""
-    usual = server.answer
-    server.answer = lambda request: answer if request.route == path else usual(request)
 
 
 def test_without_a_fault_both_ways_work(lab):

@@ -408,7 +408,7 @@ def test_login_at_a_certified_authorization_server(line, stands):
     # Twice: the second time with what the first refresh gave. A slow machine may refresh more often.
     for refreshes in (1, 2):
         token = server.requests("tools/list")[-1].bearer
-        wait_for(lambda: not auth.introspect(token)["active"])
+        wait_for(lambda token=token: not auth.introspect(token)["active"])
         assert tools(line)
         assert auth.seen["token_by_grant"]["refresh_token"] >= refreshes
     exchanges = {(request["resource"], request["status"]) for request in auth.seen["token_requests"]}

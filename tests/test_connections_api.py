@@ -202,7 +202,7 @@ def shared(everyones):
     a, server = everyones.authorization_server, everyones.server
     before = [dict(vars(each)) for each in (a, server)]
     yield everyones
-    for each, right in zip((a, server), before):
+    for each, right in zip((a, server), before, strict=True):
         vars(each).update(right)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.lab.loopback import Request
-from tests.test_bad_sign_ins import EVIL, PAGE, SECRET, Lab, answer_at, lab, told  # noqa: F401
+from tests.support.terminal import EVIL, PAGE, SECRET, Lab, answer_at, told
 
 TEMPLATE = "https://login.example.invalid/{tenantid}/v2.0"
 

@@ -213,29 +213,10 @@ def test_pieces_of_an_attempt_that_was_cut_off_are_nobodys_transcript(asked):
 # The sweep
 
 
-def abandoned(asked, **fields) -> dict:
-    """A job whose run is long gone."""
-    processing = {"S": "PROCESSING"}
-    return asked.submit(
-        "hi",
-        ["helper"],
-        user=asked.user,
-        status=processing,
-        unfinished=processing,
-        attempt={"N": "1"},
-        leaseUntil={"N": "1"},
-        **fields,
-    )
-
-
-def sweep(asked) -> dict:
-    return asked.invoke("AgentJobsFunctionArn", {"source": "aws.events", "detail-type": "Scheduled Event"})
-
-
 def test_the_sweep_goes_on_past_a_job_that_cannot_be_ended(asked):
-    stuck, others = abandoned(asked), [abandoned(asked) for _ in range(4)]
+    stuck, *others = (asked.unfinished(-400, user=asked.user) for _ in range(5))
     asked.breaks("UpdateItem", stuck["jobId"], times=FOR_EVER, error=TOO_LARGE)
-    swept = sweep(asked)
+    swept = asked.sweep()
     assert swept["notEnded"] == 1 and swept["ended"] >= 4
     assert {asked.job(each)["status"] for each in others} == {"FAILED"}
     assert asked.job(stuck)["status"] == "PROCESSING"
@@ -243,14 +224,14 @@ def test_the_sweep_goes_on_past_a_job_that_cannot_be_ended(asked):
         json.loads(line)["JobsNotEnded"] for line in asked.log_lines() if "JobsNotEnded" in line and "_aws" in line
     ] == [1]
     asked.world.proxy.faults.clear()
-    sweep(asked)
+    asked.sweep()
     assert asked.job(stuck)["status"] == "FAILED"
 
 
 def test_a_job_without_room_for_its_end_is_ended_without_its_transcript(asked):
-    full = abandoned(asked, agent_messages={"S": "[]"})
+    full = asked.unfinished(-400, user=asked.user, agent_messages={"S": "[]"})
     asked.breaks("UpdateItem", full["jobId"], error=TOO_LARGE)
-    swept = sweep(asked)
+    swept = asked.sweep()
     assert swept["notEnded"] == 0
     job = asked.job(full)
     assert job["status"] == "FAILED" and "was cut off" in job["error"] and "agent_messages" not in job

@@ -336,10 +336,11 @@ def test_null_counts_as_not_given(backend, stands, method, given, tools):
 
 
 def test_a_null_error_beside_a_result_is_none(backend, stands):
-    odd = {
-        method: (lambda good: lambda message: Answer(200, result(message, good(message)) | {"error": None}))(good)
-        for method, good in (("tools/list", lambda _: {"tools": [ECHO]}), ("tools/call", lambda _: {"content": []}))
-    }
+
+    def beside(good):
+        return lambda message: Answer(200, result(message, good) | {"error": None})
+
+    odd = {"tools/list": beside({"tools": [ECHO]}), "tools/call": beside({"content": []})}
     server = stands(OddServer, odd=odd)
     assert listed(backend, server)["status"] == "available"
     assert heard(ran(backend, server, *CALL)) == "success: (no content)"

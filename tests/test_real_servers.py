@@ -7,8 +7,8 @@ import json
 import re
 
 import pytest
-from local.processes import free_port
 
+from local.processes import free_port
 from tests.lab import follow
 from tests.peers.real_servers import (
     FastMcp,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.support import as_user, connect, own_tables, users, wait_for
-from tests.test_bad_sign_ins import Lab, told
+from tests.support.terminal import Lab, told
 
 PAGE = Answer(400, "<!doctype html><h1>Unknown client</h1>")
 SECRET = "a-secret+/= %"

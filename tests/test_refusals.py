@@ -5,74 +5,13 @@ themselves and were purged, refresh tokens that are dead in other words than `in
 are announced and closed, secrets that are taken in one way alone.
 """
 
-import base64
-
 import pytest
 
+from local.processes import free_port
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.lab.authorization_server import Refused
 from tests.support import as_user, connect, machine, own_tables, users
 
 PAGE = "<!doctype html><h1>We do not know this application</h1>"
-
-
-class Fussy(AuthorizationServer):
-    """An authorization server that refuses in ways of its own.
-
-    `refreshes` stands in the place of every answer to a refresh; `unknown_client` is what a client that is not known
-    gets at the token and revocation endpoints; `takes` are the ways in which it takes a secret; `wants` decides of
-    a registration, by giving the error of one that it does not take.
-    """
-
-    def __init__(self, **steered):
-        self.refreshes: Answer | None = None
-        self.unknown_client = Answer(401, {"error": "invalid_client", "error_description": "no such client"})
-        self.takes = {"client_secret_basic", "client_secret_post", "none"}
-        self.wants = lambda asked: None
-        super().__init__(**steered)
-
-    def purge(self):
-        with self.lock:
-            self.clients.clear()
-
-    def answer(self, request):
-        if request.route.endswith("/token") and request.form.get("grant_type") == "refresh_token" and self.refreshes:
-            request.endpoint = "token"
-            with self.lock:
-                self.seen_refreshes = getattr(self, "seen_refreshes", 0) + 1
-            return self.refreshes
-        return super().answer(request)
-
-    def _authenticate(self, request):
-        sent = {
-            "Basic": request.headers.get("authorization", "").startswith("Basic "),
-            "form": "client_secret" in request.form,
-            "id": "client_id" in request.form,
-        }
-        used = "client_secret_basic" if sent["Basic"] else "client_secret_post" if sent["form"] else "none"
-        if "client_id in the form" in self.takes and not sent["id"]:
-            raise Refused("invalid_client", "Missing client_id", 401)
-        if "no client_id beside Basic" in self.takes and sent["Basic"] and sent["id"]:
-            raise Refused("invalid_request", "Client must not use multiple authentication methods")
-        if used not in self.takes:
-            raise Refused("invalid_client", f"not by {used}", 401)
-        client = self._client(request.form.get("client_id") or self._basic_id(request))
-        if client and client.secret and used != "none":
-            client.method = used
-        return super()._authenticate(request)
-
-    def _basic_id(self, request):
-        return base64.b64decode(request.headers["authorization"][6:]).decode().split(":")[0]
-
-    def _refusal(self, refused, request):
-        if refused.error == "invalid_client" and refused.description == "no such client":
-            return self.unknown_client
-        return super()._refusal(refused, request)
-
-    def _register(self, request):
-        if error := self.wants(request.json):
-            return error
-        return super()._register(request)
 
 
 @pytest.fixture
@@ -85,7 +24,7 @@ def pair(stands):
     """An authorization server and an MCP server that trusts it."""
 
     def make(**steered):
-        a = stands(Fussy, **steered)
+        a = stands(AuthorizationServer, **steered)
         return a, stands(ProtectedServer, a)
 
     return make
@@ -124,16 +63,16 @@ def listed(backend, user="ada") -> dict:
 @pytest.mark.parametrize(
     "takes",
     [
-        {"client_secret_basic"},
-        {"client_secret_post"},
-        {"client_secret_basic", "client_id in the form"},
-        {"client_secret_basic", "no client_id beside Basic"},
-        {"client_secret_post", "client_id in the form"},
+        {"secret_goes_by": "client_secret_basic"},
+        {"secret_goes_by": "client_secret_post"},
+        {"secret_goes_by": "client_secret_basic", "wants_client_id_in_form": True},
+        {"secret_goes_by": "client_secret_basic", "refuses_client_id_beside_basic": True},
+        {"secret_goes_by": "client_secret_post", "wants_client_id_in_form": True},
     ],
-    ids=lambda takes: ", ".join(sorted(takes)),
+    ids=lambda takes: ", ".join(str(value) if value is not True else name for name, value in takes.items()),
 )
 def test_a_secret_is_sent_until_it_is_taken_and_then_so_at_once(line, pair, offered, takes):
-    a, server = pair(takes=takes, metadata={"token_endpoint_auth_methods_supported": offered})
+    a, server = pair(**takes, metadata={"token_endpoint_auth_methods_supported": offered})
     a.add_client("machine", "machine-secret")
     line.put(machine(server))
     assert last(line)["ok"], last(line)
@@ -146,7 +85,7 @@ def test_a_secret_is_sent_until_it_is_taken_and_then_so_at_once(line, pair, offe
 
 @pytest.mark.parametrize("echoed", ["none", "client_secret_post", "client_secret_basic", None])
 def test_a_server_that_issues_a_secret_is_sent_it(line, pair, echoed):
-    a, server = pair(takes={"client_secret_post"})
+    a, server = pair(secret_goes_by="client_secret_post")
     a.registration_with = {"client_secret": "issued-secret-of-theirs", "token_endpoint_auth_method": echoed}
     line.put(users(server))
     signed_in(line)
@@ -186,7 +125,7 @@ def test_a_client_purged_at_a_refresh_is_registered_anew_for_everybody(backend, 
     connect(made, "notes")
     connect(made, "notes", "grace")
     assert len(a.requests("register")) == 1
-    a.purge()
+    a.purge_clients()
     agent = listed(made)
     assert agent["status"] == "needs_sign_in" and "registers it anew" in agent["status_reason"], agent
     [mine] = [c for c in made.http("GET", "/oauth/connections")[1]["connections"] if c["agent_id"] == "notes"]
@@ -205,7 +144,7 @@ def test_a_client_purged_before_the_code_is_exchanged_is_registered_anew(line, p
     line.put(users(server))
     sitting = line.start("login", "notes")
     back = follow(sitting.url)
-    a.purge()
+    a.purge_clients()
     sitting.come_back(back)
     done = sitting.done()
     assert done.returncode != 0 and "new client is registered" in done.stderr, done.stderr
@@ -219,7 +158,7 @@ def test_a_user_who_never_comes_back_from_a_dead_client_gets_a_new_one(backend, 
     a, server = pair()
     made = backend(users(server))
     connect(made, "notes", "grace")
-    a.purge()
+    a.purge_clients()
     first = made.http("POST", "/oauth/start", {"agent_id": "notes"})[1]["authorization_url"]
     with pytest.raises(AssertionError):
         follow(first)  # which ends on a page
@@ -257,14 +196,14 @@ def test_a_refresh_refused_for_good_needs_a_sign_in(backend, pair, answer):
     a, server = pair(access_token_seconds=0)
     made = backend(users(server))
     connect(made, "notes")
-    a.refreshes = answer
+    a.token_answers = {"refresh_token": answer}
     agent = listed(made)
     assert agent["status"] == "needs_sign_in", agent
     [mine] = [c for c in made.http("GET", "/oauth/connections")[1]["connections"] if c["agent_id"] == "notes"]
     assert mine["status"] == "needs_sign_in"
     listed(made)
-    assert a.seen_refreshes == 1, "it is not sent again at each list"
-    a.refreshes = None
+    assert len(a.requests("token", grant_type="refresh_token")) == 1, "it is not sent again at each list"
+    a.token_answers = {}
     a.access_token_seconds = 3600
     connect(made, "notes")
     assert listed(made)["status"] == "available"
@@ -286,10 +225,10 @@ def test_a_refresh_that_may_succeed_later_keeps_the_sign_in(backend, pair, answe
     a, server = pair(access_token_seconds=0)
     made = backend(users(server))
     connect(made, "notes")
-    a.refreshes = answer
+    a.token_answers = {"refresh_token": answer}
     agent = listed(made)
     assert agent["status"] in ("stale", "unavailable"), agent
-    a.refreshes = None
+    a.token_answers = {}
     a.access_token_seconds = 3600
     assert listed(made)["status"] == "available"
 
@@ -299,11 +238,11 @@ def test_a_fault_of_scope_or_target_keeps_the_grant_and_names_the_field(line, pa
     a, server = pair(access_token_seconds=0)
     line.put(users(server))
     signed_in(line)
-    a.refreshes = Answer(400, {"error": code})
+    a.token_answers = {"refresh_token": Answer(400, {"error": code})}
     step = last(line)
     assert (step["reason"], code in step["detail"]) == ("refused", True)
     assert f"check {field} in the entry" in step["remedy"]
-    a.refreshes = None
+    a.token_answers = {}
     a.access_token_seconds = 3600
     assert last(line)["ok"]
 
@@ -313,10 +252,10 @@ def test_an_entrys_own_client_that_is_refused_keeps_the_grant(line, pair):
     a.add_client("ours", "our-secret-here")
     line.put(users(server, client_id="ours", client_secret="our-secret-here"))
     signed_in(line)
-    a.refreshes = Answer(401, {"error": "invalid_client"})
+    a.token_answers = {"refresh_token": Answer(401, {"error": "invalid_client"})}
     step = last(line)
     assert step["reason"] == "refused" and step["remedy"].startswith("check client_id and client_secret")
-    a.refreshes = None
+    a.token_answers = {}
     a.access_token_seconds = 3600
     assert last(line)["ok"]
 
@@ -337,11 +276,12 @@ CLOSED = [
 
 @pytest.mark.parametrize("answer", CLOSED, ids=lambda a: f"{a.status} {str(a.body)[:24]}")
 def test_a_registration_that_is_closed_wants_a_client(line, pair, answer):
-    a, server = pair(wants=lambda asked: answer)
+    a, server = pair(registration_judge=lambda asked: answer)
     line.put(users(server))
-    done = line.run("login", "notes", "--no-browser", "--port", "45671")
+    port = str(free_port())
+    done = line.run("login", "notes", "--no-browser", "--port", port)
     assert done.returncode != 0 and "reason      client_needed" in done.stderr, done.stderr
-    assert "with the redirect URI http://127.0.0.1:45671" in done.stderr
+    assert f"with the redirect URI http://127.0.0.1:{port}" in done.stderr
     if isinstance(answer.body, dict) and "error_description" in answer.body:
         assert answer.body["error_description"] in done.stderr
     assert len(a.requests("register")) == 1, "it is not asked for less"
@@ -361,7 +301,7 @@ def refuses(when, error):
     ],
 )
 def test_a_registration_is_asked_for_less_where_less_is_wanted(line, pair, wants):
-    a, server = pair(wants=wants)
+    a, server = pair(registration_judge=wants)
     server.metadata = {"scopes_supported": ["mcp:read"]}
     line.put(users(server))
     signed_in(line)
@@ -372,7 +312,7 @@ def test_a_registration_is_asked_for_less_where_less_is_wanted(line, pair, wants
 def test_a_registration_asks_for_the_grants_that_are_announced(line, pair):
     a, server = pair(
         metadata={"grant_types_supported": ["authorization_code"]},
-        wants=refuses(lambda asked: "refresh_token" in asked["grant_types"], "invalid_client_metadata"),
+        registration_judge=refuses(lambda asked: "refresh_token" in asked["grant_types"], "invalid_client_metadata"),
     )
     line.put(users(server))
     signed_in(line)

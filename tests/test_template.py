@@ -47,7 +47,7 @@ def test_locally_only_the_code_lies_elsewhere():
     local = local_template(Path("/built")).splitlines()
     differing = [(a, b) for a, b in zip(ours, local, strict=True) if a != b]
     assert [(a.strip(), b.strip()) for a, b in differing] == [
-        ("CodeUri: .", f"CodeUri: /built/{function}") for function in FUNCTIONS
+        ("CodeUri: .", f"CodeUri: /built/{function}.zip") for function in FUNCTIONS
     ]
 
 

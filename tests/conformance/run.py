@@ -14,6 +14,7 @@ the requirements do not score.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -175,10 +176,8 @@ def run_scenario(suite: Suite, scenario: str, client_seconds: int) -> Outcome:
 
 
 def kill_group(child: subprocess.Popen):
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def judge(scenario: str, folder: Path, output: str, code: int) -> Outcome:
@@ -262,7 +261,8 @@ def main() -> int:
         having = [suite for suite in suites if chosen.scenario in suite.scenarios()]
         if not having:
             raise Unusable(f"no suite has {chosen.scenario}")
-        return 0 if all([run_one(suite, chosen.scenario, chosen.timeout) for suite in having]) else 1
+        passed = [run_one(suite, chosen.scenario, chosen.timeout) for suite in having]
+        return 0 if all(passed) else 1
 
     if suites == list(SUITES) and (gone := MUST_PASS - {name for suite in suites for name in suite.scenarios()}):
         raise Unusable(f"no suite has {', '.join(sorted(gone))}")

@@ -89,6 +89,7 @@ class AuthorizationServer(LoopbackServer):
         self.unknown_client: Answer | None = None  # the answer to who is no client, at every endpoint but authorize
         self.authorizes_anybody = False  # the page does not look at the client; the token endpoint does
         self.wants_client_id_in_form = False  # beside Basic too, as the MCP Python SDK
+        self.refuses_client_id_beside_basic = False  # as two ways of naming the client
         self.secret_goes_by: str | None = None  # the only method that serves, whatever a client was registered with
         self.echoes_secrets = False  # an error's description repeats the request, secrets and all
         self.assertion_audiences = [self.issuer]
@@ -400,6 +401,8 @@ class AuthorizationServer(LoopbackServer):
             used, id, secret = "client_secret_basic", unquote(id), unquote(secret)
             if self.wants_client_id_in_form and form.get("client_id") != id:
                 raise Refused("invalid_client", "Missing client_id", 401)
+            if self.refuses_client_id_beside_basic and "client_id" in form:
+                raise Refused("invalid_request", "Client must not use multiple authentication methods")
         elif "client_assertion" in form:
             used, secret = "private_key_jwt", None
             id = form.get("client_id") or unverified_claims(form["client_assertion"]).get("sub")

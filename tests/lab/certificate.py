@@ -1,6 +1,6 @@
 """A certificate for this machine, which vouches for itself."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def certify(folder: Path) -> tuple[Path, Path, Path]:
 def _certificate(name: str, signer, issuer):
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,5 +1,6 @@
 """HTTP servers in threads of the test's process, on free loopback ports. They know nothing of OAuth."""
 
+import contextlib
 import http.client
 import http.server
 import json
@@ -95,10 +96,8 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 def _hang_up(connection):
-    try:
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 def _handler(owner: LoopbackServer):
@@ -145,10 +144,8 @@ def _handler(owner: LoopbackServer):
             self.wfile.write(content)
 
         def handle(self):
-            try:
+            with contextlib.suppress(OSError):  # who asked has gone
                 super().handle()
-            except OSError:
-                pass  # who asked has gone
 
         def log_message(self, *_):
             pass

@@ -63,7 +63,7 @@ SAID = [
 
 def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
     servers = [guarded(stands, server={"checks_audience": False})[0] for _ in SAID]
-    agents = backend(*[machine(each, **fields) for each, (fields, _) in zip(servers, SAID)]).agents()
+    agents = backend(*[machine(each, **fields) for each, (fields, _) in zip(servers, SAID, strict=True)]).agents()
     assert [agent["status"] for agent in agents] == ["available"] * len(SAID)
     for server, (fields, sent) in zip(servers, SAID, strict=True):
         [request] = server.authorization_server.requests("token")
@@ -116,7 +116,7 @@ def test_a_token_is_refreshed_before_it_is_over(backend, stands):
     wait_for(lambda: listed(refreshed)["status"] == "available" and len(a.requests("token")) >= 3)
     assert {request.form["grant_type"] for request in a.requests("token")} == {"client_credentials"}
     began = [request for request in server.requests("initialize") if request.bearer]
-    assert len(began) == len([request for request in server.requests("tools/list")]), "none was refused"
+    assert len(began) == len(server.requests("tools/list")), "none was refused"
 
 
 def test_a_refused_token_is_renewed_once(backend, stands):

@@ -21,7 +21,8 @@ KEYS = [
 def test_a_key_is_sent_as_the_entry_says(backend, stands):
     servers = [stands(PlainServer, {header: value}) for _, header, value in KEYS]
     key = {"auth_type": "api_key", "credentials": KEY}
-    agents = backend(*[{"mcp_url": each.url} | key | fields for each, (fields, *_) in zip(servers, KEYS)]).agents()
+    entries = [{"mcp_url": each.url} | key | fields for each, (fields, *_) in zip(servers, KEYS, strict=True)]
+    agents = backend(*entries).agents()
     for agent, server, (fields, header, _) in zip(agents, servers, KEYS, strict=True):
         assert (agent["status"], agent["tools"]) == ("available", [READ]), fields
         other = ({"authorization", "x-api-key"} - {header}).pop()

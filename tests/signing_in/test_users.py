@@ -28,7 +28,10 @@ def test_a_new_user_of_an_old_name_inherits_no_sign_in(backend, stands):
     server, _ = guarded(stands)
     asked = backend(users(server))
     connect(asked, "notes", "ada", sub="sub-of-the-first")
-    status = lambda sub: asked.http("GET", "/oauth/connections", user="ada", sub=sub)[1]["connections"][0]["status"]
+
+    def status(sub):
+        return asked.http("GET", "/oauth/connections", user="ada", sub=sub)[1]["connections"][0]["status"]
+
     assert (status("sub-of-the-first"), status("sub-of-the-second")) == ("connected", "needs_sign_in")
     # The list's event says `sub-ada`, who is a third one.
     assert listed(asked, "ada")["status"] == "needs_sign_in"

@@ -47,7 +47,10 @@ class Runs:
     def submit(self, acts: bool, wait_ms: int = 150, user: str = "alice", **fields) -> tuple[str, dict]:
         """A job that looks, acts if it is to, and looks again; gives its mark and its event."""
         mark = uuid.uuid4().hex
-        call = lambda name: {"call": name, "with": {"mark": mark, "tool": name}, "wait_ms": wait_ms}
+
+        def call(name):
+            return {"call": name, "with": {"mark": mark, "tool": name}, "wait_ms": wait_ms}
+
         steps = [call("look"), *([call("act")] if acts else []), call("look"), {"say": f"Done {mark}"}]
         return mark, self.backend.submit(script(*steps), ["helper"], user=user, **fields)
 

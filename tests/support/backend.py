@@ -5,12 +5,12 @@ other. Copies made anew are cold environments.
 """
 
 import json
+import time
 import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from local.stack import ARCHITECTURE
-
 from tests.lab import follow
 from tests.support.proxy import Fault
 from tests.support.world import World
@@ -181,6 +181,19 @@ class Backend:
         }
         self.world.dynamodb.put_item(TableName=self.table, Item=item | fields)
         return {"userId": user, "jobId": job_id}
+
+    def unfinished(self, lease: float | None, **fields) -> dict:
+        """A job as a run that was cut off leaves it; its lease ends in so many seconds. Gives the processor's event."""
+        processing = {"S": "PROCESSING"}
+        claimed = {"status": processing, "unfinished": processing, "attempt": {"N": "1"}}
+        if lease is not None:
+            claimed["leaseUntil"] = {"N": str(int((time.time() + lease) * 1000))}
+        return self.submit("hi", ["helper"], **claimed | fields)
+
+    def sweep(self, processor: str = "unused") -> dict:
+        """What the schedule has done; jobs that never began are started in `processor`."""
+        self.environment["AGENT_PROCESSOR_FUNCTION"] = processor
+        return self.invoke("AgentJobsFunctionArn", {"source": "aws.events", "detail-type": "Scheduled Event"})
 
     def job(self, event: dict) -> dict:
         key = {"PK": {"S": f"agent#{event['userId']}"}, "SK": {"S": event["jobId"]}}

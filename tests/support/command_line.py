@@ -80,7 +80,7 @@ class Sitting:
 
     def __init__(self, line: CommandLine, arguments: list, environment: dict[str, str]):
         self.line = line
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open for as long as the child runs)
         self.child = subprocess.Popen(
             [TARGET / "debug" / "mcp-agents", *arguments],
             env=line.environment | environment,

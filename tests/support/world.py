@@ -7,7 +7,6 @@ import uuid
 from local.aws import LocalAws, UserPool
 from local.processes import StandIn
 from local.stack import deploy, place_bootstraps
-
 from tests.support.entries import CANARY
 from tests.support.proxy import CountingProxy
 
