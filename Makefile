@@ -26,6 +26,10 @@ demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show th
 local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local AWS and stay up until Ctrl-C; target/local.json says where (PROFILE=release, SERVERS=none)
 	@$(VENV)/bin/python -m local.up
 
+.PHONY: install
+install: ## Install the command line, `mcp-agents`, where Cargo installs (~/.cargo/bin)
+	@cargo install --locked --path crates/cli
+
 .PHONY: test
 test: $(TOOLS) ## Everything that must pass: lint, unit tests, the deployed stack, conformance; with the time of each
 	@times=; for stage in lint unit-test end-to-end-test conformance; do \
