@@ -52,8 +52,9 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, sam validate, cfn-lint
-	@echo "== fmt, clippy, sam validate, cfn-lint"
+lint: $(TOOLS) ## circles of files, fmt, clippy, sam validate, cfn-lint
+	@echo "== circles of files, fmt, clippy, sam validate, cfn-lint"
+	@$(PYTHON) -m tests.circles
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint 2>&1 | grep -v '^$$'
