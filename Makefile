@@ -63,8 +63,9 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, ruff, sam validate, cfn-lint
-	@echo "== fmt, clippy, ruff, sam validate, cfn-lint"
+lint: $(TOOLS) ## circles of files, fmt, clippy, ruff, sam validate, cfn-lint
+	@echo "== circles of files, fmt, clippy, ruff, sam validate, cfn-lint"
+	@$(PYTHON) -m tests.circles
 	@cargo fmt --all --check
 	@$(VENV)/bin/ruff format --check --quiet $(PYTHON_FILES)
 	@$(VENV)/bin/ruff check --quiet $(PYTHON_FILES)
