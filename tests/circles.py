@@ -1,7 +1,7 @@
 """Finds circles of files inside the crates: files that lead to each other by `use` or by a path in the code.
 
-`python -m tests.circles` prints them and ends non-zero if there are any. Tests are left out, and so are a `lib.rs` and a
-`mod.rs` that only declare and re-export. A re-export is followed to the file that it names.
+`python -m tests.circles` prints them and ends non-zero if there are any. Tests are left out, and so are a `lib.rs`
+and a `mod.rs` that only declare and re-export. A re-export is followed to the file that it names.
 """
 
 import re

@@ -183,7 +183,11 @@ def test_with_confirm_the_user_is_asked_before_each_call(line, ask, server, answ
 )
 def test_what_is_missing_is_named_with_what_to_do(line, ask, server, environment, says):
     line.put(entry(server()))
-    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    nothing = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }
     done = ask("notes", "Hello?", **nothing | environment)
     assert done.returncode == 2 and says in done.stderr and done.stdout == ""
 

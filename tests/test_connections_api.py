@@ -685,14 +685,16 @@ def test_the_page_speaks_to_the_named_origin_alone(waited_for):
     # Its opener must reach it, and it its opener.
     assert "cross-origin-opener-policy" not in page["headers"]
     assert page["body"].count("postMessage(") == 2
-    assert 'postMessage(message, origin)' in page["body"] and "BroadcastChannel" in page["body"]
+    assert "postMessage(message, origin)" in page["body"] and "BroadcastChannel" in page["body"]
 
 
 @pytest.mark.parametrize("origin", [APP, None])
 def test_the_script_tells_its_own_origin_and_no_other_than_the_named_one(waited_for, origin):
     page = callback_page(waited_for, "ada", **({"origin": origin} if origin else {}))["body"]
     script = re.search(r"<script>(.*)</script>", page, re.DOTALL).group(1)
-    data = {name: re.search(f'data-{name}="([^"]*)"', page).group(1) for name in ("state", *(["origin"] if origin else []))}
+    data = {
+        name: re.search(f'data-{name}="([^"]*)"', page).group(1) for name in ("state", *(["origin"] if origin else []))
+    }
     browser = """
       const said = [];
       const page = {
@@ -700,7 +702,10 @@ def test_the_script_tells_its_own_origin_and_no_other_than_the_named_one(waited_
         location: {pathname: "/oauth/callback"},
         document: {body: {dataset: DATA}},
         window: {opener: {postMessage: (message, origin) => said.push([origin, message])}},
-        BroadcastChannel: class { constructor(name) { this.name = name } postMessage(message) { said.push([this.name, message]) } },
+        BroadcastChannel: class {
+          constructor(name) { this.name = name }
+          postMessage(message) { said.push([this.name, message]) }
+        },
       };
       require("vm").runInNewContext(SCRIPT, page);
       console.log(JSON.stringify(said));

@@ -491,7 +491,13 @@ class Escaping(PlainServer):
 
 def test_a_key_in_a_servers_address_is_kept_sealed(backend, stands, world):
     a = stands(AuthorizationServer)
-    server = stands(ProtectedServer, a, path=f"/mcp?key={CANARY}", locations=["/.well-known/oauth-protected-resource/mcp"], checks_audience=False)
+    server = stands(
+        ProtectedServer,
+        a,
+        path=f"/mcp?key={CANARY}",
+        locations=["/.well-known/oauth-protected-resource/mcp"],
+        checks_audience=False,
+    )
     asked = backend(users(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"

@@ -38,7 +38,11 @@ class Run:
         (folder / "tmp").mkdir()
         self.temporary = folder / "tmp"
         own = {"CARGO_TARGET_DIR": str(self.target), "TMPDIR": str(self.temporary), MARK: self.mark}
-        inherited = {name: value for name, value in os.environ.items() if name not in ("MODEL_URL", "MODEL_ID", "PROFILE", "SERVERS")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("MODEL_URL", "MODEL_ID", "PROFILE", "SERVERS")
+        }
         with open(self.log, "wb") as log:
             self.child = subprocess.Popen(
                 command or [sys.executable, "-m", "local.up"],
@@ -97,7 +101,9 @@ def start():
     """Starts a run with these folders in its target folder: `start(debug=names, release=names)`."""
     started, folders = [], []
 
-    def make(makes=False, stale: str | None = None, debug=(*FUNCTIONS, "test-support"), release=(), **environment) -> Run:
+    def make(
+        makes=False, stale: str | None = None, debug=(*FUNCTIONS, "test-support"), release=(), **environment
+    ) -> Run:
         # In the system's own folder: paths of sockets and of the emulator's files have a limit.
         folder = Path(tempfile.mkdtemp(prefix="local-test-"))
         folders.append(folder)
@@ -134,7 +140,13 @@ def ask(url: str, token: str | None, method="GET", body=None):
 def sign_in(up: dict, groups: list[str]) -> str:
     """The access token of the user with these groups."""
     [user] = [user for user in up["users"] if user["groups"] == groups]
-    cognito = boto3.client("cognito-idp", region_name=up["region"], endpoint_url=up["endpoint"], aws_access_key_id="test", aws_secret_access_key="test")
+    cognito = boto3.client(
+        "cognito-idp",
+        region_name=up["region"],
+        endpoint_url=up["endpoint"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
     signed_in = cognito.initiate_auth(
         AuthFlow="USER_PASSWORD_AUTH",
         ClientId=up["outputs"]["UserPoolClientId"],
@@ -166,7 +178,9 @@ def test_what_the_file_says_can_be_used_and_sigterm_leaves_nothing(start):
     question = script({"call": "add", "with": {"a": 2, "b": 3}}, {"say": "The sum is {result}."})
     status, job = ask(f"{api}/jobs", author, "POST", {"query": question, "agentIds": ["calculator"]})
     assert status == 202, job
-    ended = wait_for(lambda: (found := ask(f"{api}/jobs/{job['jobId']}", author)[1])["status"] in ("COMPLETED", "FAILED") and found)
+    ended = wait_for(
+        lambda: (found := ask(f"{api}/jobs/{job['jobId']}", author)[1])["status"] in ("COMPLETED", "FAILED") and found
+    )
     assert ended["status"] == "COMPLETED" and "5" in json.dumps(ended["result"])
 
     # The local AWS, two example servers, the stand-in for a model, this process.

@@ -6,7 +6,9 @@ import pytest
 
 from local.processes import ROOT
 
-PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
 
 
 def anchors(page) -> set[str]:
@@ -41,6 +43,8 @@ def test_every_variable_and_parameter_of_the_reference_is_one():
     reference = (ROOT / "docs" / "reference.md").read_text()
     template = (ROOT / "template.yaml").read_text()
     parameters = reference.split("## Parameters")[1].split("\n## ")[0]
-    names = [name for row in re.findall(r"^\| (`.*?) \|", parameters, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    names = [
+        name for row in re.findall(r"^\| (`.*?) \|", parameters, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
     assert len(names) > 8
     assert [name for name in names if f"\n  {name}:\n    Type:" not in template] == []

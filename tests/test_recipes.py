@@ -1,5 +1,6 @@
-"""The recipes of docs/entries.md, each as it is written there, against a stand-in that behaves as that service does; and
-what is in a recipe for a reason breaks the sign-in when it is left out.
+"""The recipes of docs/entries.md, each as it is written there, against a stand-in that behaves as that service does.
+
+What is in a recipe for a reason breaks the sign-in when it is left out.
 """
 
 import json

@@ -36,7 +36,9 @@ class Shown:
     """What a command shows on a terminal of so many columns, on standard output and standard error apart."""
 
     def __init__(self, line, *arguments, columns=80, **environment):
-        inherited = {name: value for name, value in line.environment.items() if name not in ("NO_COLOR", "CLICOLOR", "CI")}
+        inherited = {
+            name: value for name, value in line.environment.items() if name not in ("NO_COLOR", "CLICOLOR", "CI")
+        }
         ends = [pty.openpty(), pty.openpty()]
         for parent, _ in ends:
             fcntl.ioctl(parent, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
