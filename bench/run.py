@@ -3,7 +3,8 @@
 They run as processes of this machine under a Runtime API of the bench's own, against one local AWS and
 the same stand-in MCP servers and scripted model, all on loopback. Prints a table in Markdown, and writes it to
 bench/RESULTS.md, the table to README.md as well. Needs the release bootstraps below target/lambda,
-target/debug/test-support and the Python packages of local/requirements.txt; installs the peer's packages below target/bench, once.
+target/debug/test-support and the Python packages of local/requirements.txt; installs the peer's packages below
+target/bench, once.
 """
 
 import argparse
