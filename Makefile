@@ -26,6 +26,10 @@ demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show th
 local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local AWS and stay up until Ctrl-C; target/local.json says where (PROFILE=release, SERVERS=none)
 	@$(VENV)/bin/python -m local.up
 
+.PHONY: install
+install: ## Install the command line, `mcp-agents`, where Cargo installs (~/.cargo/bin)
+	@cargo install --locked --path crates/cli
+
 .PHONY: test
 test: $(TOOLS) ## Everything that must pass: lint, unit tests, the deployed stack, conformance; with the time of each
 	@times=; for stage in lint unit-test end-to-end-test conformance; do \
@@ -59,8 +63,9 @@ conformance-client: debug ## Build the client that the conformance suite drives
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## fmt, clippy, ruff, sam validate, cfn-lint
-	@echo "== fmt, clippy, ruff, sam validate, cfn-lint"
+lint: $(TOOLS) ## circles of files, fmt, clippy, ruff, sam validate, cfn-lint
+	@echo "== circles of files, fmt, clippy, ruff, sam validate, cfn-lint"
+	@$(PYTHON) -m tests.circles
 	@cargo fmt --all --check
 	@$(VENV)/bin/ruff format --check --quiet $(PYTHON_FILES)
 	@$(VENV)/bin/ruff check --quiet $(PYTHON_FILES)

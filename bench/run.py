@@ -2,14 +2,16 @@
 
 They run as processes of this machine under a Runtime API of the bench's own, against one local AWS and
 the same stand-in MCP servers and scripted model, all on loopback. Prints a table in Markdown, and writes it to
-bench/RESULTS.md. Needs the release bootstraps below target/lambda, target/debug/test-support and the
-Python packages of local/requirements.txt; installs the peer's packages below target/bench, once.
+bench/RESULTS.md, the table to README.md as well. Needs the release bootstraps below target/lambda,
+target/debug/test-support and the Python packages of local/requirements.txt; installs the peer's packages below
+target/bench, once.
 """
 
 import argparse
 import datetime
 import os
 import platform
+import re
 import signal
 import sys
 import time
@@ -23,6 +25,7 @@ from measurements import LIST, PROCESSOR, QUICK, Bench, Runs
 from packages import peer_versions
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
+README = ROOT / "README.md"
 
 REPORT = """\
 # Measured by `make bench`
@@ -93,7 +96,17 @@ def main():
     print(f"measured in {time.monotonic() - started:.0f} s", file=sys.stderr)
     report = REPORT.format(machine=facts, table=table, peer=peer_versions())
     RESULTS.write_text(report)
+    README.write_text(with_figures(README.read_text(), facts, table))
     print(report)
+
+
+def with_figures(readme: str, facts: str, table: str) -> str:
+    """README.md with these figures in the place of those that it has."""
+    figures = re.compile(r"^\d{4}-\d\d-\d\d: .*\n\n(\|.*\n)+", re.MULTILINE)
+    replaced, count = figures.subn(lambda _: f"{facts}.\n\n{table.strip()}\n", readme)
+    if count != 1:
+        raise SystemExit("README.md has no table of figures to replace")
+    return replaced
 
 
 if __name__ == "__main__":

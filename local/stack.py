@@ -40,8 +40,9 @@ def place_bootstraps(folder: Path, profile: str = "debug") -> Path:
     """
     missing = [str(TARGET / profile / function) for function in FUNCTIONS if not (TARGET / profile / function).exists()]
     if missing:
-        target = "build" if profile == "release" else "debug"
-        raise RuntimeError(f"{', '.join(missing)}: not built yet; run `make {target}`")
+        raise RuntimeError(
+            f"{', '.join(missing)}: not built yet; run `make {'build' if profile == 'release' else 'debug'}`"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for function in FUNCTIONS:
         with zipfile.ZipFile(folder / f"{function}.zip", "w", zipfile.ZIP_STORED) as package:

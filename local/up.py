@@ -73,8 +73,10 @@ def tell(example: Example, description: dict):
     say(f"  export AWS_ENDPOINT_URL={example.aws.endpoint} AWS_REGION={REGION}")
     say("  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test\n")
     say("List the agents, as a user of the API:")
-    say(f"  TOKEN=$(aws cognito-idp initiate-auth --client-id {outputs['UserPoolClientId']} \\")
-    say("      --auth-flow USER_PASSWORD_AUTH \\")
+    say(
+        f"  TOKEN=$(aws cognito-idp initiate-auth --client-id {outputs['UserPoolClientId']} "
+        "--auth-flow USER_PASSWORD_AUTH \\"
+    )
     say(f"      --auth-parameters 'USERNAME={author['username']},PASSWORD={author['password']}' \\")
     say("      --query AuthenticationResult.AccessToken --output text)")
     say(f"  curl -H \"Authorization: Bearer $TOKEN\" '{api}/agents'")

@@ -325,11 +325,14 @@ def test_a_processor_that_cannot_be_invoked_leaves_no_job(backend):
 
 @pytest.fixture
 def limited(backend, server):
-    """Gives a backend with quotas, and what sends a request to it as a user of one's own."""
+    """Gives a backend with quotas, and what sends a request to it as a user of one's own.
 
-    def make(**quotas):
+    Where jobs are not to run, another function gets their events, and leaves them pending.
+    """
+
+    def make(processor="AgentProcessorFunctionArn", **quotas):
         asked = backend([{"mcp_url": server().url, "agent_name": "helper"}], **quotas)
-        asked.environment["AGENT_PROCESSOR_FUNCTION"] = asked.function("AgentProcessorFunctionArn")
+        asked.environment["AGENT_PROCESSOR_FUNCTION"] = asked.function(processor)
         user = f"user-{uuid.uuid4().hex[:8]}"
         return lambda method, path, body=None, **more: asked.http(
             method, path, body, user=user, api="AgentJobs", **more
@@ -369,7 +372,7 @@ def test_a_user_submits_only_so_many_jobs_a_day(limited):
 
 
 def test_of_many_submissions_at_once_only_so_many_are_taken(limited):
-    send = limited(MAX_RUNNING_JOBS_PER_USER="5")
+    send = limited(processor="ListAvailableAgentsFunctionArn", MAX_RUNNING_JOBS_PER_USER="5")
     statuses = [status for status, _ in at_once(8, lambda: send("POST", "/jobs", LONG))]
     assert sorted(statuses) == [202] * 5 + [429] * 3
     for job in send("GET", "/jobs")[1]["items"]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from local.processes import TARGET
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.support import Api, Backend, as_user, at_once, callback_path, connect, own_tables, samples, sign_up, users
 
@@ -684,6 +686,34 @@ def test_the_page_speaks_to_the_named_origin_alone(waited_for):
     assert "cross-origin-opener-policy" not in page["headers"]
     assert page["body"].count("postMessage(") == 2
     assert "postMessage(message, origin)" in page["body"] and "BroadcastChannel" in page["body"]
+
+
+@pytest.mark.parametrize("origin", [APP, None])
+def test_the_script_tells_its_own_origin_and_no_other_than_the_named_one(waited_for, origin):
+    page = callback_page(waited_for, "ada", **({"origin": origin} if origin else {}))["body"]
+    script = re.search(r"<script>(.*)</script>", page, re.DOTALL).group(1)
+    data = {
+        name: re.search(f'data-{name}="([^"]*)"', page).group(1) for name in ("state", *(["origin"] if origin else []))
+    }
+    browser = """
+      const said = [];
+      const page = {
+        history: {replaceState: (...call) => said.push(["address", call[2]])},
+        location: {pathname: "/oauth/callback"},
+        document: {body: {dataset: DATA}},
+        window: {opener: {postMessage: (message, origin) => said.push([origin, message])}},
+        BroadcastChannel: class {
+          constructor(name) { this.name = name }
+          postMessage(message) { said.push([this.name, message]) }
+        },
+      };
+      require("vm").runInNewContext(SCRIPT, page);
+      console.log(JSON.stringify(said));
+    """.replace("DATA", json.dumps(data)).replace("SCRIPT", json.dumps(script))
+    node = subprocess.run([TARGET / "tools" / "node" / "bin" / "node", "-e", browser], capture_output=True, text=True)
+    message = {"type": "mcp-agents.oauth", "state": data["state"]}
+    told = [["address", "/oauth/callback"], ["mcp-agents.oauth", message]] + ([[APP, message]] if origin else [])
+    assert json.loads(node.stdout) == told, node.stderr
 
 
 def test_without_an_origin_the_page_is_cut_off_from_its_opener(waited_for):

@@ -38,7 +38,7 @@ def steps(done):
     return [[(s["step"], s["ok"]) for s in entry["steps"]] for entry in json.loads(done.stdout)]
 
 
-GOOD = [(step, True) for step in ("parsed", "resolved", "tls", "signed_in", "initialized", "tools_listed")]
+GOOD = [(step, True) for step in ("parsed", "resolved", "connected", "signed_in", "initialized", "tools_listed")]
 
 
 def test_a_good_entry_passes_every_step(doctor, server, world):
@@ -60,7 +60,7 @@ def test_a_good_entry_passes_every_step(doctor, server, world):
         ({"transport": "websocket"}, "parsed", "bad_entry"),
         ({"mcp_url": "https://no-such-host.invalid/mcp"}, "resolved", "name_not_resolved"),
         ({"mcp_url": "http://169.254.169.254/"}, "resolved", "address_refused"),
-        ({"mcp_url": "http://127.0.0.1:1/mcp"}, "tls", "unreachable"),
+        ({"mcp_url": "http://127.0.0.1:1/mcp"}, "connected", "unreachable"),
         ({"cognito_password": "Wrong-1!aaaa"}, "signed_in", "sign_in_failed"),
     ],
 )

@@ -1,5 +1,6 @@
-"""The recipes of README.md, each as it is written there, against a stand-in that behaves as that service does; and
-what is in a recipe for a reason breaks the sign-in when it is left out.
+"""The recipes of docs/entries.md, each as it is written there, against a stand-in that behaves as that service does.
+
+What is in a recipe for a reason breaks the sign-in when it is left out.
 """
 
 import json
@@ -185,7 +186,7 @@ SERVICES = {
 
 
 def recipes() -> dict[str, dict]:
-    section = (ROOT / "README.md").read_text().split("### Recipes")[1].split("\n### ")[0]
+    section = (ROOT / "docs" / "entries.md").read_text().split("## Recipes")[1]
     entries = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
     return {entry["agent_name"]: entry for entry in entries}
 

@@ -65,6 +65,23 @@ def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend,
     assert called(asked, user="grace")["user"] == "root"
 
 
+def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(backend, stands, world):
+    server, _ = guarded(stands)
+    asked = backend(users(server), TOOL_CACHE_TTL_SECONDS="900")
+    connect(asked, "notes", "root", group="Admin", owner="everybody")
+    before = asked.calls("GetItem")
+    for n in range(50):
+        if n == 25:
+            asked.go_cold()
+        assert listed(asked, f"user-{n}")["status"] == "available"
+    assert len(server.requests("tools/list")) == 1
+    items = world.dynamodb.scan(TableName=asked.environment["CATALOG_TABLE"])["Items"]
+    assert len([item for item in items if item["PK"]["S"].startswith("tools#")]) == 1
+    # One batch a list for the states of all sign-ins; two for the tools that the two environments did not know.
+    assert asked.calls("BatchGetItem") == 50 + 2
+    assert asked.calls("GetItem") - before <= 5, "the one sign-in is read to be used, not to be looked at"
+
+
 def test_a_users_token_is_refreshed_before_it_is_over_again_and_again(backend, stands):
     server, a = guarded(stands, token_with={"expires_in": 1})
     asked = backend(users(server))

@@ -11,7 +11,7 @@ EVIL = "https://evil.example.com"
 PAGE = Answer(200, "<!doctype html><title>Welcome</title><h1>Our application</h1>")
 # A secret that looks otherwise once it is escaped in a form or in a header.
 SECRET = f"{CANARY}+/= %"
-STEPS = ["parsed", "resolved", "tls", "discovered", "signed_in", "initialized", "tools_listed"]
+STEPS = ["parsed", "resolved", "connected", "discovered", "signed_in", "initialized", "tools_listed"]
 
 
 class Lab:

@@ -7,6 +7,7 @@
 //! instructions. A run needs no job: the job processor and the command line both start runs.
 
 mod answer;
+mod context;
 mod effect;
 mod error;
 mod meter;
@@ -20,10 +21,11 @@ mod transcript;
 mod turns;
 
 pub use answer::Answer;
+pub use context::{Run, RunLabels, RunLimits};
 pub use effect::{EffectNote, EffectfulCall, Permission};
 pub use error::{RunError, TimeLimit};
 pub use meter::{BudgetExceeded, Budgets, Meter};
 pub use model::{Guardrail, GuardrailError, Model, ModelError};
 pub use orchestrator::{Colleague, run_agents};
-pub use run::{Run, RunLabels, RunLimits, run_agent};
+pub use run::run_agent;
 pub use transcript::Transcript;

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
+    context::{Run, Watch},
     effect::EffectNote,
     error::RunError,
     model::{ToolResult, ToolSpec, ToolUse},
     names::ToolNames,
     result::Part,
-    run::{Run, SHAPES, Watch, ask_agent},
+    run::{SHAPES, ask_agent},
     transcript::Transcript,
     turns::Talk,
 };

@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use crate::{
+    context::{Run, RunLabels},
     effect::{EffectNote, EffectfulCall, Permission},
     error::RunError,
     model::{ToolResult, ToolSpec, ToolUse},
     names::ToolNames,
     result::{Part, parts},
-    run::{Run, RunLabels},
 };
 
 /// The most of a tool's description that a model is given, in characters.

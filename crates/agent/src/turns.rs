@@ -11,11 +11,11 @@ use serde_json::json;
 
 use crate::{
     answer::Answer,
+    context::{Run, RunLabels, Watch},
     effect::EffectNote,
     error::RunError,
     meter::Step,
     model::{Conversation, ModelError, ToolResult, ToolSpec, ToolUse, Turn},
-    run::{Run, RunLabels, Watch},
     transcript::Transcript,
 };
 

@@ -108,6 +108,14 @@ impl AuthConfig {
         secrets.into_iter().fold(text, scrub)
     }
 
+    /// The OAuth configuration, if it is one.
+    pub(crate) fn as_oauth(&self) -> Option<&OAuthConfig> {
+        match self {
+            Self::OAuth(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// The same, signing in on behalf of `user` where it matters whose tokens are used.
     pub fn on_behalf_of(&self, user: &User) -> Self {
         match self {

@@ -21,5 +21,5 @@ pub use oauth::{
     Place, PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, Revocation, SignInNeeded, Started,
     client_metadata, is_loopback,
 };
-pub use sign_in::SignIn;
+pub use sign_in::{DecidedSignIn, SignIn, SignInState};
 pub use user::User;

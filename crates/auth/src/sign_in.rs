@@ -34,6 +34,26 @@ pub struct SignIn {
     kept: Cache<CredentialKey, Outcome>,
 }
 
+/// A sign-in whose owner is decided.
+#[derive(Debug, Clone)]
+pub struct DecidedSignIn {
+    /// The configuration. For OAuth its only owner is the one whose grant was found, if one was.
+    pub auth: AuthConfig,
+    /// The state of that grant.
+    pub state: SignInState,
+}
+
+/// The state of a sign-in, without its tokens having been looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInState {
+    /// No user is needed, or a user's grant was found.
+    Usable,
+    /// A grant was found that has ended.
+    Ended,
+    /// No grant was found.
+    Missing,
+}
+
 impl SignIn {
     /// Signs in to Cognito with `aws`'s HTTP client, time-outs and retries (its region counts for
     /// nothing), to others as `oauth` does.
@@ -54,13 +74,38 @@ impl SignIn {
         self.credential_but(auth, None, now).await
     }
 
-    /// Whether anybody is signed in, where that takes a user: asks the store alone, and no server.
+    /// Decides whose sign-in is used for each of `auths`. Asks the vault alone, in batches, and no server.
+    ///
+    /// # Errors
+    /// [`AuthError`] if the vault does not answer.
+    pub async fn decide(&self, auths: &[&AuthConfig]) -> Result<Vec<DecidedSignIn>, AuthError> {
+        let configs = auths.iter().filter_map(|auth| auth.as_oauth());
+        let found = self.oauth.find_owners(&configs.collect::<Vec<_>>()).await?;
+        let mut found = found.into_iter();
+        let decide = |auth: &&AuthConfig| match auth.as_oauth() {
+            None => DecidedSignIn { auth: (*auth).clone(), state: SignInState::Usable },
+            Some(config) => match found.next().flatten() {
+                None => DecidedSignIn { auth: (*auth).clone(), state: SignInState::Missing },
+                Some(grant) => DecidedSignIn {
+                    auth: AuthConfig::OAuth(Box::new(OAuthConfig {
+                        owners: vec![grant.owner],
+                        ..config.clone()
+                    })),
+                    state: if grant.is_usable { SignInState::Usable } else { SignInState::Ended },
+                },
+            },
+        };
+        Ok(auths.iter().map(decide).collect())
+    }
+
+    /// Checks that no user has to sign in, for a decided sign-in.
     ///
     /// # Errors
     /// [`AuthError::NeedsSignIn`].
-    pub async fn check(&self, auth: &AuthConfig) -> Result<(), AuthError> {
-        match auth {
-            AuthConfig::OAuth(config) => self.oauth.check(config).await,
+    pub async fn check(&self, decided: &DecidedSignIn) -> Result<(), AuthError> {
+        match (&decided.auth, decided.state) {
+            (AuthConfig::OAuth(config), SignInState::Ended) => self.oauth.check_ended(config).await,
+            (AuthConfig::OAuth(config), SignInState::Missing) => self.oauth.check_missing(config),
             _ => Ok(()),
         }
     }

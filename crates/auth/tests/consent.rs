@@ -102,7 +102,7 @@ async fn another_person_of_the_same_name_does_not_get_the_tokens() {
     sign_in(&process, &server, &config, at(0)).await;
     let of = |sub: Option<&str>| {
         let user = User { sub: sub.map(str::to_owned), ..alice() };
-        auth::OAuthConfig { user: Some(user), ..config.clone() }
+        auth::OAuthConfig { owners: vec![auth::Owner::User(user), auth::Owner::Everybody], ..config.clone() }
     };
     let another = token(&process, &of(Some("sub-2")), at(1)).await.unwrap_err();
     assert!(matches!(another, AuthError::NeedsSignIn(SignInNeeded::Never)), "{another:?}");

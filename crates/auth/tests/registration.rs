@@ -20,7 +20,7 @@ fn client_of(url: &Url) -> String {
 }
 
 fn of(config: &OAuthConfig, user: &User) -> OAuthConfig {
-    OAuthConfig { user: Some(user.clone()), ..config.clone() }
+    OAuthConfig { owners: vec![Owner::User(user.clone()), Owner::Everybody], ..config.clone() }
 }
 
 #[tokio::test]

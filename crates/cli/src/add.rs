@@ -18,6 +18,7 @@ use crate::{
     doctor,
     entry_fields::Fields,
     login::{BrowserOptions, NotSignedIn, sign_in},
+    progress::Progress,
     prompt,
     report::{EntryReport, print_text, printable},
     setup::{CommonOptions, Setup},
@@ -185,6 +186,7 @@ async fn knock(setup: &Setup, entry: &Map<String, Value>) -> Result<Result<(), M
         let problems: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
         return Err(problems.join("\n"));
     };
+    let _progress = Progress::new("asking the server how it is signed in to");
     let connecting = setup.connector.connect(&server, runtime::now());
     Ok(match tokio::time::timeout(setup.timeout, connecting).await {
         Err(_) => Err(McpError::Timeout { after: setup.timeout }),
@@ -198,7 +200,9 @@ async fn knock(setup: &Setup, entry: &Map<String, Value>) -> Result<Result<(), M
 
 async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static str {
     let Some(config) = oauth_config(setup, entry) else { return "api_key" };
+    let progress = Progress::new("looking for its authorization server");
     let found = setup.within(setup.connector.sign_in().oauth().discover(&config)).await;
+    drop(progress);
     match found.and_then(|found| Ok(found?)) {
         Ok(server) => {
             println!("Its authorization server is {}.", printable(&server.issuer));
@@ -216,7 +220,10 @@ async fn how_to_sign_in(setup: &Setup, entry: &Map<String, Value>) -> &'static s
 async fn none_or_oauth(setup: &Setup, entry: &Map<String, Value>) -> anyhow::Result<&'static str> {
     let Some(config) = oauth_config(setup, entry) else { return Ok("none") };
     let asking = setup.connector.sign_in().oauth().named_by_server(&config);
-    let Some(issuer) = setup.within(asking).await.unwrap_or_default().into_iter().next() else {
+    let progress = Progress::new("looking for an authorization server");
+    let named = setup.within(asking).await.unwrap_or_default();
+    drop(progress);
+    let Some(issuer) = named.into_iter().next() else {
         return Ok("none");
     };
     let issuer = printable(&issuer);

@@ -13,12 +13,13 @@ use mcp::{Connector, McpError, McpServer, Session};
 use secret::ParsedEntry;
 
 use crate::{
+    progress::Progress,
     report::{EntryReport, Step, StepReport, print_json, print_text},
     setup::{CommonOptions, Setup},
 };
 
-/// Checks every entry of the secret, step by step: parsed, name resolved, TLS, authorization server found,
-/// signed in, initialized, tools listed.
+/// Checks every entry of the secret, step by step: parsed, name resolved, TLS (connected, at http), authorization
+/// server found, signed in, initialized, tools listed.
 ///
 /// Exits with 0 if every entry works, with 1 if one does not, with 2 if there is nothing to check.
 #[derive(Debug, Args)]
@@ -52,7 +53,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// Checks one entry.
 pub(crate) async fn examine(setup: &Setup, entry: &ParsedEntry) -> EntryReport {
-    let doctor = Doctor { connector: setup.connector.clone(), timeout: setup.timeout };
+    let name = entry.agent_name.as_deref().unwrap_or("without a name");
+    let what = format!("entry {} ({name})", entry.position);
+    let doctor = Doctor { connector: setup.connector.clone(), timeout: setup.timeout, what };
     let report = doctor.examine(entry).await;
     // A refresh that a step did not wait for.
     setup.connector.sign_in().oauth().settled().await;
@@ -62,6 +65,8 @@ pub(crate) async fn examine(setup: &Setup, entry: &ParsedEntry) -> EntryReport {
 struct Doctor {
     connector: Connector,
     timeout: Duration,
+    /// The entry, for the progress line.
+    what: String,
 }
 
 impl Doctor {
@@ -83,20 +88,25 @@ impl Doctor {
         tools: &mut Vec<String>,
     ) -> Result<(), ()> {
         let http = self.connector.http();
+        let progress = &Progress::new(&format!("{}: resolving its name", self.what));
         let resolved = self.within(async { Ok(http.resolve(&server.url).await.map_err(Arc::new)?) }).await;
         note(steps, Step::Resolved, resolved, |found| {
             found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         })?;
-        note(steps, Step::Tls, self.within(self.reach(server)).await, |()| {
-            let secured = if server.url.scheme() == "https" { "TLS" } else { "plain HTTP, no TLS" };
-            secured.to_owned()
-        })?;
+        let (step, reached) = match server.url.scheme() {
+            "https" => (Step::Tls, "TLS"),
+            _ => (Step::Connected, "plain HTTP, no TLS"),
+        };
+        progress.step(&format!("{}: connecting", self.what));
+        note(steps, step, self.within(self.reach(server)).await, |()| reached.to_owned())?;
         if let AuthConfig::OAuth(config) = &server.auth {
+            progress.step(&format!("{}: looking for its authorization server", self.what));
             let oauth = self.connector.sign_in().oauth();
             let found =
                 self.within(async { Ok(oauth.discover(config).await.map_err(auth::AuthError::from)?) }).await;
             note(steps, Step::Discovered, found, |server| format!("authorization server {}", server.issuer))?;
         }
+        progress.step(&format!("{}: signing in", self.what));
         let credential = self.within(self.connector.credential(server, runtime::now())).await;
         note(steps, Step::SignedIn, credential, |_| {
             let got = match &server.auth {
@@ -107,6 +117,7 @@ impl Doctor {
             got.to_owned()
         })?;
         // As the functions do: a kept token that the server takes no more is renewed once.
+        progress.step(&format!("{}: initializing", self.what));
         let opened = Session::connect(self.connector.clone(), server.clone(), runtime::now());
         let opened = self.within(opened).await;
         let session = match opened {
@@ -117,6 +128,7 @@ impl Doctor {
         };
         let revision = session.protocol_version().await;
         steps.push(StepReport::passed(Step::Initialized, format!("MCP {revision}")));
+        progress.step(&format!("{}: listing its tools", self.what));
         let list = self.within(session.list_all_tools(runtime::now())).await;
         let step = blamed(&list, Step::ToolsListed);
         let listed = note(steps, step, list, |list| {

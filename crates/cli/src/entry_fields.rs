@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::prompt;
 
-/// Fields of the entry, as the README describes them. Secrets come from files; `-` is standard input.
+/// Fields of the entry, as docs/entries.md describes them. Secrets come from files; `-` is standard input.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Fields of the entry")]
 pub(crate) struct Fields {

@@ -9,6 +9,7 @@ use mcp::McpServer;
 use secrecy::ExposeSecret;
 
 use crate::{
+    progress::Progress,
     redirect::Listener,
     report::printable,
     setup::{CommonOptions, Setup},
@@ -136,26 +137,33 @@ pub(crate) async fn sign_in(
     }
     let state = started.state.expose_secret().to_owned();
     let waiting = tokio::time::timeout(PATIENCE, listener.wait(state.clone()));
-    let telling = tell_what_is_waited_for(started.authorization_url.host_str(), &identity.redirect_uri);
+    let host = started.authorization_url.host_str();
+    let progress = Progress::new(&format!(
+        "waiting for a browser to come back from {}",
+        host.unwrap_or("the authorization server")
+    ));
+    let telling = tell_what_is_waited_for(host, &identity.redirect_uri, &progress);
     let redirect = tokio::select! {
         redirect = waiting => redirect,
         never = telling => match never {},
     };
     let redirect = redirect.context("nobody came back within ten minutes")??;
+    progress.step("exchanging the code for tokens");
     oauth.callback(&redirect, runtime::now()).await.map_err(told)?;
     let arrival = oauth.arrival(&state, &starter, runtime::now()).await.map_err(told)?;
     setup.within(oauth.complete(config, arrival, runtime::now())).await?.map_err(told)?;
+    drop(progress);
     println!("Signed in to {}. The tokens are kept in {}.", printable(agent_id), setup.tokens);
     Ok(())
 }
 
 /// Tells a user who takes long what is waited for, and goes on waiting.
-async fn tell_what_is_waited_for(host: Option<&str>, redirect_uri: &str) -> Infallible {
+async fn tell_what_is_waited_for(host: Option<&str>, redirect_uri: &str, progress: &Progress) -> Infallible {
     tokio::time::sleep(TOLD_AFTER).await;
     let host = printable(host.unwrap_or("the authorization server"));
-    eprintln!(
+    progress.say(&format!(
         "Still waiting for a browser to come back from {host} to {redirect_uri}, for up to ten minutes in all.\n\
          Open the address above on this machine and sign in there; Ctrl-C ends the wait."
-    );
+    ));
     std::future::pending().await
 }

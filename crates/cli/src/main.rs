@@ -7,11 +7,13 @@ mod doctor;
 mod entry_fields;
 mod list;
 mod login;
+mod progress;
 mod prompt;
 mod redirect;
 mod remove;
 mod report;
 mod setup;
+mod style;
 mod table;
 mod tools;
 mod transcript;
@@ -58,7 +60,7 @@ async fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         let lines: Vec<String> = format!("{error:#}").lines().map(report::printable).collect();
-        eprintln!("mcp-agents: {}", lines.join("\n"));
+        anstream::eprintln!("{} {}", style::styled(style::BAD, "mcp-agents:"), lines.join("\n"));
         ExitCode::from(2)
     })
 }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use anstream::println;
 use mcp::{McpError, McpServer};
 use runtime::plain_json;
 use secret::{Diagnostic, ParsedEntry};
 use serde::Serialize;
+
+use crate::style::{BAD, GOOD, ODD, STRONG, styled};
 
 /// The steps, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -13,6 +16,9 @@ use serde::Serialize;
 pub(crate) enum Step {
     Parsed,
     Resolved,
+    /// TCP is up; for servers at `http`.
+    Connected,
+    /// TCP and TLS are up; for servers at `https`.
     Tls,
     Discovered,
     SignedIn,
@@ -51,6 +57,7 @@ impl Step {
         match self {
             Self::Parsed => "parsed",
             Self::Resolved => "name resolved",
+            Self::Connected => "connected",
             Self::Tls => "TLS",
             Self::Discovered => "discovered",
             Self::SignedIn => "signed in",
@@ -128,16 +135,17 @@ fn told(diagnostics: &[&Diagnostic]) -> String {
 /// Prints one entry's report for people.
 pub(crate) fn print_text(report: &EntryReport) {
     let name = printable(report.agent_name.as_deref().unwrap_or("without a name"));
-    println!("entry {} ({name}) {}", report.position, report.url.as_deref().unwrap_or_default());
+    let url = report.url.as_deref().unwrap_or_default();
+    println!("entry {} ({}) {url}", report.position, styled(STRONG, name));
     for warning in &report.warnings {
-        println!("  {:<14} {}", "warning", printable(warning));
+        println!("  {:<14} {}", styled(ODD, "warning"), printable(warning));
     }
     for step in &report.steps {
-        let mark = if step.ok { "ok" } else { "FAILED" };
+        let mark = if step.ok { styled(GOOD, "ok") } else { styled(BAD, "FAILED") };
         println!("  {:<14} {mark:<6} {}", step.step.title(), printable(&step.detail));
         if let (Some(reason), Some(remedy)) = (step.reason, &step.remedy) {
             println!("  {:<14} {reason}", "reason");
-            println!("  {:<14} {}", "what to do", printable(remedy));
+            println!("  {:<14} {}", styled(STRONG, "what to do"), printable(remedy));
         }
     }
     if !report.tools.is_empty() {

@@ -5,7 +5,10 @@ use std::{cell::Cell, convert::Infallible, time::Duration};
 use agent::Transcript;
 use serde_json::Value;
 
-use crate::report::printable;
+use crate::{
+    report::printable,
+    style::{ODD, QUIET, styled},
+};
 
 /// How often new messages are looked for: often enough that a reader takes it for at once.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -50,7 +53,11 @@ fn lines(message: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let role = text(&message["role"]);
     let agent = message["agent_id"].as_str().map(|id| format!("{} ", printable(id))).unwrap_or_default();
-    let line = |what: &str| format!("{:<10} {agent}{}", role, cut(what));
+    let style = match role.as_str() {
+        "exception" => ODD,
+        _ => QUIET,
+    };
+    let line = |what: &str| format!("{:<10} {agent}{}", styled(style, &role), cut(what));
     match &message["content"] {
         Value::Array(blocks) => blocks
             .iter()
@@ -81,16 +88,21 @@ mod tests {
 
     use super::*;
 
+    /// The lines without their colours.
+    fn plain(message: &Value) -> Vec<String> {
+        lines(message).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+    }
+
     #[test]
     fn each_block_is_one_line_without_control_characters() {
         let tool_use = json!({"toolUse": {"name": "add", "input": {"a": 2}}});
         let message = json!({"role": "assistant", "content": [{"text": "I\nadd.\u{1b}[2J"}, tool_use], "agent_id": "calc"});
         assert_eq!(
-            lines(&message),
+            plain(&message),
             ["assistant  calc I add.\u{fffd}[2J", "assistant  calc calls add {\"a\":2}"]
         );
         let result = json!({"role": "tool", "content": "Tool completed.", "tool_name": "add"});
-        assert_eq!(lines(&result), ["tool       add: Tool completed."]);
+        assert_eq!(plain(&result), ["tool       add: Tool completed."]);
     }
 
     #[test]

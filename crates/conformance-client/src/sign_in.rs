@@ -39,7 +39,7 @@ pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
         authorization_url: None,
         token_url: None,
         extra_headers: ExtraHeaders::default(),
-        user: Some(User::named(USER)),
+        owners: vec![Owner::User(User::named(USER)), Owner::Everybody],
     }))
 }
 

@@ -4,11 +4,12 @@
 //! far as was looked), `day` (`2026-01-31`, UTC), `jobs` (how many were submitted on it). One conditional update admits
 //! a job. A job's end writes nothing here: only when `running` is full is it looked which of its jobs have ended.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use aws_kit::{Item, number, number_of, text, text_of};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use uuid::Uuid;
 
 use crate::{
     dynamodb::{JobTable, refused_item},
@@ -21,6 +22,8 @@ use crate::{
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// How often an update is tried that other submissions of the same user keep refusing.
 const MAX_TRIES: usize = 8;
+/// How long after its id was made a job may still be written: longer than a function of the API may run.
+const SUBMITTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 /// DynamoDB's limit on the keys of one `BatchGetItem`.
 const BATCH: usize = 100;
 
@@ -86,7 +89,7 @@ impl JobTable {
                 Next::Counted => return Ok(None),
                 Next::Refuse(exceeded) => return Ok(Some(exceeded)),
                 Next::Look(ids) => {
-                    self.let_go_of_ended(owner, &ids).await?;
+                    self.let_go_of_ended(owner, &ids, now).await?;
                     was_looked = true;
                 }
                 Next::Count { is_new_day: is_new } => is_new_day = is_new,
@@ -145,29 +148,54 @@ impl JobTable {
         }
     }
 
-    /// Takes those of a user's jobs out of the item that have ended or are gone.
-    async fn let_go_of_ended(&self, owner: JobOwner<'_>, ids: &[String]) -> Result<(), JobError> {
-        let mut unfinished = HashSet::new();
-        for ids in ids.chunks(BATCH) {
-            self.unfinished_of(owner, ids, &mut unfinished).await?;
-        }
-        let ended: Vec<String> = ids.iter().filter(|id| !unfinished.contains(*id)).cloned().collect();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let update = self.client.update_item().table_name(&self.table).set_key(Some(key(owner)));
-        let update = update
-            .update_expression("DELETE running :ended")
-            .expression_attribute_values(":ended", AttributeValue::Ss(ended));
-        update.send().await.map(drop).map_err(|error| self.fault("written", error))
+    /// Takes a job out of the item that was deleted, or not submitted after all.
+    ///
+    /// # Errors
+    /// [`JobError::Table`].
+    pub async fn let_go(&self, owner: JobOwner<'_>, job_id: &str) -> Result<(), JobError> {
+        self.remove_from_running(owner, vec![job_id.to_owned()]).await
     }
 
-    /// Adds those of a user's jobs to `unfinished` that have not ended.
-    async fn unfinished_of(
+    /// Takes those of a user's jobs out of the item that have ended or are gone.
+    async fn let_go_of_ended(
         &self,
         owner: JobOwner<'_>,
         ids: &[String],
-        unfinished: &mut HashSet<String>,
+        now: Timestamp,
+    ) -> Result<(), JobError> {
+        let mut ended = HashMap::new();
+        for ids in ids.chunks(BATCH) {
+            self.look(owner, ids, &mut ended).await?;
+        }
+        // A job is counted before it is written: one that is not there may be written in a moment.
+        let is_over = |id: &&String| ended.get(*id).copied().unwrap_or_else(|| !is_new(id, now));
+        let over: Vec<String> = ids.iter().filter(is_over).cloned().collect();
+        if over.is_empty() { Ok(()) } else { self.remove_from_running(owner, over).await }
+    }
+
+    async fn remove_from_running(&self, owner: JobOwner<'_>, ids: Vec<String>) -> Result<(), JobError> {
+        let removed = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(owner)))
+            .update_expression("DELETE running :ids")
+            .condition_expression("attribute_exists(PK)")
+            .expression_attribute_values(":ids", AttributeValue::Ss(ids))
+            .send()
+            .await;
+        match removed {
+            Err(error) if !aws_kit::is_condition_failed(&error) => Err(self.fault("written", error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks which of a user's jobs have ended: adds those that are there to `ended`.
+    async fn look(
+        &self,
+        owner: JobOwner<'_>,
+        ids: &[String],
+        ended: &mut HashMap<String, bool>,
     ) -> Result<(), JobError> {
         let keys_of = |id: &String| {
             HashMap::from([("PK".to_owned(), partition(owner.user_id)), ("SK".to_owned(), text(id))])
@@ -185,7 +213,7 @@ impl JobTable {
             let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
             let answer = answer.map_err(|error| self.fault("read", error))?;
             let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
-            unfinished.extend(items.filter(has_not_ended).filter_map(|item| text_of(&item, "SK")));
+            ended.extend(items.filter_map(|item| Some((text_of(&item, "SK")?, has_ended(&item)))));
             // What did not fit into one answer (16 MB).
             let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
             keys = left.map(|left| left.keys).unwrap_or_default();
@@ -217,9 +245,16 @@ fn next(item: &Item, job_id: &str, quota: Quota, was_looked: bool, now: Timestam
     Next::Count { is_new_day }
 }
 
-fn has_not_ended(item: &Item) -> bool {
+fn has_ended(item: &Item) -> bool {
     let status = JobStatus::parse(&text_of(item, "status").unwrap_or_default());
-    matches!(status, JobStatus::Pending | JobStatus::Processing)
+    matches!(status, JobStatus::Completed | JobStatus::Failed)
+}
+
+/// Returns true if a job's id, a UUIDv7, was made within the time that a submission takes at most.
+fn is_new(job_id: &str, now: Timestamp) -> bool {
+    let made = Uuid::parse_str(job_id).ok().and_then(|id| id.get_timestamp());
+    let made = made.and_then(|made| i64::try_from(made.to_unix().0).ok());
+    made.is_some_and(|made| now.as_second() - made < SUBMITTED_WITHIN.as_secs())
 }
 
 fn key(owner: JobOwner<'_>) -> Item {
@@ -248,6 +283,16 @@ mod tests {
         let item = item.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let now = "2026-01-31T23:30:00Z".parse().unwrap();
         assert_eq!(next(&item, "new", QUOTA, was_looked, now), expected, "{item:?}");
+    }
+
+    #[test]
+    fn a_job_may_still_be_written_for_a_minute() {
+        let made = uuid::Timestamp::from_unix(uuid::NoContext, 1_800_000_000, 0);
+        let id = Uuid::new_v7(made).to_string();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(is_new(&id, at(1_800_000_059)));
+        assert!(!is_new(&id, at(1_800_000_060)));
+        assert!(!is_new("an id of another kind", at(0)));
     }
 
     #[test]

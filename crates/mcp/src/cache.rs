@@ -11,7 +11,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use auth::AuthError;
+use auth::{AuthConfig, AuthError, DecidedSignIn};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use moka::{future::Cache, ops::compute::Op};
@@ -21,6 +21,7 @@ use crate::{
     connector::Connector,
     error::McpError,
     known_tools::{KnownTools, PackedList, SharedLists},
+    listing::{Freshness, Listing, ListingStatus},
     server::{McpServer, ServerKey},
     session::Session,
     slot::Slot,
@@ -30,45 +31,6 @@ use crate::{
 /// What all lists together may take of a function's memory, the smallest of which is 256 MB. Users who sign in
 /// themselves have lists of their own.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// Whether what is kept will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// A list within its TTL will do, and a server in its pause is left alone.
-    Cached,
-    /// Every server is asked, once.
-    Forced,
-}
-
-/// What is known of one server's tools.
-#[derive(Debug, Clone)]
-pub struct Listing {
-    /// The tools; none if none were ever seen.
-    pub known: Arc<KnownTools>,
-    /// How they are known.
-    pub status: ListingStatus,
-}
-
-impl Listing {
-    /// What the entry offers of it: what is kept is the whole, for every entry of the server.
-    fn of(self, server: &McpServer) -> Self {
-        if server.tools.is_all() {
-            return self;
-        }
-        Self { known: Arc::new(server.tools.of_known((*self.known).clone())), status: self.status }
-    }
-}
-
-/// How a listing is known.
-#[derive(Debug, Clone)]
-pub enum ListingStatus {
-    /// From the server, within the TTL.
-    Fresh,
-    /// The last known good ones; the server fails.
-    Stale(McpError),
-    /// None are known; the server fails.
-    Unavailable(McpError),
-}
-
 /// The tool lists of all servers. Cheap to clone; clones share what they keep.
 #[derive(Clone)]
 pub struct ToolCache {
@@ -116,19 +78,50 @@ impl ToolCache {
         now: Timestamp,
         until: Instant,
     ) -> Vec<Listing> {
-        let snapshots = timeout_at(until, self.load_snapshots(servers, now)).await.unwrap_or_default();
-        let asked = servers.iter().map(|server| {
+        let servers = self.decided(servers, until).await;
+        let snapshots = timeout_at(until, self.load_snapshots(&servers, now)).await.unwrap_or_default();
+        let asked = servers.iter().map(|(server, sign_in)| async {
             let snapshot = snapshots.get(&server.key()).cloned();
-            self.listing(server, snapshot, freshness, now, until)
+            let listing = self.listing(server, snapshot, freshness, now, until).await;
+            self.still_signed_in(listing, sign_in.as_ref(), until).await.of(server)
         });
         join_all(asked).await
     }
 
+    /// The servers, with the owners of their sign-ins decided: what a sign-in that everybody shares can see is known
+    /// once, and not once for each caller. The servers as they are where the vault does not answer.
+    async fn decided(
+        &self,
+        servers: &[&McpServer],
+        until: Instant,
+    ) -> Vec<(McpServer, Option<DecidedSignIn>)> {
+        let auths: Vec<&AuthConfig> = servers.iter().map(|server| &server.auth).collect();
+        match timeout_at(until, self.connector.sign_in().decide(&auths)).await {
+            Ok(Ok(decided)) => servers
+                .iter()
+                .zip(decided)
+                .map(|(server, sign_in)| {
+                    (McpServer { auth: sign_in.auth.clone(), ..(*server).clone() }, Some(sign_in))
+                })
+                .collect(),
+            failed => {
+                if let Ok(Err(error)) = failed {
+                    tracing::warn!(%error, "External MCP: whose sign-ins are used could not be decided");
+                }
+                servers.iter().map(|server| ((*server).clone(), None)).collect()
+            }
+        }
+    }
+
     /// The snapshots of those servers about which this process knows nothing fresh.
-    async fn load_snapshots(&self, servers: &[&McpServer], now: Timestamp) -> HashMap<ServerKey, Snapshot> {
+    async fn load_snapshots(
+        &self,
+        servers: &[(McpServer, Option<DecidedSignIn>)],
+        now: Timestamp,
+    ) -> HashMap<ServerKey, Snapshot> {
         let Some(snapshots) = &self.snapshots else { return HashMap::new() };
         let mut wanted = Vec::new();
-        for server in servers {
+        for (server, _) in servers {
             let slot = self.slots.get(&slot_key(server)).await.unwrap_or_default();
             if !slot.is_settled(Freshness::Cached, now, self.ttl()) && !wanted.contains(&server.key()) {
                 wanted.push(server.key());
@@ -158,8 +151,7 @@ impl ToolCache {
             Op::Put(slot.after(outcome, now))
         };
         let settled = self.slots.entry(slot_key(server)).and_compute_with(settle).await;
-        let listing = settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing();
-        self.still_signed_in(listing, server, until).await.of(server)
+        settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing()
     }
 
     /// Writes a list to the table, for other environments; what is known of it stays.
@@ -173,11 +165,14 @@ impl ToolCache {
     }
 
     /// A fresh list is no reason to say that all is well where a user has taken the sign-in back.
-    async fn still_signed_in(&self, listing: Listing, server: &McpServer, until: Instant) -> Listing {
-        if !matches!(listing.status, ListingStatus::Fresh) {
-            return listing;
-        }
-        match timeout_at(until, self.connector.sign_in().check(&server.auth)).await {
+    async fn still_signed_in(
+        &self,
+        listing: Listing,
+        sign_in: Option<&DecidedSignIn>,
+        until: Instant,
+    ) -> Listing {
+        let (ListingStatus::Fresh, Some(sign_in)) = (&listing.status, sign_in) else { return listing };
+        match timeout_at(until, self.connector.sign_in().check(sign_in)).await {
             Ok(Err(needed @ AuthError::NeedsSignIn(_))) => {
                 Listing { status: ListingStatus::Stale(needed.into()), ..listing }
             }

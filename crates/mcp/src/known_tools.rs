@@ -12,7 +12,7 @@ use std::{
 use rmcp::model::Tool;
 use serde::Deserialize;
 
-use crate::connection::ListBuilder;
+use crate::tool_list::ListBuilder;
 
 /// The most that a packed list unpacks to: far beyond what one server may list.
 const MAX_UNPACKED_BYTES: u64 = 64 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use glob::Pattern;
 
-use crate::{connection::ToolList, known_tools::KnownTools};
+use crate::{known_tools::KnownTools, tool_list::ToolList};
 
 /// Which of a server's tools are offered: all, or those that an allow list names and a deny list does
 /// not. Names are matched by globs: `*`, `?`, `[a-z]`.

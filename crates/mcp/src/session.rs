@@ -9,11 +9,12 @@ use rmcp::model::{CallToolResult, JsonObject, Tool};
 use tokio::sync::RwLock;
 
 use crate::{
-    connection::{Connection, ListBuilder, ToolList},
+    connection::Connection,
     connector::Connector,
     error::McpError,
     known_tools::PackedList,
     server::McpServer,
+    tool_list::{ListBuilder, ToolList},
 };
 
 /// One server's connection through a run.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    cache::{Freshness, Listing, ListingStatus},
     error::McpError,
     known_tools::KnownTools,
+    listing::{Freshness, Listing, ListingStatus},
     snapshot::KEPT,
 };
 

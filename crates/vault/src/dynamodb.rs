@@ -5,12 +5,14 @@
 //! (the owner's, if it is known), `writer` (a random name for each write), `ExpiresAfter` (seconds). Every write names
 //! the version that it read. Reads are consistent: a lease is only as good as the read that found it free.
 
+use std::collections::{HashMap, HashSet};
+
 use aws_kit::{bytes_of, number, number_of, text, text_of};
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
-    types::AttributeValue,
+    types::{AttributeValue, KeysAndAttributes},
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -19,6 +21,9 @@ use super::{
     Content, ItemState, Key, SealedItem, Vault, VaultError,
     seal::{Sealed, Sealer},
 };
+
+/// The most keys that one `BatchGetItem` takes.
+const BATCH: usize = 100;
 
 /// A table of sealed items. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -50,6 +55,35 @@ impl DynamoDbVault {
             }
         }
         Ok(request.send().await.map_err(|error| explain(&error))?.item)
+    }
+
+    /// Reads the states of at most [`BATCH`] items into `states`, by key.
+    async fn peek_batch(
+        &self,
+        keys: &[&Key],
+        states: &mut HashMap<String, ItemState>,
+    ) -> Result<(), VaultError> {
+        let mut wanted: Vec<aws_kit::Item> =
+            keys.iter().map(|key| HashMap::from([("PK".to_owned(), text(key.as_str()))])).collect();
+        while !wanted.is_empty() {
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(wanted))
+                .consistent_read(true)
+                .projection_expression("PK, version, leasedUntil, usable, #sub")
+                .expression_attribute_names("#sub", "sub")
+                .build()
+                .map_err(VaultError::unavailable)?;
+            let answer = self.client.batch_get_item().request_items(&self.table, request).send().await;
+            let answer = answer.map_err(|error| VaultError::unavailable(aws_kit::reason(&error)))?;
+            for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
+                let key = text_of(&item, "PK").ok_or(VaultError::Unreadable)?;
+                states.insert(key, read_state(&item).ok_or(VaultError::Unreadable)?);
+            }
+            // DynamoDB leaves out what exceeds 16 MB or its capacity: asked for again, within the caller's deadline.
+            let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
+            wanted = left.map(|left| left.keys).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Whether a write that was refused as out of date is in fact ours: its answer was lost, and the SDK
@@ -85,6 +119,20 @@ impl Vault for DynamoDbVault {
         Box::pin(async move {
             let item = self.read(key, Some(&["version", "leasedUntil", "usable", "sub"])).await?;
             item.map(|item| read_state(&item).ok_or(VaultError::Unreadable)).transpose()
+        })
+    }
+
+    fn peek_all<'a>(
+        &'a self,
+        keys: &'a [&'a Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<ItemState>>, VaultError>> {
+        Box::pin(async move {
+            let mut states = HashMap::new();
+            let distinct: Vec<&Key> = keys.iter().copied().collect::<HashSet<_>>().into_iter().collect();
+            for batch in distinct.chunks(BATCH) {
+                self.peek_batch(batch, &mut states).await?;
+            }
+            Ok(keys.iter().map(|key| states.get(key.as_str()).cloned()).collect())
         })
     }
 

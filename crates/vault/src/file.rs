@@ -79,6 +79,14 @@ impl Vault for FileVault {
         Box::pin(self.with(move |items| Ok(items.get(&key).map(|item| item.state.clone()))))
     }
 
+    fn peek_all<'a>(
+        &'a self,
+        keys: &'a [&'a Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<ItemState>>, VaultError>> {
+        let keys: Vec<Key> = keys.iter().map(|&key| key.clone()).collect();
+        Box::pin(self.with(move |items| Ok(process::states(items, &keys))))
+    }
+
     fn put<'a>(
         &'a self,
         key: &'a Key,

@@ -33,6 +33,11 @@ pub trait Vault: Send + Sync {
     fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<SealedItem>, VaultError>>;
     /// Reads an item's state without unsealing it; `None` if there is no item.
     fn peek<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ItemState>, VaultError>>;
+    /// Reads the states of several items, in the order of `keys`; `None` where there is no item.
+    fn peek_all<'a>(
+        &'a self,
+        keys: &'a [&'a Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<ItemState>>, VaultError>>;
     /// Writes an item if its version is still `expected` (`None`: if there is no item), and ends its lease. Returns the
     /// new version.
     fn put<'a>(

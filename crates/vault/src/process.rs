@@ -2,6 +2,7 @@
 //! still work, each environment for itself.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -30,6 +31,13 @@ impl Vault for ProcessVault {
         Box::pin(ready(Ok(self.items().get(key).map(|item| item.state.clone()))))
     }
 
+    fn peek_all<'a>(
+        &'a self,
+        keys: &'a [&'a Key],
+    ) -> BoxFuture<'a, Result<Vec<Option<ItemState>>, VaultError>> {
+        Box::pin(ready(Ok(states(&self.items(), keys))))
+    }
+
     fn put<'a>(
         &'a self,
         key: &'a Key,
@@ -54,6 +62,10 @@ impl Vault for ProcessVault {
 }
 
 // The same rules hold for the items of a file.
+
+pub(super) fn states<K: Borrow<Key>>(items: &HashMap<Key, SealedItem>, keys: &[K]) -> Vec<Option<ItemState>> {
+    keys.iter().map(|key| items.get(key.borrow()).map(|item| item.state.clone())).collect()
+}
 
 pub(super) fn put(
     items: &mut HashMap<Key, SealedItem>,

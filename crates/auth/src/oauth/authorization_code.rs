@@ -14,8 +14,8 @@ use url::Url;
 
 use super::{
     about::{About, Place},
+    authorization_server::AuthorizationServer,
     config::OAuthConfig,
-    discovery::AuthorizationServer,
     error::{OAuthError, is_template},
     random_token,
 };

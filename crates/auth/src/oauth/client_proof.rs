@@ -21,8 +21,8 @@ use url::{Url, form_urlencoded};
 
 use super::{
     about::{ClientKind, Place},
+    authorization_server::AuthorizationServer,
     config::{ClientProof, ClientRegistration, PrivateKey},
-    discovery::AuthorizationServer,
     error::OAuthError,
     wire::{self, Answer},
 };

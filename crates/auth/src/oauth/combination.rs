@@ -8,10 +8,11 @@ use egress::{HttpClient, Shown};
 use super::{
     about::Place,
     authorization_code::may_be_opened,
+    authorization_server::{Asked, AuthorizationServer},
     config::{GrantType, OAuthConfig},
-    discovery::{Asked, AuthorizationServer},
     error::OAuthError,
-    metadata::{Issuer, ServerMetadata, is_same_issuer},
+    issuer::is_same_issuer,
+    metadata::{Issuer, ServerMetadata},
 };
 use crate::UserPoolId;
 

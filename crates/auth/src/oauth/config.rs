@@ -33,8 +33,8 @@ pub struct OAuthConfig {
     pub token_url: Option<Url>,
     /// What the server wants to see on every request, the first one too.
     pub extra_headers: ExtraHeaders,
-    /// Whose tokens are used; `None` for those that everybody shares.
-    pub user: Option<User>,
+    /// The owners whose sign-ins may be used, the first one first. Never empty.
+    pub owners: Vec<Owner>,
 }
 
 /// Who signs in.
@@ -156,7 +156,7 @@ impl OAuthConfig {
 
     pub(crate) fn identity(&self) -> Vec<String> {
         let mut identity = self.subject();
-        let owner = &self.owners()[0];
+        let owner = self.first_owner();
         identity.push(owner.as_text());
         identity.extend(owner.sub().map(str::to_owned));
         identity
@@ -184,15 +184,14 @@ impl OAuthConfig {
         }
     }
 
-    pub(crate) fn on_behalf_of(&self, user: &User) -> Self {
-        // What a client gets for itself is the same whoever asks.
-        let user = (self.grant != Some(GrantType::ClientCredentials)).then(|| user.clone());
-        Self { user, ..self.clone() }
+    /// The same for a caller: their own sign-in is used before everybody's. A client signs itself in for everybody.
+    pub(crate) fn on_behalf_of(&self, caller: &User) -> Self {
+        let own = (self.grant != Some(GrantType::ClientCredentials)).then(|| Owner::User(caller.clone()));
+        Self { owners: own.into_iter().chain([Owner::Everybody]).collect(), ..self.clone() }
     }
 
-    /// Whose tokens will do, the first ones first.
-    pub(crate) fn owners(&self) -> Vec<Owner> {
-        let own = self.user.clone().map(Owner::User);
-        own.into_iter().chain([Owner::Everybody]).collect()
+    /// The owner whose sign-in is used if there is one.
+    pub(crate) fn first_owner(&self) -> &Owner {
+        self.owners.first().unwrap_or(&Owner::Everybody)
     }
 }

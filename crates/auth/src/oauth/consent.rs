@@ -14,15 +14,16 @@ use vault::{Content, Key, SealedItem, VaultError, digest, hex};
 use super::{
     about::{About, ClientKind, EntryFacts},
     authorization_code::{Redirect, arrive, depart},
+    authorization_server::AuthorizationServer,
     config::{GrantType, OAuthConfig, Owner},
-    discovery::AuthorizationServer,
     error::OAuthError,
-    grant::{Ended, Grant, StoredClient, grant_key, in_clear, optional_secret, union},
+    grant::{Ended, Grant, StoredClient, grant_key, optional_secret, union},
+    grant_store::OAuth,
+    issuer::is_same_issuer,
     kept_client::Registration,
-    metadata::is_same_issuer,
     registration::ClientIdentity,
+    resource::in_clear,
     token::{Exchange, Exchanged, exchange},
-    tokens::OAuth,
     verdict::{Verdict, verdict},
 };
 use crate::user::User;

@@ -12,95 +12,26 @@ use std::time::Duration;
 
 use egress::{HttpClient, Shown};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::resource::{in_clear, without_keys};
 use super::{
+    authorization_server::{Asked, AuthorizationServer},
     challenge::{Challenge, scopes},
     combination::{ask_for_offline_access, check_endpoints},
     config::{GrantType, OAuthConfig, ResourceIndicator},
     error::OAuthError,
-    grant::in_clear,
-    metadata::{Issuer, is_same_issuer, resource_metadata, server_metadata},
+    issuer::is_same_issuer,
+    metadata::{Issuer, resource_metadata, server_metadata},
     selection::{first_usable, within},
     wire,
 };
-use crate::credential::{Credential, may_be_secret};
+use crate::credential::Credential;
 
 /// How many authorization servers of one server are looked at: it may name any number.
 const MAX_NAMED: usize = 50;
 /// How long documents may take that an entry with both endpoints can do without.
 const OPTIONAL_WITHIN: Duration = Duration::from_secs(4);
-
-/// Who signs people in to one server, and how.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AuthorizationServer {
-    /// Its identifier: what it was looked up as.
-    pub issuer: String,
-    /// Whether that is told, and not just made up of where its endpoints are.
-    pub issuer_is_told: bool,
-    /// What `iss` in a redirect may say beside a told `issuer`.
-    #[serde(default)]
-    pub other_iss: Vec<String>,
-    /// Where a browser is sent.
-    pub authorization_endpoint: Option<Url>,
-    /// Where tokens come from.
-    pub token_endpoint: Url,
-    /// Where clients register.
-    pub registration_endpoint: Option<Url>,
-    /// Where tokens are revoked.
-    pub revocation_endpoint: Option<Url>,
-    /// How clients may prove who they are at the token endpoint.
-    pub token_endpoint_auth_methods: Vec<String>,
-    /// The grants that the authorization server announces; `None` if it is silent.
-    #[serde(default)]
-    pub grant_types: Option<Vec<String>>,
-    /// Whether a client's id may be the URL of its own metadata.
-    pub takes_client_metadata_documents: bool,
-    /// Whether its redirects always name it.
-    pub announces_iss: bool,
-    /// What `resource` says in requests to it, if anything.
-    pub resource: Option<String>,
-    /// What to ask for.
-    pub scopes: Vec<String>,
-    /// Who signs in.
-    pub grant: GrantType,
-}
-
-#[cfg(test)]
-impl AuthorizationServer {
-    /// One that signs in users at `https://a.example`, and offers nothing beyond that.
-    pub(super) fn example() -> Self {
-        #[expect(clippy::unwrap_used, reason = "a constant of tests")]
-        let token_endpoint = Url::parse("https://a.example/token").unwrap();
-        Self {
-            issuer: "https://a.example".into(),
-            issuer_is_told: true,
-            other_iss: Vec::new(),
-            authorization_endpoint: None,
-            token_endpoint,
-            registration_endpoint: None,
-            revocation_endpoint: None,
-            token_endpoint_auth_methods: Vec::new(),
-            grant_types: None,
-            takes_client_metadata_documents: false,
-            announces_iss: false,
-            resource: None,
-            scopes: Vec::new(),
-            grant: GrantType::AuthorizationCode,
-        }
-    }
-}
-
-/// What the server itself says.
-pub(super) struct Asked {
-    pub(super) resource: Option<String>,
-    /// Its authorization servers.
-    pub(super) issuers: Vec<String>,
-    /// Whether it names them, and they are not just its own origin.
-    pub(super) issuers_are_named: bool,
-    pub(super) scopes: Vec<String>,
-}
 
 /// Finds out who signs people in to the server. `pinned` is the issuer that was found at the first
 /// sign-in: of several that the server names, it alone is used. Of several, those in `passed_over` are not used.
@@ -231,14 +162,6 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
         scopes: config.scopes.clone(),
         grant,
     })
-}
-
-/// A resource as the server's own document names it, without its query if a key may stand there: it would go to the
-/// authorization server. Other queries stay, since AgentCore's resources have one.
-fn without_keys(resource: String) -> String {
-    let holds_key = Url::parse(&resource)
-        .is_ok_and(|url| url.query_pairs().any(|(name, value)| may_be_secret(&name.to_lowercase(), &value)));
-    if holds_key { in_clear(&resource) } else { resource }
 }
 
 /// Asks the server, and reads its metadata.

@@ -10,7 +10,7 @@ use egress::{EgressError, Shown};
 use super::{
     about::{About, EntryFacts, Place},
     config::OAuthConfig,
-    metadata::is_same_issuer,
+    issuer::is_same_issuer,
     remedy::{refusal_remedy, status_remedy},
 };
 use vault::VaultError;

@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::resource::in_clear;
 use super::{
     about::ClientKind,
+    authorization_server::AuthorizationServer,
     challenge::MAX_SCOPES,
     client_proof::Client,
     config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
-    discovery::AuthorizationServer,
-    token::Tokens,
+    token_set::Tokens,
 };
 use vault::{Content, Key, VaultError};
 
@@ -212,11 +213,6 @@ impl StoredClient {
             _ => ClientKind::Registered,
         }
     }
-}
-
-/// A resource as it may stand in a table: without its query, where people put keys.
-pub(crate) fn in_clear(resource: &str) -> String {
-    resource.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// Where what an owner was granted for a server is kept.

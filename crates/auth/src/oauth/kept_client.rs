@@ -8,12 +8,12 @@ use secrecy::ExposeSecret;
 
 use super::{
     about::ClientKind,
+    authorization_server::AuthorizationServer,
     config::{OAuthConfig, Owner},
-    discovery::AuthorizationServer,
     error::OAuthError,
     grant::{KEPT, StoredClient},
+    grant_store::OAuth,
     registration::{ClientIdentity, Registered, known_client, register},
-    tokens::OAuth,
 };
 use vault::{Content, Key, SealedItem, VaultError};
 

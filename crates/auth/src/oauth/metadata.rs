@@ -18,6 +18,7 @@ use super::{
     config::{OAuthConfig, ResourceIndicator},
     document::Document,
     error::OAuthError,
+    issuer::is_same_issuer,
     wire,
 };
 
@@ -249,11 +250,6 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
     percent_decode_str(text).into()
 }
 
-/// Whether two texts name one issuer: people and documents differ on a trailing slash, and on nothing else.
-pub(super) fn is_same_issuer(a: &str, b: &str) -> bool {
-    a.strip_suffix('/').unwrap_or(a) == b.strip_suffix('/').unwrap_or(b)
-}
-
 /// A server's URL without what may be a key.
 fn shown_url(url: &Url) -> String {
     let mut shown = url.clone();
@@ -279,7 +275,7 @@ mod tests {
                 authorization_url: None,
                 token_url: None,
                 extra_headers: crate::ExtraHeaders::default(),
-                user: None,
+                owners: vec![crate::Owner::Everybody],
             };
             assert_eq!(is_ours(resource, &config), expected, "{resource} for {url}");
         };

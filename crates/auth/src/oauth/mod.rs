@@ -12,6 +12,7 @@
 
 mod about;
 pub(crate) mod authorization_code;
+mod authorization_server;
 mod challenge;
 mod client_proof;
 mod combination;
@@ -21,16 +22,21 @@ mod discovery;
 mod document;
 mod error;
 mod grant;
+mod grant_store;
+mod issuer;
 mod kept_client;
 mod metadata;
 mod pin;
 mod registration;
 mod remedy;
 mod renewal;
+mod resource;
 mod revocation;
 mod selection;
 mod token;
 mod token_answer;
+mod token_refusal;
+mod token_set;
 mod tokens;
 mod verdict;
 mod wire;
@@ -40,18 +46,18 @@ use secrecy::SecretString;
 
 pub use about::{About, Asking, ClientKind, EntryFacts, EntryProof, Place};
 pub use authorization_code::{Redirect, is_loopback};
+pub use authorization_server::AuthorizationServer;
 pub use challenge::Challenge;
 pub use config::{
     ClientProof, ClientRegistration, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator,
 };
 pub use consent::{Arrival, Arrived, Purpose, Started};
-pub use discovery::AuthorizationServer;
 pub use error::OAuthError;
 pub use grant::{Ended, SignInNeeded};
+pub use grant_store::OAuth;
 pub use kept_client::Registration;
 pub use registration::{ClientIdentity, client_metadata};
 pub use revocation::Revocation;
-pub use tokens::OAuth;
 
 /// 256 random bits that can stand in a URL: 43 characters.
 fn random_token() -> Result<SecretString, OAuthError> {

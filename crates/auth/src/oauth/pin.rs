@@ -8,12 +8,13 @@ use egress::Shown;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    authorization_server::AuthorizationServer,
     config::{ClientProof, OAuthConfig, Owner},
-    discovery::AuthorizationServer,
     error::OAuthError,
-    grant::{KEPT, in_clear},
-    metadata::is_same_issuer,
-    tokens::OAuth,
+    grant::KEPT,
+    grant_store::OAuth,
+    issuer::is_same_issuer,
+    resource::in_clear,
 };
 use vault::{Content, Key, VaultError};
 

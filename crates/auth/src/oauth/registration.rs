@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use super::{
     about::{About, ClientKind, Place},
+    authorization_server::AuthorizationServer,
     config::{ClientProof, ClientRegistration, OAuthConfig},
-    discovery::AuthorizationServer,
     error::OAuthError,
     grant::StoredClient,
-    token,
+    token_refusal,
     verdict::{Verdict, may_be_asked_for_less, verdict},
     wire::{self, Answer},
 };
@@ -165,10 +165,10 @@ fn read(answer: &Answer, wish: &Wish, identity: &ClientIdentity) -> Result<Regis
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let given = match answer.status.is_success() && !body["error"].is_string() {
         true => answer.json::<Given>(Place::Registration),
-        false => Err(token::refusal(answer, Place::Registration, &[])),
+        false => Err(token_refusal::refusal(answer, Place::Registration, &[])),
     };
     let about = About { client: Some(ClientKind::Registered), ..About::default() };
-    let given = given.map_err(|error| token::page_as_status(error, answer).about(about))?;
+    let given = given.map_err(|error| token_refusal::page_as_status(error, answer).about(about))?;
     let auth_method = given.token_endpoint_auth_method.filter(|method| !method.is_empty());
     let expires =
         given.client_secret_expires_at.and_then(|at| at.as_i64().or_else(|| at.as_str()?.parse().ok()));

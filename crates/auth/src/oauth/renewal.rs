@@ -15,14 +15,15 @@ use vault::VaultError;
 
 use super::{
     about::Place,
+    authorization_server::AuthorizationServer,
     config::OAuthConfig,
-    discovery::{AuthorizationServer, discover},
+    discovery::discover,
     error::OAuthError,
     grant::{Ended, Grant, SignInNeeded, union},
-    metadata::is_same_issuer,
+    grant_store::{OAuth, StoredGrant},
+    issuer::is_same_issuer,
     revocation::Revocation,
     token::{Exchange, Exchanged, exchange},
-    tokens::{Kept, OAuth},
     verdict::{Verdict, verdict},
 };
 use crate::AuthError;
@@ -87,7 +88,7 @@ impl<'a> Renewal<'a> {
     }
 
     /// Renews a grant: this process does, or waits for the one that is at it.
-    pub(super) async fn run(mut self, mut kept: Kept) -> Result<Kept, AuthError> {
+    pub(super) async fn run(mut self, mut kept: StoredGrant) -> Result<StoredGrant, AuthError> {
         loop {
             match self.turn(&kept)? {
                 Turn::Done => return Ok(kept),
@@ -112,12 +113,12 @@ impl<'a> Renewal<'a> {
                 },
             }
             // Whatever it was, it took its time: somebody may have been faster.
-            kept = self.oauth.again(self.config, kept).await?;
+            kept = self.oauth.read_again(self.config, kept).await?;
         }
     }
 
-    fn turn(&self, kept: &Kept) -> Result<Turn, AuthError> {
-        let Kept { grant, state, .. } = kept;
+    fn turn(&self, kept: &StoredGrant) -> Result<Turn, AuthError> {
+        let StoredGrant { grant, state, .. } = kept;
         if let Some(ended) = grant.over(self.clock()) {
             return Err(SignInNeeded::Ended(ended.clone()).into());
         }
@@ -144,7 +145,7 @@ impl<'a> Renewal<'a> {
     }
 
     /// Ends a grant; if somebody else has changed it meanwhile, that stays.
-    async fn end(&self, mut kept: Kept, ended: Ended) -> AuthError {
+    async fn end(&self, mut kept: StoredGrant, ended: Ended) -> AuthError {
         kept.grant.end(ended.clone());
         tracing::warn!(reason = %ended, "External MCP: the sign-in is over, a user must sign in again");
         match self.oauth.write(self.config, &kept, kept.state.version, self.clock()).await {
@@ -170,9 +171,9 @@ impl<'a> Renewal<'a> {
     /// `None` if somebody else was faster.
     async fn see_through(
         &self,
-        mut kept: Kept,
+        mut kept: StoredGrant,
         server: AuthorizationServer,
-    ) -> Result<Option<Kept>, AuthError> {
+    ) -> Result<Option<StoredGrant>, AuthError> {
         let holder = Holder { oauth: self.oauth.clone(), config: self.config.clone(), at: self.clock() };
         let running = self.oauth.running.clone().read_owned().await;
         let task = tokio::spawn(async move {
@@ -202,7 +203,11 @@ struct Holder {
 impl Holder {
     /// Exchanges, and writes what came of it.
     #[tracing::instrument(name = "auth.oauth.renew", skip_all)]
-    async fn exchange(&self, mut kept: Kept, server: &AuthorizationServer) -> Result<Kept, AuthError> {
+    async fn exchange(
+        &self,
+        mut kept: StoredGrant,
+        server: &AuthorizationServer,
+    ) -> Result<StoredGrant, AuthError> {
         let scopes = union(&union(&server.scopes, &self.config.scopes), &kept.grant.scopes);
         let scopes = union(&scopes, &kept.grant.wanted);
         match self.send(&kept.grant, server, &scopes).await {
@@ -244,7 +249,7 @@ impl Holder {
         })
     }
 
-    async fn taken(&self, kept: Kept, server: &AuthorizationServer) -> Result<Kept, AuthError> {
+    async fn taken(&self, kept: StoredGrant, server: &AuthorizationServer) -> Result<StoredGrant, AuthError> {
         match self.keep(&kept).await {
             Ok(()) => {
                 self.oauth.pin(&self.config, server, self.at).await;
@@ -269,7 +274,7 @@ impl Holder {
     }
 
     /// What a failed exchange leaves: an ended grant, or one that is as it was and free again.
-    async fn refused(&self, mut kept: Kept, error: OAuthError) -> AuthError {
+    async fn refused(&self, mut kept: StoredGrant, error: OAuthError) -> AuthError {
         let is_clients_own = kept.grant.is_clients_own;
         let ended = ended_by(&error, kept.grant.rotates).filter(|_| !is_clients_own);
         // What is no OAuth error may be somebody else's answer, given after a token that is good for one use was used.
@@ -307,12 +312,12 @@ impl Holder {
     }
 
     /// Writes what an exchange brought, and does not give up at once: it cannot be had again.
-    async fn keep(&self, kept: &Kept) -> Result<(), VaultError> {
+    async fn keep(&self, kept: &StoredGrant) -> Result<(), VaultError> {
         let late = VaultError::unavailable("no answer within the lease");
         timeout(KEEP_WITHIN, self.try_to_keep(kept)).await.unwrap_or(Err(late))
     }
 
-    async fn try_to_keep(&self, kept: &Kept) -> Result<(), VaultError> {
+    async fn try_to_keep(&self, kept: &StoredGrant) -> Result<(), VaultError> {
         let content = kept.grant.content(&self.config, &kept.owner, self.at);
         let mut tried = 0;
         loop {

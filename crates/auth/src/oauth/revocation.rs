@@ -6,14 +6,15 @@ use url::Url;
 
 use super::{
     about::{About, Place},
+    authorization_server::AuthorizationServer,
     client_proof::{Client, ClientRequest},
     config::{OAuthConfig, Owner},
-    discovery::{AuthorizationServer, discover},
+    discovery::discover,
     error::OAuthError,
     grant::Grant,
-    metadata::is_same_issuer,
-    token::refusal,
-    tokens::OAuth,
+    grant_store::OAuth,
+    issuer::is_same_issuer,
+    token_refusal::refusal,
     verdict::{Verdict, verdict},
 };
 use vault::VaultError;

@@ -11,11 +11,12 @@ use url::Url;
 
 use super::{
     about::Place,
+    authorization_server::{Asked, AuthorizationServer},
     combination::{check_endpoints, combine},
     config::{ClientProof, OAuthConfig},
-    discovery::{Asked, AuthorizationServer},
     error::OAuthError,
-    metadata::{Issuer, is_same_issuer, more_telling, server_metadata},
+    issuer::is_same_issuer,
+    metadata::{Issuer, more_telling, server_metadata},
 };
 
 /// How many of the authorization servers that one server names are tried: it may name any number.

@@ -4,32 +4,19 @@
 //!
 //! Source: RFC 6749 §§4.1.3, 4.4, 5 and 6; RFC 8707 for `resource`.
 
-use egress::{HttpClient, Shown};
+use egress::HttpClient;
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     about::{About, Asking, Place},
+    authorization_server::AuthorizationServer,
     client_proof::{Client, ClientRequest},
-    discovery::AuthorizationServer,
     error::OAuthError,
     token_answer::read,
     wire::Answer,
 };
-use crate::credential::scrub;
-
-/// What a token endpoint gave.
-#[derive(Debug, Clone)]
-pub(crate) struct Tokens {
-    pub(crate) access: SecretString,
-    pub(crate) refresh: Option<SecretString>,
-    /// From when on the access token is not to be used any more.
-    pub(crate) stale_from: Timestamp,
-    /// What it is good for, where that is told.
-    pub(crate) scopes: Option<Vec<String>>,
-}
+use super::{token_refusal::page_as_status, token_set::Tokens};
 
 /// What may be exchanged for tokens.
 pub(crate) enum Exchange<'a> {
@@ -109,55 +96,4 @@ impl Exchange<'_> {
             }
         }
     }
-}
-
-/// What a server says when it refuses (RFC 6749 §5.2), without what it was sent.
-pub(crate) fn refusal(answer: &Answer, place: Place, secrets: &[SecretString]) -> OAuthError {
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: String,
-        error_description: Option<String>,
-    }
-    let clean = |text: &str| Shown::new(&secrets.iter().fold(text.to_owned(), scrub));
-    // A proxy's words are not the authorization server's.
-    let is_proxys = matches!(answer.status.as_u16(), 502 | 504);
-    match serde_json::from_slice::<Refusal>(&answer.body) {
-        Ok(refusal) if !is_proxys => OAuthError::Refused {
-            place,
-            error: clean(&refusal.error),
-            description: refusal.error_description.as_deref().map(clean),
-            about: About { status: Some(answer.status.as_u16()), ..About::default() },
-        },
-        _ => {
-            let said = words(&answer.body).map(|text| clean(&text));
-            OAuthError::Status { place, status: answer.status.as_u16(), said, about: About::default() }
-        }
-    }
-}
-
-/// A web page with the status of a success, told as the refusal that it is.
-pub(crate) fn page_as_status(error: OAuthError, answer: &Answer) -> OAuthError {
-    match error {
-        OAuthError::NotJson { place, html: true } => OAuthError::Status {
-            place,
-            status: answer.status.as_u16(),
-            said: words(&answer.body).as_deref().map(Shown::new),
-            about: About::default(),
-        },
-        other => other,
-    }
-}
-
-/// The words of an answer that is no OAuth error: of a JSON error, as frameworks and gateways write them; of a web
-/// page nothing but that it is one.
-fn words(body: &[u8]) -> Option<String> {
-    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
-        return Some("a web page".to_owned());
-    }
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let body = body.get(0).unwrap_or(&body);
-    let inner = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
-    ["error_description", "message", "errorSummary", "detail", "title", "error_message"]
-        .iter()
-        .find_map(|name| inner.get(name)?.as_str().map(str::to_owned))
 }

@@ -14,10 +14,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::{
-    about::Place,
-    challenge::scopes,
-    error::OAuthError,
-    token::{Tokens, refusal},
+    about::Place, challenge::scopes, error::OAuthError, token_refusal::refusal, token_set::Tokens,
     wire::Answer,
 };
 

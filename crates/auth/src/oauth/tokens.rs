@@ -3,21 +3,19 @@
 //! Decides whether what is kept will do; [`super::renewal`] renews it, [`super::consent`] is the way of a
 //! user to it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::PoisonError;
 
-use egress::{HttpClient, Shown};
+use egress::Shown;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
-use tokio::sync::RwLock;
-use vault::{Content, ItemState, Key, SealedItem, Vault, VaultError};
+use vault::{ItemState, Key, VaultError};
 
+use super::grant_store::{OAuth, StoredGrant};
 use super::{
     about::{About, Place},
+    authorization_server::AuthorizationServer,
     config::{ClientProof, GrantType, OAuthConfig, Owner},
-    discovery::{AuthorizationServer, discover, named_by_server},
+    discovery::{discover, named_by_server},
     error::OAuthError,
     grant::{Ended, Grant, SignInNeeded, StoredClient, grant_key, union},
     renewal::{IsGood, Renewal},
@@ -29,19 +27,6 @@ const LOOK_UP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// How many servers' kinds of sign-in are remembered.
 const MAX_REMEMBERED: usize = 1_000;
 
-/// Gives out access tokens, and leads users through signing in. Cheap to clone; clones share everything.
-#[derive(Clone)]
-pub struct OAuth {
-    pub(super) http: HttpClient,
-    /// For what must not be sent twice: a connection that was kept may be dead by the time it is used.
-    pub(super) posts: HttpClient,
-    pub(super) vault: Arc<dyn Vault>,
-    /// Read by every exchange that must be seen through; see [`Self::settled`].
-    pub(super) running: Arc<RwLock<()>>,
-    /// Who signs in to servers whose entry does not say.
-    grants: Arc<Mutex<HashMap<[u8; 32], GrantType>>>,
-}
-
 /// An access token, and from when on it is to be asked for again.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
@@ -49,22 +34,16 @@ pub(crate) struct Access {
     pub(crate) stale_from: Timestamp,
 }
 
-/// A grant as it was read, with all that is needed to write it.
-#[derive(Clone)]
-pub(super) struct Kept {
-    pub(super) key: Key,
-    pub(super) owner: Owner,
-    pub(super) grant: Grant,
-    pub(super) state: ItemState,
+/// The grant that is used for a configuration, as its state says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundGrant {
+    /// Whose it is.
+    pub(crate) owner: Owner,
+    /// Whether it is of use, as far as its state says.
+    pub(crate) is_usable: bool,
 }
 
 impl OAuth {
-    /// Asks authorization servers over `http`, keeps what they give in `store`.
-    pub fn new(http: HttpClient, vault: Arc<dyn Vault>) -> Self {
-        let posts = http.unpooled();
-        Self { http, posts, vault, running: Arc::default(), grants: Arc::default() }
-    }
-
     /// Finds out who signs people in to a server: a look at what the others do, for whoever explains a
     /// failure.
     ///
@@ -89,12 +68,6 @@ impl OAuth {
     /// The authorization servers that the server's own metadata names, whether or not it asks for a sign-in.
     pub async fn named_by_server(&self, config: &OAuthConfig) -> Vec<String> {
         named_by_server(&self.http, config).await.into_iter().map(|issuer| config.scrub(issuer)).collect()
-    }
-
-    /// Waits until every exchange begun here has been seen through. To be called before an answer is sent
-    /// after which the process may be frozen.
-    pub async fn settled(&self) {
-        drop(self.running.write().await);
     }
 
     /// A token that is good at `now` and is not `rejected`.
@@ -174,12 +147,12 @@ impl OAuth {
 
     /// Who signs in, as the entry says or was found out.
     fn grant_type(&self, config: &OAuthConfig) -> Option<GrantType> {
-        let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let grants = self.grant_types.lock().unwrap_or_else(PoisonError::into_inner);
         config.grant.or_else(|| grants.get(&config.fingerprint()).copied())
     }
 
     fn remember(&self, config: &OAuthConfig, grant: GrantType) {
-        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grants = self.grant_types.lock().unwrap_or_else(PoisonError::into_inner);
         if grants.len() >= MAX_REMEMBERED {
             grants.clear();
         }
@@ -218,7 +191,7 @@ impl OAuth {
         let owner = Owner::Everybody;
         let key = grant_key(config, &owner);
         let kept = match self.vault.put(&key, &grant.content(config, &owner, now), None).await {
-            Ok(version) => Kept {
+            Ok(version) => StoredGrant {
                 key,
                 owner,
                 grant,
@@ -239,87 +212,60 @@ impl OAuth {
     async fn renew(
         &self,
         config: &OAuthConfig,
-        kept: Kept,
+        kept: StoredGrant,
         is_good: IsGood<'_>,
         now: Timestamp,
-    ) -> Result<Kept, AuthError> {
+    ) -> Result<StoredGrant, AuthError> {
         Renewal::new(self, config, is_good, now).run(kept).await
     }
 
-    pub(super) async fn write(
-        &self,
-        config: &OAuthConfig,
-        kept: &Kept,
-        expected: u64,
-        now: Timestamp,
-    ) -> Result<u64, OAuthError> {
-        let content = kept.grant.content(config, &kept.owner, now);
-        Ok(self.vault.put(&kept.key, &content, Some(expected)).await?)
-    }
-
-    /// Writes over whatever is there.
-    pub(super) async fn replace(&self, key: &Key, content: &Content) -> Result<(), OAuthError> {
-        // Somebody else may write in between, not again and again.
-        for _ in 0..3 {
-            let standing = self.vault.peek(key).await?;
-            match self.vault.put(key, content, standing.map(|standing| standing.version)).await {
-                Err(VaultError::Changed) => {}
-                written => return Ok(written.map(drop)?),
-            }
-        }
-        Err(VaultError::Changed.into())
-    }
-
-    /// The grant of the first owner that has one.
-    async fn find(&self, config: &OAuthConfig) -> Result<Option<Kept>, AuthError> {
-        for owner in config.owners() {
-            if let Some(kept) = self.find_of(config, owner).await? {
-                return Ok(Some(kept));
-            }
-        }
-        Ok(None)
-    }
-
-    pub(super) async fn find_of(
-        &self,
-        config: &OAuthConfig,
-        owner: Owner,
-    ) -> Result<Option<Kept>, OAuthError> {
-        let key = grant_key(config, &owner);
-        let found = self.vault.load(&key).await?;
-        let own = found.filter(|item| !owner.is_another(item.content.sub.as_deref()));
-        own.map(|item| Kept::read(key, owner, item)).transpose()
-    }
-
-    /// Reads a grant again, if it has changed.
-    pub(super) async fn again(&self, config: &OAuthConfig, kept: Kept) -> Result<Kept, OAuthError> {
-        if self.vault.peek(&kept.key).await?.as_ref() == Some(&kept.state) {
-            return Ok(kept);
-        }
-        let again = self.find_of(config, kept.owner).await?;
-        again.ok_or(OAuthError::Store(VaultError::Changed))
-    }
-
-    /// Whether there is a sign-in, without looking whether its tokens are good: one read, nothing unsealed.
+    /// Finds out whose sign-in is used: for each configuration the first of its owners that has a grant. Reads the
+    /// states of all grants in batches and unseals none.
     ///
     /// # Errors
-    /// [`AuthError::NeedsSignIn`] if there is none, or it is over.
-    pub(crate) async fn check(&self, config: &OAuthConfig) -> Result<(), AuthError> {
-        let known = self.grant_type(config);
-        for owner in config.owners() {
-            let key = grant_key(config, &owner);
-            let standing = self.vault.peek(&key).await.map_err(OAuthError::Store)?;
-            match standing.filter(|standing| !owner.is_another(standing.sub.as_deref())) {
-                Some(ItemState { usable: true, .. }) => return Ok(()),
-                Some(_) => {
-                    let ended = self.find_of(config, owner).await?.and_then(|kept| kept.grant.ended);
-                    return ended.map_or(Ok(()), |ended| Err(SignInNeeded::Ended(ended).into()));
-                }
-                None => {}
+    /// [`OAuthError::Store`].
+    pub(crate) async fn find_owners(
+        &self,
+        configs: &[&OAuthConfig],
+    ) -> Result<Vec<Option<FoundGrant>>, OAuthError> {
+        let candidates: Vec<(usize, &Owner, Key)> = configs
+            .iter()
+            .enumerate()
+            .flat_map(|(index, config)| {
+                config.owners.iter().map(move |owner| (index, owner, grant_key(config, owner)))
+            })
+            .collect();
+        let keys: Vec<&Key> = candidates.iter().map(|(_, _, key)| key).collect();
+        let states = self.vault.peek_all(&keys).await?;
+        let mut found: Vec<Option<FoundGrant>> = vec![None; configs.len()];
+        for ((index, owner, _), state) in candidates.iter().zip(states) {
+            let own = state.filter(|state| !owner.is_another(state.sub.as_deref()));
+            if let (None, Some(state)) = (&found[*index], own) {
+                found[*index] = Some(FoundGrant { owner: (*owner).clone(), is_usable: state.usable });
             }
         }
-        // A client signs itself in whenever it is asked to.
-        if known == Some(GrantType::ClientCredentials) { Ok(()) } else { Err(SignInNeeded::Never.into()) }
+        Ok(found)
+    }
+
+    /// The reason why a user must sign in again, from the grant of the configuration's first owner.
+    ///
+    /// # Errors
+    /// [`AuthError::NeedsSignIn`] if the grant has ended.
+    pub(crate) async fn check_ended(&self, config: &OAuthConfig) -> Result<(), AuthError> {
+        let stored = self.find_of(config, config.first_owner().clone()).await?;
+        let ended = stored.and_then(|stored| stored.grant.ended);
+        ended.map_or(Ok(()), |ended| Err(SignInNeeded::Ended(ended).into()))
+    }
+
+    /// The error of a configuration none of whose owners has a grant.
+    ///
+    /// # Errors
+    /// [`AuthError::NeedsSignIn`], unless the client signs itself in whenever it is asked to.
+    pub(crate) fn check_missing(&self, config: &OAuthConfig) -> Result<(), AuthError> {
+        match self.grant_type(config) {
+            Some(GrantType::ClientCredentials) => Ok(()),
+            _ => Err(SignInNeeded::Never.into()),
+        }
     }
 
     /// What is kept of an owner's sign-in: the issuer, the scopes, and why it is no longer good, if so.
@@ -336,12 +282,6 @@ impl OAuth {
     }
 }
 
-impl Kept {
-    fn read(key: Key, owner: Owner, item: SealedItem) -> Result<Self, OAuthError> {
-        Ok(Self { key, owner, grant: Grant::read(&item.content)?, state: item.state })
-    }
-}
-
 /// Scopes without any secret of the entry: a server may ask for whatever it was sent.
 fn without(config: &OAuthConfig, scopes: &[String]) -> Vec<String> {
     scopes.iter().map(|scope| config.scrub(scope.clone())).collect()
@@ -349,9 +289,9 @@ fn without(config: &OAuthConfig, scopes: &[String]) -> Vec<String> {
 
 /// A grant's token, to be looked up again soon; at once where it is not the user's own, who may have signed in
 /// meanwhile.
-fn access_of(config: &OAuthConfig, kept: &Kept, now: Timestamp) -> Result<Access, AuthError> {
+fn access_of(config: &OAuthConfig, kept: &StoredGrant, now: Timestamp) -> Result<Access, AuthError> {
     let token = kept.grant.access.clone().ok_or(SignInNeeded::Never)?;
-    let is_first_choice = kept.grant.is_clients_own || config.owners().first() == Some(&kept.owner);
+    let is_first_choice = kept.grant.is_clients_own || *config.first_owner() == kept.owner;
     let again = if is_first_choice { now + LOOK_UP_AGAIN } else { now };
     Ok(Access { token, stale_from: kept.grant.stale_from.min(again) })
 }

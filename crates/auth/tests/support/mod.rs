@@ -68,7 +68,7 @@ pub(crate) fn of_user(server: &AuthorizationServer) -> OAuthConfig {
         authorization_url: None,
         token_url: None,
         extra_headers: ExtraHeaders::default(),
-        user: Some(alice()),
+        owners: vec![Owner::User(alice()), Owner::Everybody],
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn of_client(server: &AuthorizationServer, client: &str, secret: &str
     OAuthConfig {
         grant: Some(GrantType::ClientCredentials),
         client: Some(ClientRegistration { client_id: client.to_owned(), proof }),
-        user: None,
+        owners: vec![Owner::Everybody],
         ..of_user(server)
     }
 }
@@ -112,7 +112,7 @@ pub(crate) async fn sign_in(
     config: &OAuthConfig,
     now: Timestamp,
 ) {
-    let user = config.user.clone().unwrap();
+    let Some(Owner::User(user)) = config.owners.first().cloned() else { panic!("no user to sign in") };
     let started = start(process, config, &user, now).await.unwrap();
     let came_back = server.agree(&started.authorization_url).unwrap();
     process.oauth().callback(&redirect(&came_back), now).await.unwrap();

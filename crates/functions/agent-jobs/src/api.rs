@@ -113,7 +113,7 @@ impl Api {
             tracing::error!(job.id = job.job_id, reason, "External MCP: the processor could not be invoked");
             // A job that nobody was told of is not left behind; with a key the client's retry starts it.
             if request.idempotency_key.is_none() {
-                self.jobs.delete(owner, &job.job_id).await?;
+                self.remove(owner, &job.job_id).await?;
             }
             return Err(ApiError::Unavailable);
         }
@@ -155,7 +155,19 @@ impl Api {
 
     /// Deletes a user's job; tells whether there was one.
     pub(crate) async fn delete(&self, user: &User, job_id: &str) -> Result<bool, ApiError> {
-        Ok(self.jobs.delete(owner(user), job_id).await?)
+        self.remove(owner(user), job_id).await
+    }
+
+    /// Deletes a job, which then counts no more against the user's quota of unfinished jobs.
+    async fn remove(&self, owner: JobOwner<'_>, job_id: &str) -> Result<bool, ApiError> {
+        let was_there = self.jobs.delete(owner, job_id).await?;
+        if was_there
+            && self.config.quota.running > 0
+            && let Err(error) = self.jobs.let_go(owner, job_id).await
+        {
+            tracing::warn!(%error, job.id = job_id, "External MCP: a deleted job counts against its user's quota for a minute");
+        }
+        Ok(was_there)
     }
 
     /// Ends jobs that nobody runs any more and starts those again that nobody has begun, on a table of our own.

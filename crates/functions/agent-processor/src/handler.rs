@@ -2,18 +2,16 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use agent::{Model, Transcript};
-use backend::Backend;
-use catalog::Catalog;
+use agent::Transcript;
 use futures::FutureExt;
-use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, JobTable, Outcome};
+use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, Outcome};
 use lambda_runtime::Diagnostic;
 use runtime::RunMetrics;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    config::Config,
+    context::Context,
     hold::hold,
     run::{Ending, RunError, run},
 };
@@ -22,32 +20,6 @@ use crate::{
 const MARGIN: Duration = Duration::from_secs(10);
 /// Of that, what a token refresh under way may still take.
 const SETTLING: Duration = Duration::from_secs(8);
-/// One turn of a model: long answers of large models take minutes.
-const MODEL_TURN: Duration = Duration::from_secs(300);
-
-/// All that a cold start makes.
-pub(crate) struct Context {
-    pub(crate) config: Config,
-    pub(crate) backend: Backend,
-    pub(crate) catalog: Catalog,
-    pub(crate) model: Model,
-    jobs: JobTable,
-}
-
-impl Context {
-    pub(crate) async fn new(config: Config) -> Self {
-        let aws = runtime::aws_config().await;
-        let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::patient(&aws, MODEL_TURN));
-        let backend = Backend::new(&aws, &config.backend, config.tool_timeout);
-        Self {
-            catalog: backend.catalog(&aws),
-            model: Model::new(bedrock, config.model_id.clone(), config.guardrail.clone()),
-            jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
-            backend,
-            config,
-        }
-    }
-}
 
 /// Runs the job that the event names: `{userId, jobId}`. Answers the job, or `{statusCode, body}` as
 /// the original does.

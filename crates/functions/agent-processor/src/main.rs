@@ -1,6 +1,7 @@
 //! `AgentProcessor`: runs one job: the query of a user to an agent.
 
 mod config;
+mod context;
 mod handler;
 mod hold;
 mod job_note;
@@ -12,7 +13,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use runtime::TimeLimit;
 use serde_json::Value;
 
-use crate::{config::Config, handler::Context};
+use crate::{config::Config, context::Context};
 
 /// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
 const TIMEOUT: Duration = Duration::from_secs(900);

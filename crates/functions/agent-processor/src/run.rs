@@ -8,7 +8,7 @@ use catalog::{Agent, SourceError};
 use jobs::{Claim, Job, JobError, Outcome};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{handler::Context, job_note::JobNote};
+use crate::{context::Context, job_note::JobNote};
 
 /// Why a job's run ended without an answer.
 pub(crate) type RunError = agent::RunError<JobError>;

@@ -11,16 +11,19 @@
 use auth::Arrived;
 use serde_json::{Value, json};
 
+/// In a block, since a browser has a global `origin` of its own.
 const SCRIPT: &str = r#"
-history.replaceState(null, "", location.pathname);
-const {state, origin} = document.body.dataset;
-const message = {type: "mcp-agents.oauth", state};
-new BroadcastChannel("mcp-agents.oauth").postMessage(message);
-if (origin && window.opener) window.opener.postMessage(message, origin);
+{
+  history.replaceState(null, "", location.pathname);
+  const {state, origin} = document.body.dataset;
+  const message = {type: "mcp-agents.oauth", state};
+  new BroadcastChannel("mcp-agents.oauth").postMessage(message);
+  if (origin && window.opener) window.opener.postMessage(message, origin);
+}
 "#;
 
 /// The one script that the policy lets run; a test holds it to [`SCRIPT`].
-const SCRIPT_HASH: &str = "sha256-olh5yJ5FIGhdrOvlCNwIEk7thBjRNoliKv2cI90HNb4=";
+const SCRIPT_HASH: &str = "sha256-e52VtHZcyV9ipEKhRdqIA3v7ZZfJF4JjhSlE6MqCGOY=";
 
 /// A sign-in came back and waits for the user who started it.
 pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
@@ -34,7 +37,7 @@ pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
         escaped(&arrived.starter),
         escaped(&arrived.starter),
     );
-    page(200, &text, Some(Told { state, origin: arrived.origin.as_deref() }))
+    page(200, &text, Some(Message { state, origin: arrived.origin.as_deref() }))
 }
 
 /// A sign-in is refused.
@@ -44,16 +47,16 @@ pub(crate) fn refused(status: u16, message: &str, remedy: &str) -> Value {
     page(status, &text, None)
 }
 
-/// What the script posts, and to which origin beside this one.
-struct Told<'a> {
+/// What the script posts, and the origin that it posts to beside its own.
+struct Message<'a> {
     state: &'a str,
     origin: Option<&'a str>,
 }
 
-fn page(status: u16, text: &str, told: Option<Told<'_>>) -> Value {
+fn page(status: u16, text: &str, message: Option<Message<'_>>) -> Value {
     let attribute = |name: &str, value: &str| format!(" data-{name}=\"{}\"", escaped(value));
-    let (data, script) = match &told {
-        Some(Told { state, origin }) => (
+    let (data, script) = match &message {
+        Some(Message { state, origin }) => (
             attribute("state", state)
                 + &origin.map_or_else(String::new, |origin| attribute("origin", origin)),
             format!("<script>{SCRIPT}</script>"),
@@ -78,7 +81,7 @@ fn page(status: u16, text: &str, told: Option<Told<'_>>) -> Value {
         },
         "body": body,
     });
-    if told.is_none_or(|told| told.origin.is_none()) {
+    if message.is_none_or(|message| message.origin.is_none()) {
         page["headers"]["cross-origin-opener-policy"] = "same-origin".into();
     }
     page

@@ -2,7 +2,7 @@
 
 use auth::{
     ApiKeyConfig, ApiKeyError, AuthConfig, ClientProof, ClientRegistration, CognitoConfig, ExtraHeaders,
-    GrantType, OAuthConfig, PrivateKey, ResourceIndicator, is_loopback,
+    GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator, is_loopback,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -186,7 +186,7 @@ impl Reader<'_> {
             authorization_url: self.endpoint("authorization_url").map(|(_, url)| url),
             token_url: self.endpoint("token_url").map(|(_, url)| url),
             extra_headers: extra.clone(),
-            user: None,
+            owners: vec![Owner::Everybody],
         })
     }
 
