@@ -106,6 +106,7 @@ ROUTES = [
     ("POST", "/oauth/regenerate", {"agent_id": AGENT}),
     ("GET", "/oauth/connections", None),
     ("DELETE", f"/oauth/{AGENT}", None),
+    ("DELETE", f"/oauth?agent_id={AGENT}", None),
 ]
 
 
@@ -114,7 +115,7 @@ def test_every_route_wants_a_token_and_a_group(world, alice, method, path, body)
     for token in (None, "garbage", alice.token[:-4] + "AAAA"):
         assert Api(world, token).send(method, path, body)[0] == 401, token
     status, error = sign_up(world, "guest", None).send(method, path, body)
-    assert (status, error["error"]) == (403, "Unauthorized")
+    assert (status, error["error"]) == (403, "forbidden")
 
 
 def test_the_callback_and_the_clients_document_want_no_token(world, notes):
@@ -147,7 +148,7 @@ def test_only_an_administrator_signs_in_for_everybody(world, alice):
         ("DELETE", f"/oauth/{AGENT}?owner=everybody", None),
     ):
         status, error = alice.send(method, path, body)
-        assert (status, error["error"]) == (403, "Unauthorized") and "Admin" in error["message"]
+        assert (status, error["error"]) == (403, "forbidden") and "Admin" in error["message"]
     assert started(sign_up(world, "root", "Admin"), owner="everybody")["state"]
 
 
@@ -224,7 +225,7 @@ def come_back(signing, query):
 
 def refusal(answered) -> tuple[int, str]:
     status, body = answered
-    assert set(body) == {"error", "message", "remedy"} and body["message"] and body["remedy"]
+    assert set(body) - {"errors"} == {"error", "message", "remedy"} and body["message"] and body["remedy"]
     return status, body["error"]
 
 
@@ -500,29 +501,30 @@ def test_agents_that_cannot_be_signed_in_to_are_told_apart(shared, step):
     def ask(body, **who):
         return refusal(shared.http("POST", f"/oauth/{step}", body, **who))
 
-    assert ask({"agent_id": "nobody"}) == (404, "NotFound")
-    assert ask({"agent_id": "keyed"}) == (409, "NotOAuth")
-    assert ask({}) == (400, "BadRequest")
-    assert ask({"agent_id": 7}) == (400, "BadRequest")
-    assert ask([]) == (400, "BadRequest")
-    assert ask("not JSON") == (400, "BadRequest")
-    assert ask({"agent_id": "notes", "owner": "grace"}) == (400, "BadRequest")
-    assert ask({"agent_id": "notes", "owner": "everybody"}) == (403, "Unauthorized")
-    assert ask({"agent_id": "notes"}, user=None) == (401, "Unauthorized")
-    assert ask({"agent_id": "notes"}, group="Guest") == (403, "Unauthorized")
+    assert ask({"agent_id": "nobody"}) == (404, "not_found")
+    assert ask({"agent_id": "keyed"}) == (409, "not_oauth")
+    assert ask({}) == (400, "invalid_request")
+    assert ask({"agent_id": 7}) == (400, "invalid_request")
+    assert ask([]) == (400, "invalid_request")
+    assert ask("not JSON") == (400, "invalid_request")
+    assert ask({"agent_id": "notes", "owner": "grace"}) == (400, "invalid_request")
+    assert ask({"agent_id": "notes", "owner": "everybody"}) == (403, "forbidden")
+    assert ask({"agent_id": "notes"}, user=None) == (401, "unauthenticated")
+    assert ask({"agent_id": "notes"}, group="Guest") == (403, "forbidden")
     assert len(shared.authorization_server.seen) == before
 
 
-def test_other_routes_are_not_there(shared):
+def test_other_routes_and_methods_are_not_there(shared):
     for method, path in (
         ("GET", "/oauth/start"),
         ("POST", "/oauth/callback"),
         ("GET", "/oauth"),
         ("PUT", "/oauth/notes"),
     ):
-        assert refusal(shared.http(method, path, {})) == (404, "NotFound"), path
-    assert refusal(shared.http("DELETE", "/oauth/notes")) == (404, "NotFound")
-    assert refusal(shared.http("POST", "/oauth/complete", {})) == (400, "BadRequest")
+        assert refusal(shared.http(method, path, {})) == (405, "method_not_allowed"), path
+    assert refusal(shared.http("GET", "/elsewhere")) == (404, "not_found")
+    assert refusal(shared.http("DELETE", "/oauth/notes")) == (404, "not_found")
+    assert refusal(shared.http("POST", "/oauth/complete", {})) == (400, "invalid_request")
 
 
 def test_an_agent_added_within_the_minute_is_found(signing):
@@ -544,13 +546,27 @@ def test_taking_a_sign_in_back_revokes_it_and_nobody_elses(signing):
     assert [a.introspect(tokens[user])["active"] for user in ("ada", "grace")] == [False, True]
     signing.go_cold()
     assert [signing.agents(as_user(user))[0]["status"] for user in ("ada", "grace")] == ["needs_sign_in", "available"]
-    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada")) == (404, "NotFound")
+    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada")) == (404, "not_found")
 
 
 def agent_token(signing, user) -> str:
     """The access token that a user's list was made with."""
     assert signing.agents(as_user(user))[0]["status"] == "available"
     return signing.server.requests("tools/list")[-1].bearer
+
+
+def test_an_id_with_slashes_is_taken_back_by_path_and_by_query(signing):
+    signing = signing()
+    signing.put_secret([signing.entry | {"agent_name": "notes/of/all"}])
+    for path, query in (
+        ("/oauth/notes/of/all", {}),
+        ("/oauth/notes%2Fof%2Fall/", {}),
+        ("/oauth", {"agent_id": "notes/of/all"}),
+    ):
+        connect(signing, "notes/of/all")
+        assert signing.http("DELETE", path, query=query) == (204, None), path
+        assert refusal(signing.http("DELETE", path, query=query)) == (404, "not_found")
+    assert refusal(signing.http("DELETE", "/oauth")) == (400, "invalid_request")
 
 
 def test_a_server_that_cannot_revoke_keeps_nobody_from_leaving(signing):
@@ -567,8 +583,8 @@ def test_everybodys_sign_in_is_taken_back_by_an_administrator_alone(signing):
     signing = signing()
     connect(signing, "notes", "root", group="Admin", owner="everybody")
     everybody = {"owner": "everybody"}
-    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada", query=everybody)) == (403, "Unauthorized")
-    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada")) == (404, "NotFound")
+    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada", query=everybody)) == (403, "forbidden")
+    assert refusal(signing.http("DELETE", "/oauth/notes", user="ada")) == (404, "not_found")
     [connection] = signing.http("GET", "/oauth/connections", user="ada")[1]["connections"]
     assert (connection["status"], connection["owner"]) == ("connected", "everybody")
     assert signing.http("DELETE", "/oauth/notes", user="root", group="Admin", query=everybody) == (204, None)
@@ -604,7 +620,7 @@ def test_regenerating_a_clients_own_token_is_done_at_once_by_an_administrator(si
     [agent] = signing.agents()
     assert agent["status"] == "available"
     answered = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"})
-    assert refusal(answered) == (403, "Unauthorized") and len(a.requests("token")) == 1
+    assert refusal(answered) == (403, "forbidden") and len(a.requests("token")) == 1
     answered = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"}, group="Admin")
     assert answered == (200, {"agent_id": "notes", "status": "connected"})
     assert len(a.requests("token")) == 2
@@ -725,12 +741,17 @@ def test_without_an_origin_the_page_is_cut_off_from_its_opener(waited_for):
     assert "connect-src" not in page["headers"]["content-security-policy"]
 
 
-@pytest.mark.parametrize("origin", [EVIL, "*", "", f"{APP}/", f"{APP}:8443", "http://app.example.com", "null", 7])
+@pytest.mark.parametrize("origin", [EVIL, "*", "", f"{APP}/", f"{APP}:8443", "http://app.example.com", "null"])
 def test_an_origin_that_is_not_named_is_refused_at_the_start(waited_for, origin):
     for step in ("start", "regenerate"):
         status, error = waited_for.http("POST", f"/oauth/{step}", {"agent_id": "notes", "origin": origin})
         assert (status, error["error"]) == (400, "origin_not_allowed")
         assert "OAuthAllowedOrigins" in error["remedy"]
+
+
+def test_an_origin_that_is_no_text_is_a_wrong_field(shared):
+    status, error = shared.http("POST", "/oauth/start", {"agent_id": "notes", "origin": 7})
+    assert (status, error["error"]) == (400, "invalid_request") and "origin" in error["errors"]
 
 
 def test_no_origin_is_allowed_unless_the_stack_names_it(alice):

@@ -344,7 +344,7 @@ def test_only_an_administrator_replaces_the_token_that_everybody_uses(backend, s
     [token] = {request.bearer for request in server.requests("tools/list")}
     for group in ("Viewer", "Author"):
         status, error = asked.http("POST", "/oauth/regenerate", {"agent_id": "notes"}, group=group)
-        assert (status, error["error"]) == (403, "Unauthorized") and "Admin" in error["message"]
+        assert (status, error["error"]) == (403, "forbidden") and "Admin" in error["message"]
     assert len(a.requests("token")) == 1 and not a.requests("revoke")
     assert a.introspect(token)["active"]
     status, done = asked.http("POST", "/oauth/regenerate", {"agent_id": "notes"}, group="Admin")

@@ -115,7 +115,7 @@ def test_a_submission_whose_answer_is_lost_is_one_job(asked, key):
     asked.breaks("TransactWriteItems")
     # The processor is not there, so that the job stays, or is taken back.
     status, answer = http(asked, "POST", "/jobs", {"query": "hi", "agentIds": ["helper"]}, **key)
-    assert (status, answer["error"]) == (503, "InternalError")
+    assert (status, answer["error"]) == (503, "unavailable")
     assert len(items(asked, f"agent#{asked.user}")) == len(key), "with a key a repetition starts it"
     assert len(items(asked, f"idempotency#{asked.user}")) == len(key)
 
@@ -127,7 +127,7 @@ def test_a_busy_table_is_asked_again_and_never_called_another_query(asked):
     assert len(items(asked, f"agent#{asked.user}")) == 1
     asked.breaks("TransactWriteItems", times=FOR_EVER, error=CONFLICT)
     status, answer = http(asked, "POST", "/jobs", body, **{"idempotency-key": "busy"})
-    assert (status, answer["error"]) == (503, "InternalError")
+    assert (status, answer["error"]) == (503, "unavailable")
     assert len(items(asked, f"agent#{asked.user}")) == 1
 
 

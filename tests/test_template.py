@@ -97,13 +97,15 @@ def test_all_functions_know_where_connections_are_kept(world):
         assert variables["CONNECTIONS_KEY"] == world.outputs["ConnectionsKeyArn"]
 
 
-def test_the_routes_without_a_token_are_four():
+def test_the_routes_without_a_token_are_four_and_those_that_lead_nowhere():
     routes = properties("AWS::ApiGatewayV2::Route").values()
     assert {route["RouteKey"] for route in routes if route["AuthorizationType"] != "JWT"} == {
         "GET /openapi.json",
         "GET /oauth/callback",
         "GET /oauth/callback/{server}",
         "GET /oauth/client-metadata.json",
+        "$default",
+        "ANY /oauth/{proxy+}",
     }
     assert all("AuthorizerId" in route for route in routes if route["AuthorizationType"] == "JWT")
 

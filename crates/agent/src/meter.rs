@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use run_record::Usage;
 
 /// What one run may use. Each is named by its variable in the error that tells it is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,17 +94,18 @@ impl Meter {
         Self { budgets, used: Mutex::default() }
     }
 
-    /// What was used: the `usage` of a job. Milliseconds of what ran at once are summed.
-    pub fn usage(&self) -> Value {
+    /// What was used: the `usage` of a job.
+    pub fn usage(&self) -> Usage {
         let used = self.used();
-        json!({
-            "inputTokens": used.tokens.input,
-            "outputTokens": used.tokens.output,
-            "cachedTokens": used.tokens.cached,
-            "modelTurns": used.model_turns,
-            "toolCalls": used.calls_by_server,
-            "milliseconds": used.milliseconds.iter().map(|(step, ms)| (step.as_str(), *ms)).collect::<BTreeMap<_, _>>(),
-        })
+        let milliseconds = used.milliseconds.iter().map(|(step, ms)| (step.as_str().to_owned(), *ms));
+        Usage {
+            input_tokens: used.tokens.input,
+            output_tokens: used.tokens.output,
+            cached_tokens: used.tokens.cached,
+            model_turns: used.model_turns,
+            tool_calls: used.calls_by_server.clone(),
+            milliseconds: milliseconds.collect(),
+        }
     }
 
     /// A turn of a model is about to be bought.
@@ -161,6 +162,8 @@ fn within(variable: &'static str, used: u64, limit: u64) -> Result<(), BudgetExc
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn check(spend: impl Fn(&Meter) -> Result<(), BudgetExceeded>, variable: &str) {
@@ -192,6 +195,6 @@ mod tests {
             "inputTokens": 100, "outputTokens": 10, "cachedTokens": 7, "modelTurns": 1,
             "toolCalls": {"https://a.example": 2}, "milliseconds": {"model": 25},
         });
-        assert_eq!(meter.usage(), expected);
+        assert_eq!(json!(meter.usage()), expected);
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use run_record::{MediaNote, Message, MessageContent, ThrottlingDetails};
 use serde_json::{Value, json};
 
 use crate::{model::ToolResult, result::Part};
@@ -27,38 +28,43 @@ impl Transcript {
 
     /// What was asked.
     pub(crate) fn user(&self, query: &str, now: Timestamp) {
-        self.push(json!({"role": "user", "content": [{"text": query}], "message_type": "message"}), now);
+        self.message("user", vec![json!({"text": query})], now);
     }
 
     /// What the model said: its text and the tools it asked for.
     pub(crate) fn assistant(&self, content: Vec<Value>, now: Timestamp) {
-        self.push(json!({"role": "assistant", "content": content, "message_type": "message"}), now);
+        self.message("assistant", content, now);
     }
 
     /// That a tool came back; of the images and documents that it gave, type and size.
     pub(crate) fn tool(&self, tool_name: &str, result: &ToolResult, now: Timestamp) {
         let status = if result.is_error { "error" } else { "success" };
-        let content = format!("Tool completed with status '{status}'.");
-        let mut message = json!({"role": "tool", "content": content, "message_type": "tool_result", "tool_name": tool_name});
         let media = result.parts.iter().filter_map(|part| match part {
-            Part::Media(media) => Some(json!({"mime_type": media.mime_type, "bytes": media.bytes.len()})),
+            Part::Media(media) => {
+                Some(MediaNote { mime_type: media.mime_type.to_owned(), bytes: media.bytes.len() })
+            }
             Part::Text(_) => None,
         });
-        let media: Vec<Value> = media.collect();
-        if !media.is_empty() {
-            message["media"] = media.into();
-        }
+        let message = Message {
+            role: "tool",
+            content: MessageContent::Text(format!("Tool completed with status '{status}'.")),
+            message_type: "tool_result",
+            tool_name: Some(tool_name.to_owned()),
+            media: media.collect(),
+            ..Message::default()
+        };
         self.push(message, now);
     }
 
-    /// That the model was throttled or failed, and is asked again. `details` as the page reads them.
-    pub(crate) fn throttled(&self, content: &str, details: Value, now: Timestamp) {
-        let message = json!({
-            "role": "exception",
-            "content": content,
-            "message_type": "throttling_exception",
-            "throttling_details": details,
-        });
+    /// That the model was throttled or failed, and is asked again.
+    pub(crate) fn throttled(&self, content: String, details: ThrottlingDetails, now: Timestamp) {
+        let message = Message {
+            role: "exception",
+            content: MessageContent::Text(content),
+            message_type: "throttling_exception",
+            throttling_details: Some(details),
+            ..Message::default()
+        };
         self.push(message, now);
     }
 
@@ -72,14 +78,17 @@ impl Transcript {
         self.lock().len()
     }
 
-    fn push(&self, mut message: Value, now: Timestamp) {
+    fn message(&self, role: &'static str, parts: Vec<Value>, now: Timestamp) {
+        let content = MessageContent::Parts(parts);
+        self.push(Message { role, content, message_type: "message", ..Message::default() }, now);
+    }
+
+    fn push(&self, mut message: Message, now: Timestamp) {
         let mut messages = self.lock();
-        message["timestamp"] = timestamp(now).into();
-        message["sequence_number"] = (messages.len() + 1).into();
-        if let Some(agent_id) = &self.agent_id {
-            message["agent_id"] = agent_id.as_str().into();
-        }
-        messages.push(message);
+        message.timestamp = timestamp(now);
+        message.sequence_number = messages.len() + 1;
+        message.agent_id.clone_from(&self.agent_id);
+        messages.push(json!(message));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Value>> {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use serde_json::json;
+use run_record::ThrottlingDetails;
 
 use crate::{
     answer::Answer,
@@ -111,15 +111,15 @@ impl<N: EffectNote> Talk<'_, N> {
             _ => return,
         };
         let RunLabels { job_id, user_id } = self.run.labels;
-        let details = json!({
-            "error_code": code,
-            "error_message": message,
-            "exception_type": code,
-            "job_id": job_id,
-            "user_id": user_id,
-        });
+        let details = ThrottlingDetails {
+            error_code: code.to_owned(),
+            error_message: message.to_owned(),
+            exception_type: code.to_owned(),
+            job_id: job_id.to_owned(),
+            user_id: user_id.to_owned(),
+        };
         tracing::warn!(%error, "External MCP: the model is asked again");
-        self.transcript.throttled(&format!("{error}. Asking again."), details, (self.run.clock)());
+        self.transcript.throttled(format!("{error}. Asking again."), details, (self.run.clock)());
     }
 
     pub(crate) async fn timed<T>(

@@ -255,7 +255,7 @@ fn print_json(
         Err(error) => json!({"error": error}),
     };
     told["transcript"] = transcript.messages().into();
-    told["usage"] = meter.usage();
+    told["usage"] = json!(meter.usage());
     println!("{}", plain_json(&serde_json::to_string_pretty(&told)?));
     Ok(())
 }

@@ -1,7 +1,10 @@
-//! Who is calling, taken from an identity that somebody else has verified, and what they may do.
+//! The caller, taken from an identity that a gateway or AppSync has verified, and what the caller may do.
 
 use auth::User;
+use axum::{extract::FromRequestParts, http::request::Parts};
 use serde_json::Value;
+
+use crate::error::HttpError;
 
 /// Who of a Cognito pool's groups may list agents and run jobs.
 const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
@@ -37,6 +40,22 @@ impl Caller {
     /// Whether the user may list agents and run jobs.
     pub fn may_use_agents(&self) -> bool {
         self.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+    }
+}
+
+/// A caller who may list agents and run jobs. 401 without a caller, 403 for one in none of the groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member(pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Member {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
+        match parts.extensions.get::<Caller>() {
+            None => Err(HttpError::unauthenticated()),
+            Some(caller) if caller.may_use_agents() => Ok(Self(caller.clone())),
+            Some(_) => Err(HttpError::forbidden("Admin, Author or Viewer")),
+        }
     }
 }
 

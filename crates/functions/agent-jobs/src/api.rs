@@ -2,20 +2,24 @@
 //!
 //! Every call names the user, whose id was taken from a verified identity.
 
-use std::time::Duration;
-
 use auth::User;
+use aws_config::SdkConfig;
 use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Job, JobOwner, JobTable, Submission, Submitted, Swept};
+use jobs::{Job, JobOwner, JobTable, Submitted, Swept};
 use mcp::Freshness;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{config::Config, error::ApiError, processor::Processor};
+use crate::{
+    config::Config,
+    dto::{AgentId, JobPage, Submission},
+    error::ApiError,
+    processor::Processor,
+};
 
 /// The original's limit, in characters.
 const MAX_QUERY: usize = 100_000;
@@ -31,14 +35,9 @@ const MAX_KEY: usize = 255;
 /// How many jobs a page holds unless asked, and at most.
 const PAGE: i32 = 20;
 const MAX_PAGE: i64 = 100;
-/// Kept free of the invocation's time for what comes after discovery.
-const MARGIN: Duration = Duration::from_secs(2);
-
-/// Of that, what a token refresh under way may still take.
-const SETTLING: Duration = Duration::from_millis(1_500);
 
 /// All that a cold start makes.
-pub(crate) struct Api {
+pub struct Api {
     jobs: JobTable,
     backend: Backend,
     catalog: Catalog,
@@ -46,51 +45,53 @@ pub(crate) struct Api {
     config: Config,
 }
 
-/// A submission as it came.
-pub(crate) struct Request<'a> {
-    pub(crate) query: &'a Value,
-    pub(crate) agent_ids: &'a Value,
-    pub(crate) idempotency_key: Option<&'a str>,
-}
-
 impl Api {
-    pub(crate) async fn new(config: Config) -> Self {
-        let aws = runtime::aws_config().await;
-        let backend = Backend::new(&aws, &config.backend, config.backend.cache.discovery);
+    /// Makes the clients; calls nothing.
+    pub fn new(aws: &SdkConfig, config: Config) -> Self {
+        let backend = Backend::new(aws, &config.backend, config.backend.cache.discovery);
         Self {
-            jobs: JobTable::new(aws_sdk_dynamodb::Client::new(&aws), config.agent_table.clone()),
-            catalog: backend.catalog(&aws),
+            jobs: JobTable::new(aws_sdk_dynamodb::Client::new(aws), config.agent_table.clone()),
+            catalog: backend.catalog(aws),
             backend,
-            processor: Processor::new(aws_sdk_lambda::Client::new(&aws), config.processor.clone()),
+            processor: Processor::new(aws_sdk_lambda::Client::new(aws), config.processor.clone()),
             config,
         }
     }
 
+    /// Waits for token refreshes under way, but not past `until`.
+    pub(crate) async fn settled(&self, until: Instant) {
+        self.backend.settled(until).await;
+    }
+
+    /// The agents as they are for `user`, with what is known by `until`.
     pub(crate) async fn agents(
         &self,
         user: &User,
         freshness: Freshness,
-        time_left: Duration,
+        until: Instant,
     ) -> Result<Vec<ListedAgent>, ApiError> {
-        let until = Instant::now() + time_left.saturating_sub(MARGIN);
-        let agents = self.catalog.agents(Some(user), freshness, runtime::now(), until).await;
-        self.backend.settled(until + SETTLING).await;
-        Ok(agents?)
+        Ok(self.catalog.agents(Some(user), freshness, runtime::now(), until).await?)
     }
 
     /// Submits a job and starts it. A repeated submission starts it again if it is still pending: the first
     /// may have ended in between.
-    pub(crate) async fn submit(&self, user: &User, request: Request<'_>) -> Result<Job, ApiError> {
-        let (query, agent_ids) = checked(&request)?;
+    pub(crate) async fn submit(
+        &self,
+        user: &User,
+        asked: &Submission,
+        idempotency_key: Option<&str>,
+    ) -> Result<Job, ApiError> {
+        check(asked, idempotency_key)?;
+        let agent_ids: Vec<String> = asked.agent_ids.iter().map(|AgentId(id)| id.clone()).collect();
         let now = runtime::now();
         let job_id = job_id(now);
         let owner = owner(user);
-        let submission = Submission {
+        let submission = jobs::Submission {
             owner,
             job_id: &job_id,
-            query,
+            query: &asked.query,
             agent_ids: &agent_ids,
-            idempotency_key: request.idempotency_key,
+            idempotency_key,
             kept: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
         };
         // What was submitted before counts once.
@@ -112,7 +113,7 @@ impl Api {
         {
             tracing::error!(job.id = job.job_id, reason, "External MCP: the processor could not be invoked");
             // A job that nobody was told of is not left behind; with a key the client's retry starts it.
-            if request.idempotency_key.is_none() {
+            if idempotency_key.is_none() {
                 self.remove(owner, &job.job_id).await?;
             }
             return Err(ApiError::Unavailable);
@@ -135,22 +136,26 @@ impl Api {
         Ok(Some(on_item.unwrap_or_default()))
     }
 
-    /// A page of a user's jobs: `{items, nextToken}`.
+    /// A page of a user's jobs.
     pub(crate) async fn list(
         &self,
         user: &User,
         limit: Option<i64>,
         next_token: Option<&str>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<JobPage, ApiError> {
         let limit = match limit {
             None => PAGE,
             Some(limit @ 1..=MAX_PAGE) => limit as i32,
-            Some(_) => return Err(ApiError::BadRequest(format!("limit must be from 1 to {MAX_PAGE}"))),
+            Some(_) => {
+                return Err(ApiError::BadField("limit", format!("limit must be from 1 to {MAX_PAGE}")));
+            }
         };
         let after = next_token.map(read_token).transpose()?;
         let page = self.jobs.list(owner(user), limit, after.as_deref()).await?;
-        let items: Vec<Value> = page.jobs.iter().map(summary).collect();
-        Ok(json!({"items": items, "nextToken": page.next.map(|id| write_token(&id))}))
+        Ok(JobPage {
+            items: page.jobs.into_iter().map(Into::into).collect(),
+            next_token: page.next.map(|id| write_token(&id)),
+        })
     }
 
     /// Deletes a user's job; tells whether there was one.
@@ -199,56 +204,32 @@ fn owner(user: &User) -> JobOwner<'_> {
     JobOwner { user_id: &user.name, sub: user.sub.as_deref() }
 }
 
-/// A job without its transcript, as lists show it.
-pub(crate) fn summary(job: &Job) -> Value {
-    json!({
-        "jobId": job.job_id,
-        "status": job.status.as_str(),
-        "query": job.query,
-        "agentIds": Value::from(job.agent_ids.clone()).to_string(),
-        "createdAt": job.created_at,
-        "completedAt": job.completed_at,
-        "result": job.result,
-        "error": job.error,
-    })
-}
-
-/// A job with its transcript and usage.
-pub(crate) fn full(job: &Job) -> Value {
-    let mut full = summary(job);
-    full["agent_messages"] = job.agent_messages.clone().into();
-    full["usage"] = job.usage.clone().into();
-    full
-}
-
-fn checked<'a>(request: &Request<'a>) -> Result<(&'a str, Vec<String>), ApiError> {
-    let bad = |message: &str| Err(ApiError::BadRequest(message.to_owned()));
-    let Some(query) = request.query.as_str().filter(|query| !query.trim().is_empty()) else {
+fn check(asked: &Submission, idempotency_key: Option<&str>) -> Result<(), ApiError> {
+    let bad = |field: &'static str, problem: &str| Err(ApiError::BadField(field, problem.to_owned()));
+    if asked.query.trim().is_empty() {
         return Err(ApiError::QueryMissing);
-    };
-    if query.chars().count() > MAX_QUERY {
+    }
+    if asked.query.chars().count() > MAX_QUERY {
         return Err(ApiError::QueryTooLong);
     }
-    let ids = request.agent_ids.as_array().map(Vec::as_slice).unwrap_or_default();
-    let named: Option<Vec<String>> =
-        ids.iter().map(|id| id.as_str().filter(|id| !id.is_empty()).map(str::to_owned)).collect();
-    let Some(agent_ids) = named.filter(|ids| !ids.is_empty()) else {
+    let ids = &asked.agent_ids;
+    if ids.is_empty() || ids.iter().any(|AgentId(id)| id.is_empty()) {
         return Err(ApiError::NoAgents);
-    };
-    if query.len() > MAX_QUERY_BYTES {
-        return bad("query is larger than 200000 bytes in UTF-8");
     }
-    if agent_ids.len() > MAX_AGENTS {
-        return bad("agentIds may name at most 64 agents");
+    if asked.query.len() > MAX_QUERY_BYTES {
+        return bad("query", "query is larger than 200000 bytes in UTF-8");
     }
-    if agent_ids.iter().any(|id| id.len() > MAX_AGENT_ID_BYTES || id.chars().any(char::is_control)) {
-        return bad("agentIds: an id has at most 256 bytes, and no control characters");
+    if ids.len() > MAX_AGENTS {
+        return bad("agentIds", "agentIds may name at most 64 agents");
     }
-    match request.idempotency_key {
+    if ids.iter().any(|AgentId(id)| id.len() > MAX_AGENT_ID_BYTES || id.chars().any(char::is_control)) {
+        return bad("agentIds", "agentIds: an id has at most 256 bytes, and no control characters");
+    }
+    match idempotency_key {
         Some(key) if !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) => {
-            bad("Idempotency-Key must be 1 to 255 visible ASCII characters")
+            Err(ApiError::BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters".to_owned()))
         }
-        _ => Ok((query, agent_ids)),
+        _ => Ok(()),
     }
 }
 
@@ -265,7 +246,7 @@ fn write_token(job_id: &str) -> String {
 }
 
 fn read_token(token: &str) -> Result<String, ApiError> {
-    let garbled = || ApiError::BadRequest("nextToken is not one of this API".to_owned());
+    let garbled = || ApiError::BadField("nextToken", "nextToken is not one of this API".to_owned());
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| garbled())?;
     let text = String::from_utf8(bytes).map_err(|_| garbled())?;
     let job_id = text.strip_prefix('1').ok_or_else(garbled)?;
@@ -277,25 +258,22 @@ fn read_token(token: &str) -> Result<String, ApiError> {
 mod tests {
     use super::*;
 
-    fn check(query: Value, agent_ids: Value, expected: Result<usize, &str>) {
-        let request = Request { query: &query, agent_ids: &agent_ids, idempotency_key: None };
-        let outcome = checked(&request).map(|(_, ids)| ids.len()).map_err(|error| error.to_string());
-        assert_eq!(outcome, expected.map_err(str::to_owned));
+    fn refused(query: &str, agent_ids: &[&str], expected: Option<&str>) {
+        let agent_ids = agent_ids.iter().map(|id| AgentId((*id).to_owned())).collect();
+        let outcome = check(&Submission { query: query.to_owned(), agent_ids }, None);
+        assert_eq!(outcome.err().map(|error| error.to_string()).as_deref(), expected);
     }
 
     #[test]
     fn what_a_submission_needs() {
-        check("q".into(), json!(["a", "b"]), Ok(2));
-        check("ü".repeat(100_000).into(), json!(["a"]), Ok(1));
-        check(
-            "x".repeat(100_001).into(),
-            json!(["a"]),
-            Err("Query exceeds the maximum length of 100,000 characters"),
-        );
-        check(" ".into(), json!(["a"]), Err("Query is required"));
-        check(json!(7), json!(["a"]), Err("Query is required"));
-        for none in [json!([]), json!(null), json!("a"), json!([""]), json!([7])] {
-            check("q".into(), none, Err("At least one agent ID is required"));
+        refused("q", &["a", "b"], None);
+        refused(&"ü".repeat(100_000), &["a"], None);
+        let too_long = "Query exceeds the maximum length of 100,000 characters";
+        refused(&"x".repeat(100_001), &["a"], Some(too_long));
+        refused(&"\u{10348}".repeat(60_000), &["a"], Some("query is larger than 200000 bytes in UTF-8"));
+        refused(" ", &["a"], Some("Query is required"));
+        for none in [&[] as &[&str], &[""], &["a", ""]] {
+            refused("q", none, Some("At least one agent ID is required"));
         }
     }
 
@@ -303,7 +281,7 @@ mod tests {
     fn tokens_lead_back_and_garbled_ones_are_refused() {
         assert_eq!(read_token(&write_token("0199-abc")).unwrap(), "0199-abc");
         for garbled in ["", "!", "MQ", "eyJQSyI6ICJhZ2VudCNib2IifQ", &BASE64_URL_SAFE_NO_PAD.encode("1a b")] {
-            assert_eq!(read_token(garbled).unwrap_err().status(), 400, "{garbled}");
+            assert!(matches!(read_token(garbled), Err(ApiError::BadField("nextToken", _))), "{garbled}");
         }
     }
 

@@ -6,7 +6,7 @@ use runtime::{ConfigError, Vars};
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) backend: BackendConfig,
     /// `AGENT_TABLE`: where the jobs lie.
     pub(crate) agent_table: String,
@@ -21,7 +21,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    /// Reads what its fields name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found.
+    pub fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut vars = Vars::new(lookup);
         let config = Self {
             backend: BackendConfig::from_vars(&mut vars),

@@ -1,15 +1,20 @@
-//! What is answered when something is not: to a person, with what to do; internals stay in the log.
+//! Why a request is not answered: over HTTP by a code, to resolvers by a type. Internals stay in the log.
 
+use axum::response::{IntoResponse, Response};
 use catalog::SourceError;
+use edge::{ErrorKind, HttpError};
 use jiff::Timestamp;
 use jobs::{JobError, QuotaExceeded};
 
-/// Why a request is not answered. Each says its HTTP status; resolvers get its name as the error type.
+/// Why a request is not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// 400: the request is wrong.
     #[error("{0}")]
     BadRequest(String),
+    /// 400: a field of the request is wrong.
+    #[error("{1}")]
+    BadField(&'static str, String),
     /// 400: a submission without a query.
     #[error("Query is required")]
     QueryMissing,
@@ -19,25 +24,22 @@ pub(crate) enum ApiError {
     /// 400: a submission that names no agent.
     #[error("At least one agent ID is required")]
     NoAgents,
-    /// 401: nobody is signed in.
+    /// 401: a resolver's event without a user.
     #[error("sign in first: this needs a signed-in user, not an API key")]
     Unauthenticated,
     /// 403: the user is in none of the groups.
     #[error("this needs membership in the group Admin, Author or Viewer")]
     Unauthorized,
-    /// 404: no such job of this user, or no such route.
-    #[error("{0}")]
-    NotFound(String),
-    /// 405: the route has no such method.
-    #[error("this route does not take {0}")]
-    Method(String),
+    /// 404: no such job of this user.
+    #[error("there is no such job of yours")]
+    NoJob,
     /// 409: the idempotency key stands for another job.
     #[error("this Idempotency-Key was used for another query, or its job was deleted: use a new key")]
     Conflict,
     /// 429: the user has used up a quota, at that time.
     #[error("{}", told(*.0))]
     QuotaExceeded(QuotaExceeded, Timestamp),
-    /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
+    /// 502: the secret cannot be used. Its message is for the person who edits it, and holds no content.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// 503: a table or the processor did not answer.
@@ -46,48 +48,63 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    pub(crate) fn status(&self) -> u16 {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadRequest(_) | Self::QueryMissing | Self::QueryTooLong | Self::NoAgents => 400,
-            Self::Unauthenticated => 401,
-            Self::Unauthorized => 403,
-            Self::NotFound(_) => 404,
-            Self::Method(_) => 405,
-            Self::Conflict => 409,
-            Self::QuotaExceeded(..) => 429,
-            Self::Source(_) => 502,
-            Self::Unavailable => 503,
+            Self::BadRequest(_)
+            | Self::BadField(..)
+            | Self::QueryMissing
+            | Self::QueryTooLong
+            | Self::NoAgents => ErrorKind::InvalidRequest,
+            Self::Unauthenticated => ErrorKind::Unauthenticated,
+            Self::Unauthorized => ErrorKind::Forbidden,
+            Self::NoJob => ErrorKind::NotFound,
+            Self::Conflict => ErrorKind::Conflict,
+            Self::QuotaExceeded(..) => ErrorKind::QuotaExceeded,
+            Self::Source(_) => ErrorKind::BadGateway,
+            Self::Unavailable => ErrorKind::Unavailable,
         }
     }
 
-    /// In how many seconds it may be tried again, where that is known.
-    pub(crate) fn retry_after(&self) -> Option<i64> {
+    /// The field of the request that is at fault.
+    fn field(&self) -> Option<&'static str> {
         match self {
-            Self::QuotaExceeded(QuotaExceeded::Day { until, .. }, now) => {
-                Some(until.duration_since(*now).as_secs() + 1)
-            }
+            Self::BadField(field, _) => Some(field),
+            Self::QueryMissing | Self::QueryTooLong => Some("query"),
+            Self::NoAgents => Some("agentIds"),
             _ => None,
         }
     }
 
-    /// The error's name: `error` over HTTP, the error type for resolvers.
-    pub(crate) fn name(&self) -> &'static str {
+    fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::BadRequest(_) | Self::QueryMissing | Self::QueryTooLong | Self::NoAgents => "BadRequest",
-            Self::Unauthenticated | Self::Unauthorized => "Unauthorized",
-            Self::NotFound(_) => "NotFound",
-            Self::Method(_) => "MethodNotAllowed",
-            Self::Conflict => "Conflict",
-            Self::QuotaExceeded(..) => "quota_exceeded",
-            Self::Source(error) => error.kind(),
-            Self::Unavailable => "InternalError",
+            Self::NoJob => Some("GET /jobs lists your jobs"),
+            Self::Conflict => Some("use a new key"),
+            Self::QuotaExceeded(..) => Some("wait, or delete a job that has not ended"),
+            Self::Source(_) => Some("correct the secret; mcp-agents doctor checks it"),
+            Self::Unavailable => Some("try again; if that fails too, look into the function's log"),
+            _ => None,
         }
     }
 
-    /// The error's type as resolvers raise it. The accelerator's dispatcher turns the names of Python's own
+    /// The error's type for events that are not HTTP. The accelerator's dispatcher turns the names of Python's own
     /// exceptions into statuses: `ValueError` into 400.
     pub(crate) fn resolver_type(&self) -> &'static str {
-        if self.status() == 400 { "ValueError" } else { self.name() }
+        if self.kind() == ErrorKind::InvalidRequest { "ValueError" } else { self.type_name() }
+    }
+
+    /// The error's type for the schedule and for unknown events.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self.kind() {
+            ErrorKind::InvalidRequest => "BadRequest",
+            ErrorKind::Unauthenticated | ErrorKind::Forbidden => "Unauthorized",
+            ErrorKind::NotFound => "NotFound",
+            ErrorKind::Conflict => "Conflict",
+            ErrorKind::QuotaExceeded => "quota_exceeded",
+            _ => match self {
+                Self::Source(error) => error.kind(),
+                _ => "InternalError",
+            },
+        }
     }
 
     /// The message as resolvers raise it: the dispatcher makes 403 of what begins with `Unauthorized`, and the
@@ -102,6 +119,35 @@ impl ApiError {
     }
 }
 
+impl From<ApiError> for HttpError {
+    fn from(error: ApiError) -> Self {
+        let message = error.to_string();
+        let mut answer = match error.kind() {
+            ErrorKind::InvalidRequest => Self::invalid_request(&message),
+            kind => Self::new(kind, &message),
+        };
+        if let Some(remedy) = error.remedy() {
+            answer = answer.with_remedy(remedy);
+        }
+        if let Some(field) = error.field() {
+            answer = answer.with_field(field, message);
+        }
+        match error {
+            ApiError::Source(error) => answer.with_code(edge::snake_case(error.kind())),
+            ApiError::QuotaExceeded(QuotaExceeded::Day { until, .. }, now) => {
+                answer.with_retry_after(u64::try_from(until.duration_since(now).as_secs()).unwrap_or(0) + 1)
+            }
+            _ => answer,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        HttpError::from(self).into_response()
+    }
+}
+
 fn told(exceeded: QuotaExceeded) -> String {
     match exceeded {
         QuotaExceeded::Running(limit) => format!(
@@ -112,12 +158,6 @@ fn told(exceeded: QuotaExceeded) -> String {
             "you have submitted {limit} jobs today, which is the most a day (MaxJobsPerDayPerUser): submit again \
              from {until} on"
         ),
-    }
-}
-
-impl From<edge::BadRequest> for ApiError {
-    fn from(error: edge::BadRequest) -> Self {
-        Self::BadRequest(error.to_string())
     }
 }
 

@@ -1,23 +1,34 @@
 //! Which of the three ways an event came: API Gateway, a resolver, the schedule.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use edge::HttpRequest;
+use axum::Router;
+use edge::lambda;
 use lambda_runtime::Diagnostic;
 use runtime::emit_gauge;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::{api::Api, error::ApiError, http, resolver};
+use crate::{api::Api, error::ApiError, http::MARGINS, resolver};
 
 /// Answers one event.
 ///
 /// # Errors
 /// Only to resolvers and the schedule; over HTTP an error is an answer.
-pub(crate) async fn handle(api: &Api, event: Value, time_left: Duration) -> Result<Value, Diagnostic> {
-    if HttpRequest::is_one(&event) {
-        Ok(http::answer(api, &event, time_left).await)
+pub async fn handle(
+    api: &Arc<Api>,
+    router: &Router,
+    event: Value,
+    time_left: Duration,
+) -> Result<Value, Diagnostic> {
+    let end = Instant::now() + time_left;
+    if lambda::is_http(&event) {
+        Ok(lambda::answer(router, event, end).await)
     } else if event.get("info").is_some() {
-        resolver::answer(api, &event, time_left).await.map_err(|error| Diagnostic {
+        let before_end = |margin| end.checked_sub(margin).unwrap_or_else(Instant::now);
+        let answered = resolver::answer(api, &event, before_end(MARGINS.deadline)).await;
+        api.settled(before_end(MARGINS.settled)).await;
+        answered.map_err(|error| Diagnostic {
             error_type: error.resolver_type().to_owned(),
             error_message: error.resolver_message(),
         })
@@ -55,5 +66,5 @@ async fn sweep(api: &Api) -> Result<Value, ApiError> {
 }
 
 fn diagnostic(error: ApiError) -> Diagnostic {
-    Diagnostic { error_type: error.name().to_owned(), error_message: error.to_string() }
+    Diagnostic { error_type: error.type_name().to_owned(), error_message: error.to_string() }
 }

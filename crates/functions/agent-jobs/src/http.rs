@@ -1,87 +1,261 @@
-//! The HTTP routes behind API Gateway, whose authorizer has verified the caller's token.
+//! The HTTP routes, each with its part of the OpenAPI document. A gateway has verified the caller's token.
 //!
-//! `openapi.json` beside this file describes them, and is served.
+//! `docs/openapi.json` describes these routes and those of the connections API, and is served; a test holds it to
+//! the handlers of both.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use edge::{HttpRequest, json_response};
-use mcp::Freshness;
-use serde_json::{Value, json};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use edge::{Deadline, ErrorBody, GatewayError, HttpError, Json, Margins, Member, Path, Query};
+use serde_json::Value;
+use utoipa::{
+    IntoResponses, Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Api, Request, full, summary},
+    api::Api,
+    dto::{
+        self, Agent, AgentsQuery, FullJob, Job, JobPage, JobsQuery, Messages, Submission, SubmissionHeaders,
+    },
     error::ApiError,
 };
 
-const OPENAPI: &str = include_str!("openapi.json");
+/// The OpenAPI document of the whole API.
+pub const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 
-/// Answers a request; an error is an answer too.
-pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Value {
-    match route(api, event, time_left).await {
-        Ok((status, body)) => json_response(status, &body),
-        Err(error) => {
-            let body = json!({"error": error.name(), "message": error.to_string()});
-            let mut answer = json_response(error.status(), &body);
-            if let Some(seconds) = error.retry_after() {
-                answer["headers"]["retry-after"] = seconds.to_string().into();
-            }
-            answer
-        }
+/// The list of agents is answered with what is known 2 s before the end, which leaves a token refresh 1.5 s.
+pub(crate) const MARGINS: Margins = Margins {
+    deadline: Duration::from_secs(2),
+    cut_off: Duration::from_secs(1),
+    settled: Duration::from_millis(500),
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "mcp-agents",
+        version = "1",
+        description = "Lists agents, submits, shows and deletes the caller's jobs, and signs the caller in to the MCP servers behind agents. The caller is the user of the verified token; nobody sees another's jobs or uses another's sign-ins.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "The stack's API: its output JobsApiUrl.")),
+    security(("cognito" = [])),
+    components(schemas(ErrorBody, GatewayError, run_record::Message, run_record::Usage)),
+    modifiers(&Cognito),
+)]
+struct Document;
+
+struct Cognito;
+
+impl Modify for Cognito {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("An access or ID token of the stack's user pool."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("cognito", SecurityScheme::Http(scheme.build()));
     }
 }
 
-async fn route(api: &Api, event: &Value, time_left: Duration) -> Result<(u16, Value), ApiError> {
-    let request = HttpRequest::read(event)?;
-    let (method, segments) = (request.method(), request.segments());
-    if segments == ["openapi.json"] && method == "GET" {
-        return Ok((200, serde_json::from_str(OPENAPI).unwrap_or_default()));
-    }
-    let caller = request.caller().ok_or(ApiError::Unauthenticated)?;
-    if !caller.may_use_agents() {
-        return Err(ApiError::Unauthorized);
-    }
-    let user = &caller.user;
-    match (method, segments.as_slice()) {
-        ("GET", ["agents"]) => Ok((200, json!(api.agents(user, freshness(&request)?, time_left).await?))),
-        ("POST", ["jobs"]) => {
-            let body = request.object()?;
-            let (query, agent_ids) = (&body["query"], &body["agentIds"]);
-            let idempotency_key = request.header("idempotency-key");
-            let job = api.submit(user, Request { query, agent_ids, idempotency_key }).await?;
-            Ok((202, summary(&job)))
-        }
-        ("GET", ["jobs"]) => {
-            Ok((200, api.list(user, limit(&request)?, request.parameter("nextToken")).await?))
-        }
-        ("GET", ["jobs", id]) => Ok((200, full(&api.job(user, id).await?.ok_or_else(no_job)?))),
-        ("GET", ["jobs", id, "messages"]) => {
-            let messages = api.messages(user, id).await?.ok_or_else(no_job)?;
-            Ok((200, json!({"messages": messages})))
-        }
-        ("DELETE", ["jobs", id]) => match api.delete(user, id).await? {
-            true => Ok((204, Value::Null)),
-            false => Err(no_job()),
-        },
-        (_, ["agents" | "jobs"] | ["jobs", _] | ["jobs", _, "messages"]) => {
-            Err(ApiError::Method(method.to_owned()))
-        }
-        _ => Err(ApiError::NotFound("there is no such route; /openapi.json lists them".to_owned())),
-    }
+/// Errors of every route that needs a caller.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers in the OpenAPI document")]
+enum CallerErrors {
+    /// No token, or not a good one. API Gateway answers with a message alone.
+    #[response(status = 401)]
+    Unauthenticated(GatewayError),
+    /// The user is in none of the groups Admin, Author, Viewer.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// A table or function did not answer; try again.
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+    /// The answer was not ready in time; try again.
+    #[response(status = 504)]
+    Timeout(ErrorBody),
 }
 
-fn no_job() -> ApiError {
-    ApiError::NotFound("there is no such job of yours".to_owned())
+/// The router of the jobs API.
+pub fn router(api: Arc<Api>) -> Router {
+    let (routes, _) = routes().split_for_parts();
+    let settling = api.clone();
+    let settled = move |until| {
+        let api = settling.clone();
+        async move { api.settled(until).await }
+    };
+    edge::serve(routes.with_state(api), MARGINS, settled)
 }
 
-fn limit(request: &HttpRequest<'_>) -> Result<Option<i64>, ApiError> {
-    let limit = request.parameter("limit").map(str::parse).transpose();
-    limit.map_err(|_| ApiError::BadRequest("limit is not a number".to_owned()))
+/// The part of the OpenAPI document that describes these routes.
+pub fn openapi() -> openapi::OpenApi {
+    routes().into_openapi()
 }
 
-fn freshness(request: &HttpRequest<'_>) -> Result<Freshness, ApiError> {
-    match request.parameter("refresh") {
-        None | Some("false") => Ok(Freshness::Cached),
-        Some("true") => Ok(Freshness::Forced),
-        Some(_) => Err(ApiError::BadRequest("refresh is neither true nor false".to_owned())),
-    }
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(list_agents))
+        .routes(routes!(submit_job, list_jobs))
+        .routes(routes!(get_job, delete_job))
+        .routes(routes!(get_messages))
+        .routes(routes!(get_open_api))
+}
+
+/// The agents, with what is known of their tools
+#[utoipa::path(
+    get,
+    path = "/agents",
+    operation_id = "listAgents",
+    params(AgentsQuery),
+    responses(
+        (status = 200, description = "The agents, in the order of the secret.", body = Vec<Agent>),
+        (status = 400, description = "refresh is neither true nor false.", body = ErrorBody),
+        CallerErrors,
+        (status = 502, description = "The secret cannot be used; the message says why.", body = ErrorBody),
+    ),
+)]
+async fn list_agents(
+    State(api): State<Arc<Api>>,
+    Member(caller): Member,
+    Query(query): Query<AgentsQuery>,
+    Deadline(until): Deadline,
+) -> Result<Json<Vec<Agent>>, ApiError> {
+    let agents = api.agents(&caller.user, query.freshness(), until).await?;
+    Ok(Json(agents.into_iter().map(Agent::from).collect()))
+}
+
+/// Asks agents something
+#[utoipa::path(
+    post,
+    path = "/jobs",
+    operation_id = "submitJob",
+    params(SubmissionHeaders),
+    request_body = Submission,
+    responses(
+        (status = 202, description = "The job, which runs from now on.", body = Job),
+        (status = 400, description = "The submission is wrong; the message says how.", body = ErrorBody),
+        CallerErrors,
+        (status = 409, description = "The key stands for another job.", body = ErrorBody),
+        (status = 413, description = "The body is larger than 1 MB.", body = ErrorBody),
+        (status = 415, description = "The body is not JSON.", body = ErrorBody),
+        (
+            status = 429,
+            description = "A quota of the user is used up; the message says which, and from when on there is room.",
+            body = ErrorBody,
+            headers(("Retry-After" = i64, description = "In how many seconds there is room, where that is known.")),
+        ),
+    ),
+)]
+async fn submit_job(
+    State(api): State<Arc<Api>>,
+    Member(caller): Member,
+    headers: HeaderMap,
+    Json(submission): Json<Submission>,
+) -> Result<(StatusCode, Json<Job>), HttpError> {
+    let job = api.submit(&caller.user, &submission, dto::idempotency_key(&headers)?).await?;
+    Ok((StatusCode::ACCEPTED, Json(job.into())))
+}
+
+/// The caller's jobs, newest first
+#[utoipa::path(
+    get,
+    path = "/jobs",
+    operation_id = "listJobs",
+    params(JobsQuery),
+    responses(
+        (status = 200, description = "A page of jobs.", body = JobPage),
+        (status = 400, description = "limit or nextToken is wrong.", body = ErrorBody),
+        CallerErrors,
+    ),
+)]
+async fn list_jobs(
+    State(api): State<Arc<Api>>,
+    Member(caller): Member,
+    Query(query): Query<JobsQuery>,
+) -> Result<Json<JobPage>, ApiError> {
+    api.list(&caller.user, query.limit, query.next_token.as_deref()).await.map(Json)
+}
+
+/// One job, with its transcript as it lies on the job
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}",
+    operation_id = "getJob",
+    params(("id" = String, Path, description = "The job's id.", min_length = 1)),
+    responses(
+        (status = 200, description = "The job.", body = FullJob),
+        CallerErrors,
+        (status = 404, description = "The caller has no such job.", body = ErrorBody),
+    ),
+)]
+async fn get_job(
+    State(api): State<Arc<Api>>,
+    Member(caller): Member,
+    Path(id): Path<String>,
+) -> Result<Json<FullJob>, ApiError> {
+    let job = api.job(&caller.user, &id).await?.ok_or(ApiError::NoJob)?;
+    Ok(Json(job.into()))
+}
+
+/// Deletes a job; its run, if it has one, ends
+#[utoipa::path(
+    delete,
+    path = "/jobs/{id}",
+    operation_id = "deleteJob",
+    params(("id" = String, Path, description = "The job's id.", min_length = 1)),
+    responses(
+        (status = 204, description = "It is deleted."),
+        CallerErrors,
+        (status = 404, description = "The caller has no such job.", body = ErrorBody),
+    ),
+)]
+async fn delete_job(
+    State(api): State<Arc<Api>>,
+    Member(caller): Member,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let was_there = api.delete(&caller.user, &id).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::NoJob) }
+}
+
+/// The whole transcript of a job
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/messages",
+    operation_id = "getMessages",
+    params(("id" = String, Path, description = "The job's id.", min_length = 1)),
+    responses(
+        (status = 200, description = "The messages, in order.", body = Messages),
+        CallerErrors,
+        (status = 404, description = "The caller has no such job.", body = ErrorBody),
+    ),
+)]
+async fn get_messages(
+    State(api): State<Arc<Api>>,
+    Member(caller): Member,
+    Path(id): Path<String>,
+) -> Result<Json<Messages>, ApiError> {
+    let messages = api.messages(&caller.user, &id).await?.ok_or(ApiError::NoJob)?;
+    Ok(Json(Messages { messages }))
+}
+
+/// This document
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "getOpenApi",
+    security(()),
+    responses((status = 200, description = "This document.", body = Object)),
+)]
+async fn get_open_api() -> Json<Value> {
+    Json(serde_json::from_str(OPENAPI).unwrap_or_default())
 }

@@ -1,19 +1,19 @@
 //! The resolver fields of the accelerator's page: `submitAgentQuery`, `getAgentJobStatus`,
 //! `listAgentJobs`, `deleteAgentJob`.
 
-use std::time::Duration;
-
 use edge::Caller;
 use mcp::Freshness;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
-    api::{Api, Request, full, summary},
+    api::Api,
+    dto::{Agent, AgentId, FullJob, Job, Submission},
     error::ApiError,
 };
 
-/// Answers `{info: {fieldName}, arguments, identity}`.
-pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Result<Value, ApiError> {
+/// Answers `{info: {fieldName}, arguments, identity}`. A list of agents is answered until `until`.
+pub(crate) async fn answer(api: &Api, event: &Value, until: Instant) -> Result<Value, ApiError> {
     let caller = Caller::of_resolver(&event["identity"]).ok_or(ApiError::Unauthenticated)?;
     if !caller.may_use_agents() {
         return Err(ApiError::Unauthorized);
@@ -21,19 +21,21 @@ pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Res
     let user = &caller.user;
     let arguments = &event["arguments"];
     match event["info"]["fieldName"].as_str().unwrap_or_default() {
-        "listAvailableAgents" => Ok(json!(api.agents(user, Freshness::Cached, time_left).await?)),
+        "listAvailableAgents" => {
+            let agents = api.agents(user, Freshness::Cached, until).await?;
+            Ok(json!(agents.into_iter().map(Agent::from).collect::<Vec<_>>()))
+        }
         "submitAgentQuery" => {
-            let (query, agent_ids) = (&arguments["query"], &arguments["agentIds"]);
-            let job = api.submit(user, Request { query, agent_ids, idempotency_key: None }).await?;
-            Ok(summary(&job))
+            let job = api.submit(user, &submission(arguments), None).await?;
+            Ok(json!(Job::from(job)))
         }
         "getAgentJobStatus" => {
             let job = api.job(user, job_id(arguments)?).await?;
-            Ok(job.as_ref().map_or(Value::Null, full))
+            Ok(json!(job.map(FullJob::from)))
         }
         "listAgentJobs" => {
             let next_token = arguments["nextToken"].as_str().filter(|token| !token.is_empty());
-            api.list(user, arguments["limit"].as_i64(), next_token).await
+            Ok(json!(api.list(user, arguments["limit"].as_i64(), next_token).await?))
         }
         "deleteAgentJob" => {
             // As the original: a job that is gone is deleted.
@@ -41,6 +43,17 @@ pub(crate) async fn answer(api: &Api, event: &Value, time_left: Duration) -> Res
             Ok(true.into())
         }
         other => Err(ApiError::BadRequest(format!("there is no field {other}"))),
+    }
+}
+
+/// A submission of whatever was sent: what is no text is no query, and a list with anything else names no agent.
+fn submission(arguments: &Value) -> Submission {
+    let ids = arguments["agentIds"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ids: Option<Vec<AgentId>> =
+        ids.iter().map(|id| id.as_str().map(|id| AgentId(id.to_owned()))).collect();
+    Submission {
+        query: arguments["query"].as_str().unwrap_or_default().to_owned(),
+        agent_ids: ids.unwrap_or_default(),
     }
 }
 

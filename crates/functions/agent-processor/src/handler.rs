@@ -109,11 +109,16 @@ fn metrics_agent<L, P>(job: &Job, held: &Result<Result<Result<String, RunError>,
 }
 
 fn emit_metrics(agent: &str, meter: &agent::Meter, started: Instant, completed: bool) {
+    let usage = meter.usage();
     let metrics = RunMetrics {
         agent,
         status: if completed { JobStatus::Completed } else { JobStatus::Failed }.as_str(),
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        usage: &meter.usage(),
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cached_tokens: usage.cached_tokens,
+        model_turns: usage.model_turns,
+        tool_calls: usage.all_tool_calls(),
     };
     runtime::emit(&metrics, runtime::now());
 }

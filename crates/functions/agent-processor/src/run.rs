@@ -82,7 +82,7 @@ pub(crate) struct Ending<'a> {
 impl Ending<'_> {
     pub(crate) async fn write(&self, outcome: Outcome<'_>) -> Result<(), JobError> {
         let messages = self.transcript.messages();
-        let usage = self.meter.usage();
+        let usage = serde_json::json!(self.meter.usage());
         match self.claim.end(outcome, &messages, &usage, runtime::now()).await {
             // Once more, and with as little as tells how it ended: what was shown of the transcript stays.
             Err(JobError::Table { reason, .. }) => {

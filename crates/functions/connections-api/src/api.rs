@@ -4,27 +4,35 @@ use auth::{
     Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
     Registration, User,
 };
+use aws_config::SdkConfig;
 use backend::Backend;
 use catalog::{Agent, SourceError};
 use edge::Caller;
 use mcp::Freshness;
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{config::Config, error::ApiError, origins::AllowedOrigins};
+use crate::{
+    config::Config,
+    dto::{
+        Completed, CompletedStatus, Connection, ConnectionStatus, Connections, OwnerName, Regenerated,
+        Started,
+    },
+    error::ApiError,
+    origins::AllowedOrigins,
+};
 
 /// All that a cold start makes.
-pub(crate) struct Api {
+pub struct Api {
     backend: Backend,
     identity: ClientIdentity,
     allowed_origins: AllowedOrigins,
 }
 
 impl Api {
-    pub(crate) async fn new(config: Config) -> Self {
-        let aws = runtime::aws_config().await;
-        let backend = Backend::new(&aws, &config.backend, config.backend.cache.discovery);
+    /// Makes the clients; calls nothing.
+    pub fn new(aws: &SdkConfig, config: Config) -> Self {
+        let backend = Backend::new(aws, &config.backend, config.backend.cache.discovery);
         Self { backend, identity: config.identity, allowed_origins: config.allowed_origins }
     }
 
@@ -48,8 +56,8 @@ impl Api {
         self.backend.connector.sign_in().oauth()
     }
 
-    /// Starts a sign-in: `{authorization_url, state, expires_at}`. `origin` is that of the page that waits for it, if
-    /// that page is to be told when the user is back.
+    /// Starts a sign-in. `origin` is that of the page that waits for it, if that page is to be told when the user is
+    /// back.
     pub(crate) async fn start(
         &self,
         agent_id: &str,
@@ -57,7 +65,7 @@ impl Api {
         owner: &Owner,
         origin: Option<&str>,
         registration: Registration,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Started, ApiError> {
         if origin.is_some_and(|origin| !self.allowed_origins.contains(origin)) {
             return Err(ApiError::OriginNotAllowed);
         }
@@ -65,12 +73,12 @@ impl Api {
         let purpose = Purpose { agent_id, starter, owner, origin };
         let started =
             self.oauth().start(&config, purpose, &self.identity, registration, runtime::now()).await?;
-        Ok(json!({
-            "agent_id": agent_id,
-            "authorization_url": started.authorization_url.as_str(),
-            "state": started.state.expose_secret(),
-            "expires_at": started.expires,
-        }))
+        Ok(Started {
+            agent_id: agent_id.to_owned(),
+            authorization_url: started.authorization_url.into(),
+            state: started.state.expose_secret().to_owned(),
+            expires_at: started.expires.to_string(),
+        })
     }
 
     /// Takes in a browser's return.
@@ -78,13 +86,13 @@ impl Api {
         self.oauth().callback(redirect, runtime::now()).await
     }
 
-    /// Completes a sign-in that `user` has started: `{agent_id, status}`.
-    pub(crate) async fn complete(&self, state: &str, user: &User) -> Result<Value, ApiError> {
+    /// Completes a sign-in that `user` has started.
+    pub(crate) async fn complete(&self, state: &str, user: &User) -> Result<Completed, ApiError> {
         let arrival = self.oauth().arrival(state, user, runtime::now()).await?;
         let agent_id = arrival.agent_id().to_owned();
         let config = self.config(&agent_id).await?;
         self.oauth().complete(&config, arrival, runtime::now()).await?;
-        Ok(json!({"agent_id": agent_id, "status": "connected"}))
+        Ok(Completed { agent_id, status: CompletedStatus::Connected })
     }
 
     /// Has a user sign in anew; an administrator, as a client that is registered anew. Where the client signs in
@@ -95,7 +103,7 @@ impl Api {
         caller: &Caller,
         owner: &Owner,
         origin: Option<&str>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Regenerated, ApiError> {
         let config = self.config(agent_id).await?;
         let grant = match config.grant {
             Some(grant) => grant,
@@ -104,15 +112,17 @@ impl Api {
         if grant != GrantType::ClientCredentials {
             // The client that registered itself is everybody's.
             let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
-            return self.start(agent_id, &caller.user, owner, origin, registration).await;
+            let started = self.start(agent_id, &caller.user, owner, origin, registration).await?;
+            return Ok(Regenerated::Started(started));
         }
         if !caller.is_admin() {
-            return Err(ApiError::Unauthorized("Admin"));
+            return Err(ApiError::NotAdmin);
         }
         self.oauth().forget(&config, &Owner::Everybody, runtime::now()).await?;
         let auth = AuthConfig::OAuth(Box::new(config));
         self.backend.connector.sign_in().credential(&auth, runtime::now()).await?;
-        Ok(json!({"agent_id": agent_id, "status": "connected"}))
+        let (agent_id, status) = (agent_id.to_owned(), CompletedStatus::Connected);
+        Ok(Regenerated::Completed(Completed { agent_id, status }))
     }
 
     /// Takes a sign-in back.
@@ -123,30 +133,50 @@ impl Api {
     }
 
     /// How `user` stands with every server that is signed in to with OAuth.
-    pub(crate) async fn connections(&self, user: &User) -> Result<Value, ApiError> {
+    pub(crate) async fn connections(&self, user: &User) -> Result<Connections, ApiError> {
         let mut connections = Vec::new();
         for agent in &self.backend.agents.list(None, Freshness::Cached, runtime::now()).await? {
             let AuthConfig::OAuth(config) = &agent.server.auth else { continue };
             connections.push(self.connection(agent, config, user).await?);
         }
-        Ok(json!({"connections": connections}))
+        Ok(Connections { connections })
     }
 
-    async fn connection(&self, agent: &Agent, config: &OAuthConfig, user: &User) -> Result<Value, ApiError> {
-        let owners = [(Owner::User(user.clone()), "me"), (Owner::Everybody, "everybody")];
+    async fn connection(
+        &self,
+        agent: &Agent,
+        config: &OAuthConfig,
+        user: &User,
+    ) -> Result<Connection, ApiError> {
+        let owners = [(Owner::User(user.clone()), OwnerName::Me), (Owner::Everybody, OwnerName::Everybody)];
         for (owner, name) in owners {
             if let Some((issuer, scopes, ended)) = self.oauth().standing(config, &owner).await? {
-                let status = if ended.is_some() { "needs_sign_in" } else { "connected" };
+                let is_connected = ended.is_none();
                 let told = |text: String| agent.server.scrub(text);
                 let reason = ended.map(|ended| told(ended.to_string()));
-                let scopes: Vec<String> = scopes.into_iter().map(told).collect();
-                return Ok(json!({
-                    "agent_id": agent.id, "status": status, "reason": reason, "owner": name, "issuer": told(issuer),
-                    "scopes": scopes,
-                }));
+                let scopes = scopes.into_iter().map(told).collect();
+                return Ok(Connection {
+                    agent_id: agent.id.clone(),
+                    status: if is_connected {
+                        ConnectionStatus::Connected
+                    } else {
+                        ConnectionStatus::NeedsSignIn
+                    },
+                    reason,
+                    owner: Some(name),
+                    issuer: Some(told(issuer)),
+                    scopes: Some(scopes),
+                });
             }
         }
-        Ok(json!({"agent_id": agent.id, "status": "needs_sign_in", "reason": "nobody has signed in yet"}))
+        Ok(Connection {
+            agent_id: agent.id.clone(),
+            status: ConnectionStatus::NeedsSignIn,
+            reason: Some("nobody has signed in yet".to_owned()),
+            owner: None,
+            issuer: None,
+            scopes: None,
+        })
     }
 
     /// How the server of the agent with this id is signed in to.

@@ -8,7 +8,7 @@ use crate::origins::AllowedOrigins;
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) backend: BackendConfig,
     /// `OAUTH_CALLBACK_URL`: where browsers come back to. `OAUTH_CLIENT_METADATA_URL`: where this function's
     /// client metadata document is to be had; only an `https` one is taken by anybody.
@@ -19,7 +19,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    /// Reads what its fields name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found.
+    pub fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut vars = Vars::new(lookup);
         // Without a table a sign-in would be forgotten before its user is back.
         vars.required("CONNECTIONS_TABLE", "the name of the table of connections");

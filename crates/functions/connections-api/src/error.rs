@@ -1,30 +1,21 @@
-//! What is answered when something is not: what is wrong, by a word, in words, and what to do.
+//! Error responses of the connections API: a code, a message, and a remedy.
 
 use std::borrow::Cow;
 
 use auth::{AuthError, OAuthError, Place};
 use catalog::SourceError;
-use edge::BadRequest;
+use edge::ErrorKind;
 use vault::VaultError;
 
-/// Why a request is not answered. Each says its HTTP status.
+/// Why a request is not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// 400: the request is wrong.
-    #[error(transparent)]
-    BadRequest(#[from] BadRequest),
     /// 400: the origin of the page that waits is not named in `OAUTH_ALLOWED_ORIGINS`.
     #[error("origin is not one of the allowed origins")]
     OriginNotAllowed,
-    /// 401: nobody is signed in.
-    #[error("sign in first")]
-    Unauthenticated,
-    /// 403: the user is in none of the groups.
-    #[error("this needs membership in the group {0}")]
-    Unauthorized(&'static str),
-    /// 404: no such route.
-    #[error("there is no such route")]
-    NoRoute,
+    /// 403: the user is no administrator.
+    #[error("this needs membership in the group Admin")]
+    NotAdmin,
     /// 404: no such agent.
     #[error("there is no agent with this id")]
     NoAgent,
@@ -34,46 +25,38 @@ pub(crate) enum ApiError {
     /// 409: the agent is signed in to otherwise.
     #[error("this agent is not signed in to with OAuth")]
     NotOAuth,
-    /// 400, 403, 409 or 502: OAuth's own.
+    /// 400, 403, 409, 502 or 503: OAuth's own.
     #[error(transparent)]
     OAuth(#[from] OAuthError),
     /// 502: signing in a client.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// 504: somebody did not answer.
-    #[error("the server or its authorization server did not answer in time")]
-    TimedOut,
-    /// 502: the secret cannot be used. Its message is for whoever edits it, and holds no content.
+    /// 502: the secret cannot be used. Its message is for the person who edits it, and holds no content.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
 
 impl ApiError {
-    pub(crate) fn status(&self) -> u16 {
+    pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadRequest(_) | Self::OriginNotAllowed => 400,
-            Self::Unauthenticated => 401,
-            Self::Unauthorized(_) => 403,
-            Self::NoRoute | Self::NoAgent | Self::NoConnection => 404,
-            Self::NotOAuth => 409,
-            Self::OAuth(error) => oauth_status(error.bare()),
-            Self::Auth(_) | Self::Source(_) => 502,
-            Self::TimedOut => 504,
+            Self::OriginNotAllowed => ErrorKind::InvalidRequest,
+            Self::NotAdmin => ErrorKind::Forbidden,
+            Self::NoAgent | Self::NoConnection => ErrorKind::NotFound,
+            Self::NotOAuth => ErrorKind::Conflict,
+            Self::OAuth(error) => oauth_kind(error.bare()),
+            Self::Auth(_) | Self::Source(_) => ErrorKind::BadGateway,
         }
     }
 
-    /// The error's name, for programs.
-    pub(crate) fn name(&self) -> &'static str {
+    /// The error's code, for programs.
+    pub(crate) fn code(&self) -> Cow<'static, str> {
         match self {
-            Self::BadRequest(_) => "BadRequest",
-            Self::OriginNotAllowed => "origin_not_allowed",
-            Self::Unauthenticated | Self::Unauthorized(_) => "Unauthorized",
-            Self::NoRoute | Self::NoAgent | Self::NoConnection => "NotFound",
-            Self::NotOAuth => "NotOAuth",
-            Self::TimedOut => "timeout",
-            Self::OAuth(error) => error.kind(),
-            Self::Auth(error) => error.kind(),
-            Self::Source(error) => error.kind(),
+            Self::OriginNotAllowed => "origin_not_allowed".into(),
+            Self::NotOAuth => "not_oauth".into(),
+            Self::OAuth(error) => error.kind().into(),
+            Self::Auth(error) => error.kind().into(),
+            Self::Source(error) => edge::snake_case(error.kind()).into(),
+            other => other.kind().code().into(),
         }
     }
 
@@ -82,34 +65,33 @@ impl ApiError {
         let fixed = match self {
             Self::OAuth(error) => return error.remedy(),
             Self::Auth(error) => return error.remedy(),
-            Self::BadRequest(_) => "mend the request",
             Self::OriginNotAllowed => {
                 "name the page's origin in the stack's parameter OAuthAllowedOrigins, or leave origin out"
             }
-            Self::Unauthenticated | Self::Unauthorized(_) => "sign in as a user of the right group",
-            Self::NoRoute => "see the README for the routes",
+            Self::NotAdmin => "sign in as a user of the group Admin",
             Self::NoAgent => "GET /agents lists the agents",
             Self::NoConnection => "nothing is left to do",
             Self::NotOAuth => "set auth_type to oauth2 in its entry if that is wrong",
-            Self::TimedOut => "see what keeps it, and start again",
-            Self::Source(_) => "mend the secret",
+            Self::Source(_) => "correct the secret; mcp-agents doctor checks it",
         };
         fixed.into()
     }
 }
 
-fn oauth_status(error: &OAuthError) -> u16 {
+fn oauth_kind(error: &OAuthError) -> ErrorKind {
     match error {
-        OAuthError::OtherUser => 403,
-        OAuthError::NotYet | OAuthError::ClientNeeded { .. } | OAuthError::IssuerChanged { .. } => 409,
+        OAuthError::OtherUser => ErrorKind::Forbidden,
+        OAuthError::NotYet | OAuthError::ClientNeeded { .. } | OAuthError::IssuerChanged { .. } => {
+            ErrorKind::Conflict
+        }
         OAuthError::State
         | OAuthError::Refused { place: Place::Authorization, .. }
         | OAuthError::NoCode
         | OAuthError::IssMissing { .. }
         | OAuthError::IssMismatch { .. }
-        | OAuthError::OtherRedirect { .. } => 400,
-        OAuthError::Store(VaultError::Changed) => 409,
-        OAuthError::Store(_) => 503,
-        _ => 502,
+        | OAuthError::OtherRedirect { .. } => ErrorKind::InvalidRequest,
+        OAuthError::Store(VaultError::Changed) => ErrorKind::Conflict,
+        OAuthError::Store(_) => ErrorKind::Unavailable,
+        _ => ErrorKind::BadGateway,
     }
 }

@@ -1,19 +1,11 @@
 //! `ConnectionsApi`: leads users through signing in to MCP servers, and takes sign-ins back.
 
-mod api;
-mod config;
-mod error;
-mod handler;
-mod origins;
-mod page;
+use std::{sync::Arc, time::Duration};
 
-use std::time::Duration;
-
+use connections_api::{Api, Config};
 use lambda_runtime::{LambdaEvent, service_fn};
 use runtime::TimeLimit;
 use serde_json::Value;
-
-use crate::{api::Api, config::Config};
 
 /// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,9 +15,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging(runtime::environment("LOG_LEVEL").as_deref());
     runtime::with_lambda_variables(&runtime::environment)?;
     let limit = &TimeLimit::from_lookup(&runtime::environment, TIMEOUT)?;
-    let api = &Api::new(Config::from_vars(&runtime::environment)?).await;
+    let config = Config::from_vars(&runtime::environment)?;
+    let api = Api::new(&runtime::aws_config().await, config);
+    let router = &connections_api::router(Arc::new(api));
     let handle = |event: LambdaEvent<Value>| async move {
-        handler::handle(api, &event.payload, limit.time_left(event.context.deadline)).await
+        connections_api::handle(router, event.payload, limit.time_left(event.context.deadline)).await
     };
     lambda_runtime::run(service_fn(handle)).await
 }

@@ -9,7 +9,10 @@
 //! A page without such an origin is cut off from the page that opened it (Cross-Origin-Opener-Policy).
 
 use auth::Arrived;
-use serde_json::{Value, json};
+use axum::{
+    http::{StatusCode, header},
+    response::{AppendHeaders, IntoResponse, Response},
+};
 
 /// In a block, since a browser has a global `origin` of its own.
 const SCRIPT: &str = r#"
@@ -26,7 +29,7 @@ const SCRIPT: &str = r#"
 const SCRIPT_HASH: &str = "sha256-e52VtHZcyV9ipEKhRdqIA3v7ZZfJF4JjhSlE6MqCGOY=";
 
 /// A sign-in came back and waits for the user who started it.
-pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
+pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Response {
     let text = format!(
         "<h1>Almost there</h1>\
          <p>The sign-in to the agent <b>{}</b>, started by <b>{}</b>, has come back.</p>\
@@ -37,11 +40,11 @@ pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Value {
         escaped(&arrived.starter),
         escaped(&arrived.starter),
     );
-    page(200, &text, Some(Message { state, origin: arrived.origin.as_deref() }))
+    page(StatusCode::OK, &text, Some(Message { state, origin: arrived.origin.as_deref() }))
 }
 
 /// A sign-in is refused.
-pub(crate) fn refused(status: u16, message: &str, remedy: &str) -> Value {
+pub(crate) fn refused(status: StatusCode, message: &str, remedy: &str) -> Response {
     let (message, remedy) = (escaped(message), escaped(remedy));
     let text = format!("<h1>This did not work</h1><p>{message}.</p><p>What to do: {remedy}.</p>");
     page(status, &text, None)
@@ -53,7 +56,7 @@ struct Message<'a> {
     origin: Option<&'a str>,
 }
 
-fn page(status: u16, text: &str, message: Option<Message<'_>>) -> Value {
+fn page(status: StatusCode, text: &str, message: Option<Message<'_>>) -> Response {
     let attribute = |name: &str, value: &str| format!(" data-{name}=\"{}\"", escaped(value));
     let (data, script) = match &message {
         Some(Message { state, origin }) => (
@@ -70,21 +73,16 @@ fn page(status: u16, text: &str, message: Option<Message<'_>>) -> Value {
     let policy = format!(
         "default-src 'none'; script-src '{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let mut page = json!({
-        "statusCode": status,
-        "headers": {
-            "content-type": "text/html; charset=utf-8",
-            "cache-control": "no-store",
-            "content-security-policy": policy,
-            "referrer-policy": "no-referrer",
-            "x-content-type-options": "nosniff",
-        },
-        "body": body,
-    });
-    if message.is_none_or(|message| message.origin.is_none()) {
-        page["headers"]["cross-origin-opener-policy"] = "same-origin".into();
-    }
-    page
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    let opener_policy = [("cross-origin-opener-policy", "same-origin")];
+    let is_cut_off = message.is_none_or(|message| message.origin.is_none());
+    (status, headers, is_cut_off.then_some(AppendHeaders(opener_policy)), body).into_response()
 }
 
 fn escaped(text: &str) -> String {
@@ -115,31 +113,36 @@ mod tests {
         assert_eq!(SCRIPT_HASH, hash);
     }
 
-    #[test]
-    fn nothing_that_others_chose_is_markup() {
+    const OPENER_POLICY: &str = "cross-origin-opener-policy";
+
+    async fn body_of(page: Response) -> String {
+        let body = axum::body::to_bytes(page.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(body.into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_that_others_chose_is_markup() {
         let evil = "<script>alert('x')</script>\"&";
         let origin = Some(evil.to_owned());
         let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into(), origin }, evil);
-        let body = page["body"].as_str().unwrap();
+        let body = body_of(page).await;
         assert!(!body.contains("alert('x')"), "{body}");
         assert_eq!(body.matches("<script>").count(), 1);
     }
 
-    #[test]
-    fn only_a_page_for_a_named_origin_stays_in_the_hands_of_its_opener() {
-        let check = |origin: Option<&str>, is_cut_off: bool| {
+    #[tokio::test]
+    async fn only_a_page_for_a_named_origin_stays_in_the_hands_of_its_opener() {
+        for (origin, is_cut_off) in [(None, true), (Some("https://app.example.com"), false)] {
             let origin = origin.map(str::to_owned);
             let page =
                 arrived(&Arrived { agent_id: "a".into(), starter: "b".into(), origin: origin.clone() }, "s");
-            assert_eq!(page["headers"].get("cross-origin-opener-policy").is_some(), is_cut_off);
+            assert_eq!(page.headers().contains_key(OPENER_POLICY), is_cut_off);
             let data = origin.map(|origin| format!("data-origin=\"{origin}\""));
-            let body = page["body"].as_str().unwrap();
+            let body = body_of(page).await;
             assert_eq!(body.matches("data-origin").count(), usize::from(data.is_some()));
             assert!(body.contains(&data.unwrap_or_default()));
-        };
-        check(None, true);
-        check(Some("https://app.example.com"), false);
-        assert!(refused(400, "m", "r")["headers"].get("cross-origin-opener-policy").is_some());
+        }
+        assert!(refused(StatusCode::BAD_REQUEST, "m", "r").headers().contains_key(OPENER_POLICY));
     }
 
     #[test]

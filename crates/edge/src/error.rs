@@ -1,0 +1,235 @@
+//! The one error body of the HTTP APIs, and the table of statuses and codes.
+//!
+//! Pages for browsers are no errors of this kind, nor are the errors of resolvers.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::json_answer::json_answer;
+
+/// A row of the status table: a status, and its code where no other code is more exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// 400 `invalid_request`: the path, the query or the body is wrong.
+    InvalidRequest,
+    /// 401 `unauthenticated`: the request has no verified caller.
+    Unauthenticated,
+    /// 403 `forbidden`: the caller is in none of the groups that may do this.
+    Forbidden,
+    /// 404 `not_found`: there is no such route, or no such thing of this caller.
+    NotFound,
+    /// 405 `method_not_allowed`: the path exists, with other methods. The header `Allow` names them.
+    MethodNotAllowed,
+    /// 409 `conflict`: the state of the resource does not allow this.
+    Conflict,
+    /// 412 `precondition_failed`: the resource is not in the version that the request names.
+    PreconditionFailed,
+    /// 413 `body_too_large`.
+    BodyTooLarge,
+    /// 415 `unsupported_media_type`: the body is not JSON.
+    UnsupportedMediaType,
+    /// 429 `quota_exceeded`: a quota of the caller is used up.
+    QuotaExceeded,
+    /// 502 `bad_gateway`: a server behind this API refused or failed.
+    BadGateway,
+    /// 503 `unavailable`: a table, a key or a function of the stack did not answer.
+    Unavailable,
+    /// 504 `timeout`: the answer was not ready in time.
+    Timeout,
+}
+
+impl ErrorKind {
+    /// The HTTP status and the default code.
+    pub fn status_and_code(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::QuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
+            Self::BadGateway => (StatusCode::BAD_GATEWAY, "bad_gateway"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    /// The default code.
+    pub fn code(self) -> &'static str {
+        self.status_and_code().1
+    }
+}
+
+/// The body of every error response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorBody {
+    /// A code for programs, in snake_case: `not_found`, `quota_exceeded`, or a code of OAuth such as `client_needed`.
+    #[schema(pattern = "^[a-z0-9_]+$")]
+    pub error: Cow<'static, str>,
+    /// What is wrong. An authorization server's own `error` and `error_description` may be quoted.
+    pub message: String,
+    /// What to do about it, where something can be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub remedy: Option<Cow<'static, str>>,
+    /// What is wrong with single fields of the query or the body, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<String, Vec<String>>,
+}
+
+/// The body of errors that API Gateway answers by itself, before a function is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct GatewayError {
+    /// What is wrong.
+    pub message: String,
+}
+
+/// An error response: a status and an [`ErrorBody`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpError {
+    status: StatusCode,
+    body: ErrorBody,
+    retry_after_seconds: Option<u64>,
+}
+
+impl HttpError {
+    /// An error of this kind, with the kind's own code.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let (status, code) = kind.status_and_code();
+        let body =
+            ErrorBody { error: code.into(), message: message.into(), remedy: None, errors: BTreeMap::new() };
+        Self { status, body, retry_after_seconds: None }
+    }
+
+    /// The same with a more exact code than the kind's.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.body.error = code.into();
+        self
+    }
+
+    /// The same with what the client can do about it.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.body.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same with what is wrong with one field.
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<String>, problem: impl Into<String>) -> Self {
+        self.body.errors.entry(field.into()).or_default().push(problem.into());
+        self
+    }
+
+    /// The same with the header `Retry-After`, in seconds.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// 400 for a wrong field of the query or the body.
+    pub fn invalid_field(field: &str, problem: &str) -> Self {
+        Self::invalid_request(format!("{field}: {problem}")).with_field(field, problem)
+    }
+
+    /// 400 for a wrong request.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, message)
+            .with_remedy("correct the request; GET /openapi.json describes it")
+    }
+
+    /// 401: the request has no verified caller.
+    pub fn unauthenticated() -> Self {
+        let remedy = "send the header Authorization: Bearer with a token of the user pool, to a path and method that \
+                      GET /openapi.json lists, without a slash at the end";
+        Self::new(ErrorKind::Unauthenticated, "sign in first").with_remedy(remedy)
+    }
+
+    /// 403: the caller is not in the groups that may do this; `groups` is how they are written in a sentence.
+    pub fn forbidden(groups: &str) -> Self {
+        Self::new(ErrorKind::Forbidden, format!("this needs membership in the group {groups}"))
+            .with_remedy("sign in as a user of such a group, or ask an administrator to add you to it")
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let mut response = json_answer(self.status, &self.body);
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// A type's name in PascalCase as a code: `SecretNotFound` becomes `secret_not_found`.
+pub fn snake_case(name: &str) -> String {
+    let mut code = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !code.is_empty() {
+            code.push('_');
+        }
+        code.push(character.to_ascii_lowercase());
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_holds_what_is_known_and_no_more() {
+        let check = |error: HttpError, expected: serde_json::Value| {
+            assert_eq!(serde_json::to_value(error.body).unwrap(), expected);
+        };
+        check(HttpError::new(ErrorKind::Conflict, "m"), json!({"error": "conflict", "message": "m"}));
+        check(
+            HttpError::new(ErrorKind::Conflict, "m").with_code("not_oauth").with_remedy("r"),
+            json!({"error": "not_oauth", "message": "m", "remedy": "r"}),
+        );
+        check(
+            HttpError::invalid_field("limit", "must be a number"),
+            json!({
+                "error": "invalid_request", "message": "limit: must be a number",
+                "remedy": "correct the request; GET /openapi.json describes it",
+                "errors": {"limit": ["must be a number"]},
+            }),
+        );
+    }
+
+    #[test]
+    fn the_time_to_wait_is_a_header() {
+        let response = HttpError::new(ErrorKind::QuotaExceeded, "m").with_retry_after(7).into_response();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (429, &HeaderValue::from(7))
+        );
+    }
+
+    #[test]
+    fn names_of_types_become_codes() {
+        assert_eq!(snake_case("SecretNotFound"), "secret_not_found");
+        assert_eq!(snake_case("timeout"), "timeout");
+    }
+}

@@ -1,0 +1,22 @@
+//! A response in JSON, which no cache may keep: answers and errors alike.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// A response with `body` in JSON; 500 without a body, and a log line, if it cannot be written.
+pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, headers, body).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "External MCP: an answer could not be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

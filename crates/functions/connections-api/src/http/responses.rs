@@ -1,0 +1,73 @@
+//! Responses that routes share, as the OpenAPI document lists them.
+
+use edge::{ErrorBody, GatewayError};
+use utoipa::IntoResponses;
+
+/// Errors of every route that needs a caller.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers in the OpenAPI document")]
+pub(super) enum CallerErrors {
+    /// No token, or not a good one. API Gateway answers with a message alone.
+    #[response(status = 401)]
+    Unauthenticated(GatewayError),
+    /// The user is in none of the groups, is no Admin where that is needed, or did not start this sign-in.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// The server or its authorization server is in the way, or the secret cannot be used; `error` says how.
+    #[response(status = 502)]
+    BadGateway(ErrorBody),
+    /// The table or key of connections did not answer; try again.
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+    /// The server or its authorization server did not answer in time.
+    #[response(status = 504)]
+    Timeout(ErrorBody),
+}
+
+/// Errors of every route about one agent or one sign-in.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers in the OpenAPI document")]
+pub(super) enum AgentErrors {
+    /// The request or the state is wrong.
+    #[response(status = 400)]
+    InvalidRequest(ErrorBody),
+    /// There is no such agent or sign-in.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The agent is not signed in to with OAuth, a client must be registered first, or the user is not back yet.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+}
+
+/// Errors of every route that takes a body.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers in the OpenAPI document")]
+pub(super) enum BodyErrors {
+    /// The body is larger than 1 MB.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not JSON.
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+}
+
+/// Answers of the routes that browsers are sent back to.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers in the OpenAPI document")]
+pub(super) enum Pages {
+    /// A page: the sign-in waits for the user who started it.
+    #[response(status = 200, content_type = "text/html")]
+    Arrived(String),
+    /// A page: what is wrong, and what to do.
+    #[response(status = 400, content_type = "text/html")]
+    Refused(String),
+    /// A page: the authorization server refused.
+    #[response(status = 502, content_type = "text/html")]
+    BadGateway(String),
+    /// A page: the table or key of connections did not answer.
+    #[response(status = 503, content_type = "text/html")]
+    Unavailable(String),
+    /// The table or key of connections did not answer in time.
+    #[response(status = 504)]
+    Timeout(ErrorBody),
+}
