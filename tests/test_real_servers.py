@@ -201,10 +201,8 @@ def test_the_deployed_functions_sign_in_list_run_refresh_and_revoke(signed, back
     assert count(made) == 1
     over = signed.requests("tools/list")[-1].bearer
     signed.end_access_tokens()
-    before = len(signed.seen)
     renewed = agent(made)
-    exchanged = [(each.endpoint, each.status, (each.bearer or "")[:6]) for each in signed.seen[before:]]
-    assert renewed["status"] == "available", (renewed["status_reason"], exchanged)
+    assert renewed["status"] == "available", renewed["status_reason"]
     refresh_token = assert_refreshed(signed, over)
     status, answer = made.http("GET", "/oauth/connections")
     assert (status, [each["status"] for each in answer["connections"]]) == (200, ["connected"])

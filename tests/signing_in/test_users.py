@@ -1,5 +1,7 @@
 """Users who sign in: whose tokens are used, how long, and what ends them."""
 
+import pytest
+
 from tests.lab import follow
 from tests.signing_in.steps import READ, WRITE, called, guarded, listed, listed_cold, ran, scopes_of
 from tests.support import connect, script, users, wait_for
@@ -102,6 +104,20 @@ def test_a_users_refused_token_is_refreshed_in_mid_run(backend, stands):
     server.refuse_all()
     assert called(asked)["user"] == "ada"
     assert (len(a.requests("token", grant_type="refresh_token")), a.reuses) == (1, 0)
+
+
+@pytest.mark.parametrize("unchecked", [set(), {"initialize", "notifications/initialized"}])
+def test_a_token_that_another_process_got_and_the_server_refuses_too_is_refreshed_again(unchecked, backend, stands):
+    server, a = guarded(stands, server={"unchecked": unchecked})
+    asked = backend(users(server))
+    connect(asked, "notes")
+    assert listed(asked, "ada")["status"] == "available"
+    server.refuse_all()
+    assert called(asked)["user"] == "ada", "the job's process refreshes"
+    server.refuse_all()
+    # The list's process holds the first token, finds the second in the vault, and both are refused.
+    assert listed(asked, "ada")["status"] == "available"
+    assert (len(a.requests("token", grant_type="refresh_token")), a.reuses) == (2, 0)
 
 
 def test_a_refresh_token_that_does_not_rotate_is_used_again(backend, stands):

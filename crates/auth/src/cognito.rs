@@ -32,6 +32,8 @@ pub(crate) struct Tokens {
     pub(crate) refresh: Option<SecretString>,
     /// From when on the access token is not to be used any more.
     pub(crate) stale_from: Timestamp,
+    /// False if the access token was read from the vault, where another process may have written it.
+    pub(crate) issued_here: bool,
 }
 
 /// Calls `InitiateAuth` in the region of each pool.
@@ -147,6 +149,7 @@ fn tokens_of(
         access: access.into(),
         refresh: result.refresh_token.map(Into::into).or(kept_refresh),
         stale_from: now + (life - LEEWAY.min(life / 10)),
+        issued_here: true,
     })
 }
 

@@ -22,6 +22,8 @@ pub struct Credential {
     /// What signing in gave.
     own: Option<(HeaderName, SecretString)>,
     extra: ExtraHeaders,
+    /// True if this process got the token from the authorization server, false if it read it from the vault.
+    issued_here: bool,
 }
 
 /// Headers that an entry wants sent with every request to its server, whatever the sign-in.
@@ -53,17 +55,27 @@ impl Credential {
     }
 
     pub(crate) fn header(name: HeaderName, value: SecretString) -> Self {
-        Self { own: Some((name, value)), extra: ExtraHeaders::default() }
+        Self { own: Some((name, value)), extra: ExtraHeaders::default(), issued_here: true }
+    }
+
+    pub(crate) fn issued_here(self, issued_here: bool) -> Self {
+        Self { issued_here, ..self }
     }
 
     /// The same with an entry's own headers beside it.
     pub fn with(self, extra: &ExtraHeaders) -> Self {
-        Self { own: self.own, extra: extra.clone() }
+        Self { extra: extra.clone(), ..self }
     }
 
     /// Whether it says who the request is from.
     pub fn signs_in(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// Returns true if this process got the token from the authorization server. False if another process got it and
+    /// this one read it from the vault: it may have been revoked since, so that renewing it once more may help.
+    pub fn is_issued_here(&self) -> bool {
+        self.issued_here
     }
 
     /// The headers, marked as sensitive. One that cannot stand in a header is left out.

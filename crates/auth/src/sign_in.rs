@@ -138,7 +138,7 @@ impl SignIn {
         let AuthConfig::OAuth(config) = auth else { return Ok(None) };
         let access = Box::pin(self.oauth.stepped_up(config, held, scopes, now)).await?;
         self.kept.invalidate(&config.fingerprint()).await;
-        Ok(Some(Credential::bearer(&access.token)))
+        Ok(Some(Credential::bearer(&access.token).issued_here(access.issued_here)))
     }
 
     async fn credential_but(
@@ -211,7 +211,12 @@ impl SignIn {
     ) -> Result<Tokens, AuthError> {
         let access = self.oauth.access(config, rejected, now).await?;
         // What refreshes it is the store's alone.
-        Ok(Tokens { access: access.token, refresh: None, stale_from: access.stale_from })
+        Ok(Tokens {
+            access: access.token,
+            refresh: None,
+            stale_from: access.stale_from,
+            issued_here: access.issued_here,
+        })
     }
 }
 
@@ -220,7 +225,7 @@ fn shared(outcome: &Outcome) -> Result<Credential, AuthError> {
 }
 
 fn credential_of(tokens: &Tokens) -> Credential {
-    Credential::bearer(&tokens.access)
+    Credential::bearer(&tokens.access).issued_here(tokens.issued_here)
 }
 
 #[cfg(test)]

@@ -127,6 +127,27 @@ impl Connector {
         rejected: &Credential,
         now: Timestamp,
     ) -> Result<(Connection, Credential), McpError> {
+        let credential = self.another(server, rejected, now).await?;
+        match self.open(server, credential.clone()).await {
+            // Another process renewed that token earlier: the server may have ended it since.
+            Err(McpError::Unauthorized) if !credential.is_issued_here() => {
+                let credential = self.another(server, &credential, now).await?;
+                Ok((self.open(server, credential.clone()).await?, credential))
+            }
+            opened => Ok((opened?, credential)),
+        }
+    }
+
+    /// A credential other than `rejected`.
+    ///
+    /// # Errors
+    /// [`McpError::Auth`]; [`McpError::Unauthorized`] where there is no other.
+    async fn another(
+        &self,
+        server: &McpServer,
+        rejected: &Credential,
+        now: Timestamp,
+    ) -> Result<Credential, McpError> {
         if !rejected.signs_in() {
             return Err(McpError::Unauthorized);
         }
@@ -134,8 +155,7 @@ impl Connector {
         if credential.is_same(rejected) {
             return Err(McpError::Unauthorized);
         }
-        let credential = credential.with(&server.extra_headers);
-        Ok((self.open(server, credential.clone()).await?, credential))
+        Ok(credential.with(&server.extra_headers))
     }
 
     /// Connects with a credential that is good for `scopes` as well, which `held` is not.

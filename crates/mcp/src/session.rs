@@ -65,20 +65,13 @@ impl Session {
 
     /// Lists all tools; where the server refuses the sign-in, signs in again and lists once more.
     async fn list<B: ListBuilder>(&self, now: Timestamp) -> Result<B::List, McpError> {
-        self.revive(now).await?;
-        let (generation, outcome) = {
-            let open = self.open.read().await;
-            (open.generation, open.connection.list_tools::<B>().await)
-        };
-        if outcome.is_err() && self.open.read().await.connection.has_ended() {
+        let listed = self.send(async |connection| connection.list_tools::<B>().await, now).await;
+        if listed.is_err() && self.open.read().await.connection.has_ended() {
             // A list changes nothing: where the connection went away under it, it is asked for on another.
             self.revive(now).await?;
             return self.open.read().await.connection.list_tools::<B>().await;
         }
-        match self.mended(outcome, generation, now).await? {
-            Some(list) => Ok(list),
-            None => self.open.read().await.connection.list_tools::<B>().await,
-        }
+        listed
     }
 
     /// Calls a tool; where the server refuses the sign-in, signs in again and calls once more.
@@ -94,15 +87,7 @@ impl Session {
         if !self.server.tools.offers(name) {
             return Err(McpError::NotOffered);
         }
-        self.revive(now).await?;
-        let (generation, outcome) = {
-            let open = self.open.read().await;
-            (open.generation, open.connection.call_tool(name, arguments.clone()).await)
-        };
-        match self.mended(outcome, generation, now).await? {
-            Some(result) => Ok(result),
-            None => self.open.read().await.connection.call_tool(name, arguments).await,
-        }
+        self.send(async |connection| connection.call_tool(name, arguments.clone()).await, now).await
     }
 
     /// The revision of the protocol that both sides speak.
@@ -115,19 +100,30 @@ impl Session {
         self.open.into_inner().connection.close().await;
     }
 
-    /// What came of a request; `None` if it was refused for the sign-in, and that is mended now.
-    async fn mended<T>(
+    /// Sends a request. Where the server refuses the sign-in, signs in again and sends it once more; where the new
+    /// credential was one that another process had got earlier and is refused too, a second time.
+    async fn send<T>(
         &self,
-        outcome: Result<T, McpError>,
-        generation: u64,
+        request: impl AsyncFn(&Connection) -> Result<T, McpError>,
         now: Timestamp,
-    ) -> Result<Option<T>, McpError> {
-        match outcome {
-            Err(McpError::Unauthorized) => self.reopen(generation, &[], now).await.map(|()| None),
-            Err(McpError::InsufficientScope { scopes }) => {
-                self.reopen(generation, &scopes, now).await.map(|()| None)
+    ) -> Result<T, McpError> {
+        self.revive(now).await?;
+        let mut sign_ins = 0;
+        loop {
+            let (generation, is_issued_here, outcome) = {
+                let open = self.open.read().await;
+                (open.generation, open.credential.is_issued_here(), request(&open.connection).await)
+            };
+            match outcome {
+                Err(McpError::Unauthorized) if sign_ins == 0 || (sign_ins == 1 && !is_issued_here) => {
+                    self.reopen(generation, &[], now).await?;
+                }
+                Err(McpError::InsufficientScope { scopes }) if sign_ins == 0 => {
+                    self.reopen(generation, &scopes, now).await?;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome.map(Some),
+            sign_ins += 1;
         }
     }
 

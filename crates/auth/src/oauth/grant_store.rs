@@ -39,6 +39,8 @@ pub(super) struct StoredGrant {
     pub(super) owner: Owner,
     pub(super) grant: Grant,
     pub(super) state: ItemState,
+    /// True once this process has renewed the grant, false as it was read.
+    pub(super) issued_here: bool,
 }
 
 impl OAuth {
@@ -115,6 +117,6 @@ impl OAuth {
 
 impl StoredGrant {
     fn read(key: Key, owner: Owner, item: SealedItem) -> Result<Self, OAuthError> {
-        Ok(Self { key, owner, grant: Grant::read(&item.content)?, state: item.state })
+        Ok(Self { key, owner, grant: Grant::read(&item.content)?, state: item.state, issued_here: false })
     }
 }

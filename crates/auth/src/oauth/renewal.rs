@@ -217,6 +217,7 @@ impl Holder {
                     .await;
                 let granted = tokens.scopes.clone().unwrap_or_default();
                 kept.grant.take(tokens);
+                kept.issued_here = true;
                 if kept.grant.is_clients_own {
                     // Such a token may come with a refresh token, which is not to be used (RFC 6749 §4.4.3).
                     kept.grant.refresh = None;

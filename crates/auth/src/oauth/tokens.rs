@@ -32,6 +32,8 @@ const MAX_REMEMBERED: usize = 1_000;
 pub(crate) struct Access {
     pub(crate) token: SecretString,
     pub(crate) stale_from: Timestamp,
+    /// True if this process got the token from the authorization server, false if it read it from the vault.
+    pub(crate) issued_here: bool,
 }
 
 /// The grant that is used for a configuration, as its state says.
@@ -196,6 +198,7 @@ impl OAuth {
                 owner,
                 grant,
                 state: ItemState { version, leased_until: None, usable: true, sub: None },
+                issued_here: false,
             },
             // Another process is just as far.
             Err(VaultError::Changed) => {
@@ -293,5 +296,5 @@ fn access_of(config: &OAuthConfig, kept: &StoredGrant, now: Timestamp) -> Result
     let token = kept.grant.access.clone().ok_or(SignInNeeded::Never)?;
     let is_first_choice = kept.grant.is_clients_own || *config.first_owner() == kept.owner;
     let again = if is_first_choice { now + LOOK_UP_AGAIN } else { now };
-    Ok(Access { token, stale_from: kept.grant.stale_from.min(again) })
+    Ok(Access { token, stale_from: kept.grant.stale_from.min(again), issued_here: kept.issued_here })
 }
