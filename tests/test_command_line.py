@@ -816,7 +816,7 @@ def test_many_adds_at_once_lose_nothing(line, stands):
     written = {agent["agent_id"] for agent in json.loads(line.run("list", "--json").stdout)}
     for name, outcome in done.items():
         # Who meets others again and again is told so, and has written nothing.
-        assert outcome.returncode == 0 or "changed by somebody else" in outcome.stderr
+        assert outcome.returncode == 0 or "changed by another process" in outcome.stderr
         assert (name in written) == (outcome.returncode == 0)
     assert {"calculator", "old"} < written and all(comment in line.file.read_text() for comment in COMMENTS)
 

@@ -1,7 +1,7 @@
 //! `mcp-agents ask`: asks agents a question and prints the answer.
 //!
-//! The run happens in this process, with the functions' own code, a Bedrock model and the agents' servers. There is no
-//! job, no job table and no Lambda function; nothing is kept.
+//! The run happens in this process, with the code of the deployed processor, a Bedrock model and the agents' servers.
+//! There is no job, no job table and no Lambda function. Nothing is stored.
 
 use std::{convert::Infallible, process::ExitCode, sync::Arc, time::Duration};
 
@@ -31,13 +31,13 @@ use crate::{
     transcript::TranscriptView,
 };
 
-/// One turn of a model: long answers of large models take minutes.
+/// Time limit for one turn of a model, in seconds: long answers of large models take minutes.
 const MODEL_TURN: Duration = Duration::from_secs(300);
-/// How long several agents' tools are looked up for their descriptions.
-const DESCRIBED_WITHIN: Duration = Duration::from_secs(8);
-/// How long a token refresh that is under way may take once the run has ended.
-const SETTLING: Duration = Duration::from_secs(10);
-/// The result's room in the answer as JSON, in bytes: more than any model says.
+/// Time limit for listing the tools of several agents, which are described to the model with them, in seconds.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(8);
+/// Time limit for a token refresh that is still under way when the run has ended, in seconds.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum size of the result in the JSON output, in bytes: more than a model answers.
 const RESULT_BYTES: usize = 64 * 1024 * 1024;
 /// The exit code of a process that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -66,7 +66,7 @@ pub(crate) struct Options {
     question: String,
 }
 
-/// What a run may use and how long it may take; from the same variables as the deployed processor.
+/// The model, budgets and time limits of a run, from the same variables as the deployed processor.
 struct RunConfig {
     model_id: String,
     guardrail: Option<Guardrail>,
@@ -77,7 +77,7 @@ struct RunConfig {
     tool_result_bytes: usize,
 }
 
-/// Asks.
+/// Runs the command.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if options.question.trim().is_empty() {
         bail!("the question is empty: give it as the last argument, in quotation marks");
@@ -109,8 +109,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         never = showing => match never {},
     };
-    // A refresh that the run did not wait for.
-    let settled = timeout(SETTLING, setup.connector.sign_in().oauth().settled()).await;
+    // The run may have been cut off during a token refresh: wait for it.
+    let settled = timeout(REFRESH_TIMEOUT, setup.connector.sign_in().oauth().settled()).await;
     if settled.is_err() {
         eprintln!("A token refresh did not end in time: its server may have to be signed in to again.");
     }
@@ -153,13 +153,13 @@ impl RunConfig {
     }
 }
 
-/// The model, once region and credentials for it are there.
+/// Returns the model, or an error if region or credentials are missing.
 async fn model(setup: &Setup, config: &RunConfig) -> anyhow::Result<Model> {
     let aws = &setup.aws;
     if aws.region().is_none_or(|region| region.as_ref().is_empty()) {
         bail!("no AWS region is set: set AWS_REGION to the region whose Bedrock is to answer");
     }
-    // A Bedrock API key takes the place of credentials.
+    // A Bedrock API key replaces AWS credentials.
     let has_key = Vars::new(&runtime::environment).optional("AWS_BEARER_TOKEN_BEDROCK").is_some();
     if !has_key {
         let missing = || {
@@ -211,7 +211,7 @@ async fn answer(
             let source = SecretAgents::new(setup.secret.clone(), setup.agentcore.clone());
             let catalog =
                 Catalog::new(Arc::new(source), ToolCache::new(setup.connector.clone(), None, limits));
-            let listed = catalog.listed(several, runtime::now(), Instant::now() + DESCRIBED_WITHIN).await;
+            let listed = catalog.listed(several, runtime::now(), Instant::now() + LISTING_TIMEOUT).await;
             let colleagues = several.iter().cloned().zip(listed);
             let colleagues: Vec<_> = colleagues.map(|(agent, listed)| Colleague { agent, listed }).collect();
             Box::pin(run_agents(&run, &colleagues, &options.question, transcript)).await
@@ -219,10 +219,10 @@ async fn answer(
     }
 }
 
-/// The effect note of the command line: asks the user with `--confirm`, and otherwise lets every call be made.
+/// The effect note of the command line: with `--confirm` asks the user before each call, otherwise permits every call.
 struct Confirmation {
     is_asked_for: bool,
-    /// Held while the user is asked: agents that run at once ask one after another.
+    /// Held while the user is asked, so that agents that run at once ask one after another.
     one_at_a_time: Mutex<()>,
 }
 
@@ -277,7 +277,7 @@ fn print_text(outcome: &Result<Answer, String>) {
 
 type Rows = (Vec<String>, Vec<Vec<String>>);
 
-/// Header and rows of a table in the page's shape; `None` if it has another shape.
+/// Returns header and rows of a table answer; `None` if it has another shape than the accelerator's page expects.
 fn rows_of_table(table: &Value) -> Option<Rows> {
     let headers = table["headers"].as_array().filter(|headers| !headers.is_empty())?;
     let label = |header: &Value| cell(header.get("label").unwrap_or(&header["id"]));
@@ -288,7 +288,7 @@ fn rows_of_table(table: &Value) -> Option<Rows> {
     Some((headers.iter().map(label).collect(), table["rows"].as_array()?.iter().map(row).collect()))
 }
 
-/// A chart as a table: a row for each label, a column for each dataset; `None` if it has another shape.
+/// Returns a chart as a table with a row for each label and a column for each dataset; `None` if it has another shape.
 fn rows_of_plot(plot: &Value) -> Option<Rows> {
     let (labels, datasets) = (plot["data"]["labels"].as_array()?, plot["data"]["datasets"].as_array()?);
     let names = datasets.iter().map(|dataset| cell(&dataset["label"]));

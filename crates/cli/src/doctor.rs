@@ -1,7 +1,7 @@
-//! `mcp-agents doctor`: for every entry, step by step, what works and what the first failure is.
+//! `mcp-agents doctor`: checks every entry step by step, and reports the first step that fails.
 //!
-//! Goes the way that the functions go, with the functions' own code, and changes nothing. Prints no
-//! credential: entries are told by position, id and URL without its query.
+//! Uses the same code as the deployed functions, and changes nothing. Prints no credential: an entry is named by its
+//! position, its agent and its URL without the query.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Runs the checks and prints them.
+/// Runs the command.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     let mut reports = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) async fn examine(setup: &Setup, entry: &ParsedEntry) -> EntryReport {
     let what = format!("entry {} ({name})", entry.position);
     let doctor = Doctor { connector: setup.connector.clone(), timeout: setup.timeout, what };
     let report = doctor.examine(entry).await;
-    // A refresh that a step did not wait for.
+    // A time limit may have cut off a step that refreshes a token: wait for the refresh.
     setup.connector.sign_in().oauth().settled().await;
     report
 }
@@ -65,7 +65,7 @@ pub(crate) async fn examine(setup: &Setup, entry: &ParsedEntry) -> EntryReport {
 struct Doctor {
     connector: Connector,
     timeout: Duration,
-    /// The entry, for the progress line.
+    /// The entry's name on the progress line.
     what: String,
 }
 
@@ -116,7 +116,7 @@ impl Doctor {
             };
             got.to_owned()
         })?;
-        // As the functions do: a kept token that the server takes no more is renewed once.
+        // As in the functions, a stored token that the server refuses is renewed once.
         progress.step(&format!("{}: initializing", self.what));
         let opened = Session::connect(self.connector.clone(), server.clone(), runtime::now());
         let opened = self.within(opened).await;
@@ -148,7 +148,7 @@ impl Doctor {
         Ok(())
     }
 
-    /// Sends a bare request: whatever the answer, TCP and TLS are up.
+    /// Sends a request without a credential. Any answer shows that TCP and TLS work.
     async fn reach(&self, server: &McpServer) -> Result<(), McpError> {
         let request = http::Request::get(server.url.as_str()).body(Vec::new());
         let request = request.map_err(|_| Arc::new(EgressError::Url))?;
@@ -164,12 +164,12 @@ impl Doctor {
     }
 }
 
-/// Which step failed: signing in again is signing in, whenever it happens.
+/// Returns the step that failed. A failed renewal of a token belongs to the sign-in, whatever step it happens in.
 fn blamed<T>(outcome: &Result<T, McpError>, step: Step) -> Step {
     if matches!(outcome, Err(McpError::Auth(_))) { Step::SignedIn } else { step }
 }
 
-/// Notes how a step went; `Err` ends the examination.
+/// Adds a step's result to the report; `Err` ends the check.
 fn note<T>(
     steps: &mut Vec<StepReport>,
     step: Step,
@@ -182,7 +182,7 @@ fn note<T>(
             Ok(value)
         }
         Err(error) => {
-            // What was said of that step before did not hold.
+            // The step had succeeded before, and does not now: its earlier result and the later steps go.
             if let Some(before) = steps.iter().position(|earlier| earlier.is(step)) {
                 steps.truncate(before);
             }

@@ -1,131 +1,136 @@
-//! The fields of an entry as flags. Secrets come from files: what stands on a command line, everybody on the
-//! machine can read.
+//! The flags of `mcp-agents add` for the fields of an entry, made from the table of fields.
+//!
+//! Credentials are read from files: every user of the machine can read a command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use clap::Args;
-use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use secret::{ENTRY_FIELDS, EntryField, EntryFields, FieldKind};
+use serde_json::{Value, json};
 
 use crate::prompt;
 
-/// Fields of the entry, as docs/entries.md describes them. Secrets come from files; `-` is standard input.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Fields of the entry")]
-pub(crate) struct Fields {
-    #[arg(long, value_name = "FILE")]
-    credentials_file: Option<PathBuf>,
-    #[arg(long, value_name = "SCHEME")]
-    authorization_scheme: Option<String>,
-    #[arg(long, value_name = "NAME")]
-    api_key_header: Option<String>,
-    #[arg(long, value_name = "TYPE")]
-    grant_type: Option<String>,
-    #[arg(long, value_name = "ID")]
-    client_id: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    client_secret_file: Option<PathBuf>,
-    #[arg(long, value_name = "FILE")]
-    private_key_file: Option<PathBuf>,
-    #[arg(long, value_name = "ID")]
-    private_key_id: Option<String>,
-    #[arg(long, value_name = "ALG")]
-    signing_algorithm: Option<String>,
-    #[arg(long, value_name = "WORDS")]
-    scopes: Option<String>,
-    #[arg(long)]
-    audience: Option<String>,
-    #[arg(long)]
-    resource: Option<String>,
-    #[arg(long, value_name = "URL")]
-    issuer: Option<String>,
-    #[arg(long, value_name = "URL")]
-    authorization_url: Option<String>,
-    #[arg(long, value_name = "URL")]
-    token_url: Option<String>,
-    #[arg(long, value_name = "ID")]
-    cognito_user_pool_id: Option<String>,
-    #[arg(long, value_name = "ID")]
-    cognito_client_id: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    cognito_client_secret_file: Option<PathBuf>,
-    #[arg(long, value_name = "NAME")]
-    cognito_username: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    cognito_password_file: Option<PathBuf>,
-    #[arg(long)]
-    region: Option<String>,
-    #[arg(long)]
-    qualifier: Option<String>,
-    /// A header of the server's own, as NAME=FILE; the value is in the file.
-    #[arg(long, value_name = "NAME=FILE")]
-    extra_header: Vec<String>,
-    /// Offer only the tools that match this glob; may be given again.
-    #[arg(long, value_name = "GLOB")]
-    allow_tool: Vec<String>,
-    /// Do not offer the tools that match this glob; may be given again.
-    #[arg(long, value_name = "GLOB")]
-    deny_tool: Vec<String>,
+/// The fields that the positional argument of `add` gives.
+const POSITIONAL: [&str; 2] = ["mcp_url", "agent_runtime_arn"];
+/// What `add` does without a flag, where that is not the entry's own default.
+const WITHOUT_FLAG: [(&str, &str); 3] = [
+    ("agent_name", " `add` asks for it, and otherwise takes the server's host name."),
+    ("transport", " Without this flag `add` tries both."),
+    ("auth_type", " Without this flag `add` asks the server."),
+];
+const ALLOW_TOOL: &str = "allow-tool";
+const DENY_TOOL: &str = "deny-tool";
+
+/// The fields that the flags give. The value of a credential is not read before [`Self::put_into`].
+#[derive(Debug)]
+pub(crate) struct FieldFlags {
+    texts: Vec<(&'static EntryField, String)>,
+    secret_files: Vec<(&'static EntryField, PathBuf)>,
+    /// Each is `NAME=FILE`.
+    extra_headers: Vec<String>,
+    allowed_tools: Vec<String>,
+    denied_tools: Vec<String>,
 }
 
-impl Fields {
-    /// Puts what was given into an entry.
-    pub(crate) fn put_into(&self, entry: &mut Map<String, Value>) -> anyhow::Result<()> {
-        for (field, text) in self.texts() {
-            entry.extend(text.as_ref().map(|text| (field.to_owned(), text.as_str().into())));
+impl FieldFlags {
+    /// Puts the fields into an entry, and reads the files of credentials.
+    ///
+    /// # Errors
+    /// A file cannot be read or is empty; an extra header is not `NAME=FILE`.
+    pub(crate) fn put_into(&self, entry: &mut EntryFields) -> anyhow::Result<()> {
+        for (field, text) in &self.texts {
+            entry.set(field.name, text);
         }
-        let files = [
-            ("credentials", &self.credentials_file),
-            ("client_secret", &self.client_secret_file),
-            ("private_key", &self.private_key_file),
-            ("cognito_client_secret", &self.cognito_client_secret_file),
-            ("cognito_password", &self.cognito_password_file),
-        ];
-        for (field, file) in files {
-            if let Some(file) = file {
-                let secret = prompt::secret(Some(file), field, "")?;
-                entry.insert(field.to_owned(), secret.expose_secret().into());
-            }
+        for (field, file) in &self.secret_files {
+            entry.set_secret(field.name, prompt::secret(Some(file), field.name, "")?);
         }
-        let mut headers = Map::new();
-        for header in &self.extra_header {
+        for header in &self.extra_headers {
             let (name, file) = header.split_once('=').ok_or(anyhow!("--extra-header is NAME=FILE"))?;
-            let value = prompt::secret(Some(file.as_ref()), name, "")?;
-            headers.insert(name.to_owned(), value.expose_secret().into());
+            entry.add_extra_header(name, prompt::secret(Some(Path::new(file)), name, "")?);
         }
-        if !headers.is_empty() {
-            entry.insert("extra_headers".to_owned(), headers.into());
+        if let Some(tools) = self.tools() {
+            entry.set_json("tools", tools);
         }
-        let tools = match (self.allow_tool.as_slice(), self.deny_tool.as_slice()) {
-            ([], []) => return Ok(()),
-            (allow, []) => json!(allow),
-            ([], deny) => json!({"deny": deny}),
-            (allow, deny) => json!({"allow": allow, "deny": deny}),
-        };
-        entry.insert("tools".to_owned(), tools);
         Ok(())
     }
 
-    fn texts(&self) -> [(&'static str, &Option<String>); 17] {
-        [
-            ("authorization_scheme", &self.authorization_scheme),
-            ("api_key_header", &self.api_key_header),
-            ("grant_type", &self.grant_type),
-            ("client_id", &self.client_id),
-            ("private_key_id", &self.private_key_id),
-            ("signing_algorithm", &self.signing_algorithm),
-            ("scopes", &self.scopes),
-            ("audience", &self.audience),
-            ("resource", &self.resource),
-            ("issuer", &self.issuer),
-            ("authorization_url", &self.authorization_url),
-            ("token_url", &self.token_url),
-            ("cognito_user_pool_id", &self.cognito_user_pool_id),
-            ("cognito_client_id", &self.cognito_client_id),
-            ("cognito_username", &self.cognito_username),
-            ("region", &self.region),
-            ("qualifier", &self.qualifier),
-        ]
+    fn tools(&self) -> Option<Value> {
+        match (self.allowed_tools.as_slice(), self.denied_tools.as_slice()) {
+            ([], []) => None,
+            (allow, []) => Some(json!(allow)),
+            ([], deny) => Some(json!({"deny": deny})),
+            (allow, deny) => Some(json!({"allow": allow, "deny": deny})),
+        }
     }
+}
+
+impl Args for FieldFlags {
+    fn augment_args(command: Command) -> Command {
+        let fields = ENTRY_FIELDS.iter().filter(|field| !POSITIONAL.contains(&field.name));
+        let command =
+            command.next_help_heading("Fields of the entry (secrets come from files; - is standard input)");
+        fields.flat_map(flags).fold(command, Command::arg).next_help_heading(None::<&str>)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for FieldFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let all = |flag: &str| matches.get_many(flag).unwrap_or_default().cloned().collect();
+        let of_kinds = |kinds: &'static [FieldKind]| {
+            let fields = ENTRY_FIELDS.iter().filter(|field| !POSITIONAL.contains(&field.name));
+            fields.filter(move |field| kinds.contains(&field.kind))
+        };
+        let texts = of_kinds(&[FieldKind::Text, FieldKind::Words]);
+        let secrets = of_kinds(&[FieldKind::Secret]);
+        Ok(Self {
+            texts: texts.filter_map(|f| Some((f, matches.get_one::<String>(f.name)?.clone()))).collect(),
+            secret_files: secrets
+                .filter_map(|f| Some((f, matches.get_one::<PathBuf>(f.name)?.clone())))
+                .collect(),
+            extra_headers: all("extra_headers"),
+            allowed_tools: all(ALLOW_TOOL),
+            denied_tools: all(DENY_TOOL),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Returns the flags of one field: two for a selection of tools, otherwise one.
+fn flags(field: &'static EntryField) -> Vec<Arg> {
+    let flag = |id: &'static str, long: String| Arg::new(id).long(long).value_name(field.placeholder);
+    let without_flag = WITHOUT_FLAG.iter().find(|(name, _)| *name == field.name).map_or("", |(_, text)| text);
+    let help = format!("{}{without_flag}", field.help).replace('`', "");
+    match field.kind {
+        FieldKind::Text | FieldKind::Words => vec![flag(field.name, long_name(field)).help(help)],
+        FieldKind::Secret => {
+            let long = format!("{}-file", long_name(field));
+            vec![flag(field.name, long).value_parser(value_parser!(PathBuf)).help(help)]
+        }
+        FieldKind::Headers => {
+            let help = "A header for every request to the server; FILE holds its value. May be given again";
+            vec![flag(field.name, "extra-header".to_owned()).action(ArgAction::Append).help(help)]
+        }
+        FieldKind::Tools => {
+            let tool = |id: &'static str, help: &'static str| {
+                flag(id, id.to_owned()).action(ArgAction::Append).help(help)
+            };
+            vec![
+                tool(ALLOW_TOOL, "Offer only the tools that match this glob. May be given again"),
+                tool(DENY_TOOL, "Do not offer the tools that match this glob. May be given again"),
+            ]
+        }
+    }
+}
+
+fn long_name(field: &EntryField) -> String {
+    field.name.strip_prefix("agent_").unwrap_or(field.name).replace('_', "-")
 }

@@ -1,4 +1,4 @@
-//! `mcp-agents list`: what agents the entries make. Contacts no server.
+//! `mcp-agents list`: lists the agents of the entries. Contacts no MCP server.
 
 use std::process::ExitCode;
 
@@ -15,9 +15,9 @@ use crate::{
     table,
 };
 
-/// Lists the agents that the entries make, without contacting their servers.
+/// Lists the agents of the entries, without contacting their servers.
 ///
-/// Exits with 0 if every entry can be read, with 1 if one falls out.
+/// Exits with 0 if every entry is valid, with 1 if one is skipped.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Lists them.
+/// Runs the command.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     let parsed = setup.entries().await?;

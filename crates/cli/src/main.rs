@@ -1,4 +1,4 @@
-//! `mcp-agents`: what people who run the backend do from a terminal.
+//! `mcp-agents`: the command line of those who operate the backend.
 
 mod add;
 mod ask;
@@ -24,9 +24,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Serverless agents from MCP servers.
 ///
-/// The entries are read from the secret in AWS (AWS_STACK_NAME, or EXTERNAL_MCP_AGENTS_SECRET, names it) or
-/// from a file. Tokens are kept in a file of yours, or, where CONNECTIONS_TABLE and CONNECTIONS_KEY name the
-/// stack's, there.
+/// Entries are read from the secret in AWS, which AWS_STACK_NAME or EXTERNAL_MCP_AGENTS_SECRET names, or from a file
+/// (--secret). Tokens are stored in a file in your home directory, or in the stack's table if CONNECTIONS_TABLE and
+/// CONNECTIONS_KEY are set.
 #[derive(Parser)]
 #[command(name = "mcp-agents", version, about)]
 struct Cli {

@@ -1,6 +1,6 @@
-//! The progress line: what is waited for, on standard error, while it is waited for.
+//! The progress line on standard error: says what the command waits for.
 //!
-//! It is drawn at a terminal alone, and is gone when it ends: nothing of it is in what a program reads.
+//! It is drawn only at a terminal and is removed at the end, so that no other program reads it.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::report::printable;
 
-/// How often the line moves.
+/// Interval between two frames of the spinner, in milliseconds.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A progress line; it is taken away when this is dropped.
+/// A progress line. Dropping it removes the line.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Shows what is waited for.
+    /// Draws the line with this text.
     pub(crate) fn new(what: &str) -> Self {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
@@ -27,7 +27,7 @@ impl Progress {
         progress
     }
 
-    /// Shows what is waited for now.
+    /// Replaces the text.
     pub(crate) fn step(&self, what: &str) {
         self.0.set_message(printable(what));
     }

@@ -1,4 +1,4 @@
-//! Asking at the terminal, and reading what is not to stand on a command line.
+//! Questions to the user at a terminal, and credentials from files, standard input or hidden input.
 
 use std::{
     io::{IsTerminal, Read, Write, stdin, stdout},
@@ -8,8 +8,10 @@ use std::{
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 
-/// A secret: from a file (`-` for standard input), else asked for without showing it. `flag` is named
-/// where nobody is there to answer.
+/// Reads a credential from a file (`-` is standard input); without a file asks the user for it, with hidden input.
+///
+/// # Errors
+/// The file cannot be read, the credential is empty, or there is no terminal to ask at; the message then names `flag`.
 pub(crate) fn secret(file: Option<&Path>, what: &str, flag: &str) -> anyhow::Result<SecretString> {
     let text = match file {
         Some(path) if path == Path::new("-") => {
@@ -29,8 +31,8 @@ pub(crate) fn secret(file: Option<&Path>, what: &str, flag: &str) -> anyhow::Res
     }
 }
 
-/// A secret that there may not be: asked for without showing it; `None` if it is left empty or nobody is there
-/// to answer.
+/// Asks the user for an optional credential, with hidden input. Returns `None` if the answer is empty or there is no
+/// terminal.
 pub(crate) fn optional_secret(what: &str) -> anyhow::Result<Option<SecretString>> {
     if !is_at_terminal() {
         return Ok(None);
@@ -39,8 +41,8 @@ pub(crate) fn optional_secret(what: &str) -> anyhow::Result<Option<SecretString>
     Ok(Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty()).map(Into::into))
 }
 
-/// Asks on standard error, and returns true if the answer is yes. Returns false at once if standard input is no
-/// terminal. Waits on a thread of its own: a caller that stops waiting, on Ctrl-C, can end the process.
+/// Asks a question on standard error and returns true if the answer is yes. Returns false at once if standard input is not
+/// a terminal. Reads on a separate thread, so that Ctrl-C can end the process meanwhile.
 pub(crate) async fn yes(question: String) -> bool {
     if !is_at_terminal() {
         return false;
@@ -50,18 +52,18 @@ pub(crate) async fn yes(question: String) -> bool {
         let mut line = String::new();
         eprint!("{question} [y/N] ");
         let read = stdin().read_line(&mut line);
-        // The caller may have stopped waiting.
+        // Sending fails if the caller no longer waits.
         let _ = answer.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));
     });
     answered.await.unwrap_or(false)
 }
 
-/// Whether somebody is there to answer.
+/// Returns true if standard input is a terminal.
 pub(crate) fn is_at_terminal() -> bool {
     stdin().is_terminal()
 }
 
-/// A line; `None` if it is left empty or nobody is there to answer.
+/// Asks a question and returns the answer; `None` if it is empty or there is no terminal.
 pub(crate) fn line(question: &str) -> anyhow::Result<Option<String>> {
     if !is_at_terminal() {
         return Ok(None);

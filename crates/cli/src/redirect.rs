@@ -1,4 +1,4 @@
-//! Where a browser comes back to: a listener on this machine alone, for one request.
+//! The listener that the authorization server redirects the user's browser to: on a loopback address, for one request.
 
 use std::{
     collections::HashMap,
@@ -17,16 +17,16 @@ use futures::future::select_all;
 use tokio::{net::TcpListener, sync::mpsc};
 use url::{Host, Url};
 
-/// Waits for one browser.
+/// A listener for one redirect.
 pub(crate) struct Listener {
     listeners: Vec<TcpListener>,
-    /// What the authorization server is told, exactly.
+    /// The redirect URI, exactly as it is sent to the authorization server.
     pub(crate) redirect_uri: String,
     path: String,
 }
 
 impl Listener {
-    /// Listens where `redirect_uri` says, else on `port` (0 for any that is free) of 127.0.0.1.
+    /// Listens at `redirect_uri`; without it on `port` of 127.0.0.1, where 0 is any free port.
     pub(crate) async fn new(redirect_uri: Option<&str>, port: u16) -> anyhow::Result<Self> {
         let Some(uri) = redirect_uri else {
             let listener = listen(Ipv4Addr::LOCALHOST.into(), port).await?;
@@ -42,7 +42,7 @@ impl Listener {
             }
             Some(Host::Ipv4(v4)) => vec![v4.into()],
             Some(Host::Ipv6(v6)) => vec![v6.into()],
-            // A browser takes the name for either, and nobody else may be where it goes.
+            // A browser may resolve `localhost` to either address, so that this command must hold both.
             _ => loopbacks().await,
         };
         let mut listeners = Vec::new();
@@ -52,7 +52,7 @@ impl Listener {
         Ok(Self { listeners, redirect_uri: uri.to_owned(), path: url.path().to_owned() })
     }
 
-    /// Waits until a browser comes back with `state`; others are told that they are wrong here.
+    /// Waits for the redirect with `state`. A request with another state is answered with a page that says so.
     pub(crate) async fn wait(self, state: String) -> anyhow::Result<Redirect> {
         let (sender, mut receiver) = mpsc::channel(1);
         let router = Router::new().route(&self.path, get(take)).with_state((sender, state));
@@ -75,7 +75,7 @@ async fn listen(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("port {port} of {address} cannot be listened on"))
 }
 
-/// The addresses of this machine that `localhost` may mean: both, where it has both.
+/// Returns the loopback addresses of this machine: 127.0.0.1, and ::1 if it has IPv6.
 async fn loopbacks() -> Vec<IpAddr> {
     let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
     let has_v6 = TcpListener::bind((v6, 0)).await.is_ok();
@@ -89,9 +89,9 @@ async fn take(
     Query(query): Query<HashMap<String, String>>,
 ) -> Html<&'static str> {
     if query.get("state") != Some(&state) {
-        return Html("<p>Nobody waits for this sign-in: start it again.</p>");
+        return Html("<p>No command waits for this sign-in. Start it again.</p>");
     }
-    // A second request finds the place taken.
+    // The channel holds one redirect; a second request with the same state is ignored.
     let _ = sender.try_send(Redirect::from_pairs(query));
     Html("<p>Go back to the terminal: it says whether the sign-in worked. You may close this window.</p>")
 }

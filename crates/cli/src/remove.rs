@@ -1,4 +1,4 @@
-//! `mcp-agents remove`: takes an entry out of the secret, and what was signed in for it.
+//! `mcp-agents remove`: removes an entry from the secret, and revokes its sign-in.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use crate::{
     setup::{CommonOptions, Setup},
 };
 
-/// Removes an agent's entry from the secret, and takes back what was signed in for with this command.
+/// Removes an agent's entry from the secret, and revokes the sign-in that `mcp-agents login` made for it.
 ///
 /// Comments and the other entries stay as they are.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     agent: String,
 }
 
-/// Removes it.
+/// Runs the command.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     let agent = setup.agent(&options.agent).await?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the sign-in back, unless another entry goes on using it.
+/// Revokes the sign-in and removes it from the token store, unless another entry uses it too.
 async fn forget(setup: &Setup, config: &OAuthConfig) -> anyhow::Result<()> {
     let shares = |agent: &Agent| match &agent.server.auth {
         AuthConfig::OAuth(other) => other.shares_sign_ins_with(config),

@@ -1,4 +1,4 @@
-//! What the doctor found, and how it is told: as text, and as JSON.
+//! The report of `mcp-agents doctor`, as text and as JSON.
 
 use std::borrow::Cow;
 
@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::style::{BAD, GOOD, ODD, STRONG, styled};
 
-/// The steps, in order.
+/// The steps of a check, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
     Parsed,
     Resolved,
-    /// TCP is up; for servers at `http`.
+    /// The TCP connection is open; for URLs with `http`.
     Connected,
-    /// TCP and TLS are up; for servers at `https`.
+    /// The TCP connection and TLS are open; for URLs with `https`.
     Tls,
     Discovered,
     SignedIn,
@@ -26,28 +26,28 @@ pub(crate) enum Step {
     ToolsListed,
 }
 
-/// How one step went.
+/// The result of one step.
 #[derive(Debug, Serialize)]
 pub(crate) struct StepReport {
     step: Step,
     ok: bool,
-    /// What was found, or what failed.
+    /// The finding, or the error.
     detail: String,
-    /// The kind of failure, as a word.
+    /// The code of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<Cow<'static, str>>,
 }
 
-/// How one entry went. Its steps end with the first that failed.
+/// The results of one entry's steps. The first failed step is the last one.
 #[derive(Debug, Serialize)]
 pub(crate) struct EntryReport {
     position: usize,
     agent_name: Option<String>,
     url: Option<String>,
     pub(crate) steps: Vec<StepReport>,
-    /// What is odd about the entry without keeping it from working.
+    /// Problems of the entry that do not keep it from working.
     warnings: Vec<String>,
     pub(crate) tools: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl StepReport {
         Self { step, ok: true, detail, reason: None, remedy: None }
     }
 
-    /// Takes the entry's own secrets out of what others say: the remedy may quote them too.
+    /// Removes the entry's credentials from the texts: a server may quote what it was sent.
     pub(crate) fn scrub(&mut self, server: &McpServer) {
         self.detail = server.scrub(std::mem::take(&mut self.detail));
         self.remedy = self.remedy.take().map(|remedy| server.scrub(remedy.into_owned()).into());
@@ -89,7 +89,7 @@ impl StepReport {
 }
 
 impl EntryReport {
-    /// The first step: whether the entry could be read.
+    /// Starts a report with the first step, parsing the entry.
     pub(crate) fn new(entry: &ParsedEntry) -> Self {
         let (fatal, odd): (Vec<_>, Vec<_>) =
             entry.diagnostics.iter().partition(|diagnostic| diagnostic.fatal);
@@ -98,7 +98,7 @@ impl EntryReport {
             faults => StepReport {
                 step: Step::Parsed,
                 ok: false,
-                detail: told(faults),
+                detail: joined(faults),
                 reason: Some("bad_entry"),
                 remedy: Some("mend the named fields in the secret".into()),
             },
@@ -117,22 +117,22 @@ impl EntryReport {
         self.steps.iter().all(|step| step.ok)
     }
 
-    /// Whether the server may speak another transport than was tried.
-    pub(crate) fn may_speak_otherwise(&self) -> bool {
+    /// Returns true if the server may speak the other transport.
+    pub(crate) fn may_speak_other_transport(&self) -> bool {
         self.steps.last().is_some_and(|step| matches!(step.reason, Some("http_status" | "not_mcp")))
     }
 
-    /// Whether all that fails is that no user has signed in yet.
+    /// Returns true if the only failure is that no user has signed in yet.
     pub(crate) fn needs_sign_in(&self) -> bool {
         self.steps.last().is_some_and(|step| step.reason == Some("needs_sign_in"))
     }
 }
 
-fn told(diagnostics: &[&Diagnostic]) -> String {
+fn joined(diagnostics: &[&Diagnostic]) -> String {
     diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Prints one entry's report for people.
+/// Prints one entry's report as text.
 pub(crate) fn print_text(report: &EntryReport) {
     let name = printable(report.agent_name.as_deref().unwrap_or("without a name"));
     let url = report.url.as_deref().unwrap_or_default();
@@ -153,12 +153,12 @@ pub(crate) fn print_text(report: &EntryReport) {
     }
 }
 
-/// Without control characters: what a server or an entry says must not steer the terminal.
+/// Returns a text without control characters: texts of servers and entries must not control the terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if egress::is_printable(c) { c } else { '\u{fffd}' }).collect()
 }
 
-/// Prints all reports for programs.
+/// Prints all reports as JSON.
 pub(crate) fn print_json(reports: &[EntryReport]) -> anyhow::Result<()> {
     println!("{}", plain_json(&serde_json::to_string_pretty(reports)?));
     Ok(())

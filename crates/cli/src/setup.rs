@@ -1,4 +1,4 @@
-//! What every command works with: where the entries are, where tokens are kept, how servers are reached.
+//! What every command needs: the source of the entries, the token store, and the connector to MCP servers.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,16 +12,16 @@ use egress::EgressPolicy;
 use mcp::Connector;
 use runtime::Vars;
 use secret::{
-    ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries, parse_secret,
+    EntryFields, ParsedEntry, SecretError, SecretFile, SecretStore, SecretsManager, agents_of, parse_entries,
+    parse_secret,
 };
-use serde_json::Value;
 use url::Url;
 use vault::{FileVault, Vault};
 
-/// Where entries and tokens are.
+/// The options that all commands share.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonOptions {
-    /// Work with this file instead of the secret in AWS.
+    /// Read the entries from this file instead of the secret in AWS.
     #[arg(long, value_name = "FILE")]
     secret: Option<PathBuf>,
     /// Private addresses that servers may have: `true`, or CIDRs; as ALLOW_PRIVATE_MCP_SERVERS.
@@ -38,7 +38,7 @@ pub(crate) struct CommonOptions {
     timeout: u64,
 }
 
-/// All that a command needs.
+/// What a command works with.
 pub(crate) struct Setup {
     pub(crate) aws: SdkConfig,
     pub(crate) secret: Arc<dyn SecretStore>,
@@ -46,17 +46,17 @@ pub(crate) struct Setup {
     pub(crate) agentcore: Option<Url>,
     pub(crate) user: Option<User>,
     pub(crate) timeout: Duration,
-    /// Where tokens are kept, in words.
+    /// The place where tokens are stored, for messages.
     pub(crate) tokens: String,
 }
 
 impl Setup {
-    /// Makes it. A server's answer may pause for as long as a step may take.
+    /// Reads options and environment. The longest pause within an answer of a server is the time limit of a step.
     pub(crate) async fn new(options: &CommonOptions) -> anyhow::Result<Self> {
         Self::with_pauses(options, Duration::from_secs(options.timeout)).await
     }
 
-    /// Makes it. `pause` is the longest silence within one answer of a server.
+    /// Reads options and environment. `pause` is the longest pause within an answer of a server.
     pub(crate) async fn with_pauses(options: &CommonOptions, pause: Duration) -> anyhow::Result<Self> {
         let aws = runtime::aws_config().await;
         let mut vars = Vars::new(&runtime::environment);
@@ -86,20 +86,20 @@ impl Setup {
         })
     }
 
-    /// What comes of something within the time that a step may take.
+    /// Returns the result of a step, or an error if the step exceeds its time limit.
     pub(crate) async fn within<T>(&self, step: impl Future<Output = T>) -> anyhow::Result<T> {
         let late = || anyhow!("no answer within {} s", self.timeout.as_secs());
         tokio::time::timeout(self.timeout, step).await.map_err(|_| late())
     }
 
-    /// The entries of the secret, as they are for the user.
+    /// Reads the entries of the secret, with the sign-ins of the user.
     pub(crate) async fn entries(&self) -> Result<Vec<ParsedEntry>, SecretError> {
         Ok(self.parse(&parse_secret(&self.secret.read().await?)?))
     }
 
-    /// Entries as they are for the user.
-    pub(crate) fn parse(&self, values: &[Value]) -> Vec<ParsedEntry> {
-        let mut parsed = parse_entries(values, self.agentcore.as_ref());
+    /// Validates entries, and has their servers use the sign-ins of the user.
+    pub(crate) fn parse(&self, entries: &[Option<EntryFields>]) -> Vec<ParsedEntry> {
+        let mut parsed = parse_entries(entries, self.agentcore.as_ref());
         if let Some(user) = &self.user {
             let servers = parsed.iter_mut().filter_map(|entry| entry.server.as_mut());
             servers.for_each(|server| *server = server.on_behalf_of(user));
@@ -107,12 +107,12 @@ impl Setup {
         parsed
     }
 
-    /// The agents of the entries, as they are for the user.
+    /// Returns the agents of the entries, with the sign-ins of the user.
     pub(crate) async fn agents(&self) -> anyhow::Result<Vec<Agent>> {
         Ok(agents_of(self.entries().await.context("the entries cannot be read")?))
     }
 
-    /// The agent with this id.
+    /// Returns the agent with this id, or an error that names the known ids.
     pub(crate) async fn agent(&self, id: &str) -> anyhow::Result<Agent> {
         let agents = self.agents().await?;
         let known: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();

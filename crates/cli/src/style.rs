@@ -1,27 +1,27 @@
-//! Colours of what the command line says. `anstream` leaves them out where the output is no terminal, where the terminal
-//! has none, and where `NO_COLOR` is set.
+//! The colours of the command line's output. `anstream` removes them if the output is not a terminal, if the terminal has
+//! no colours, and if `NO_COLOR` is set.
 
 use std::fmt::{self, Display};
 
 use anstyle::{AnsiColor, Style};
 
-/// What worked.
+/// A step that succeeded.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What failed.
+/// A step or command that failed.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What is odd, and works all the same.
+/// A warning.
 pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
-/// What a reader looks for first.
+/// Names and headings.
 pub(crate) const STRONG: Style = Style::new().bold();
-/// What goes beside the matter.
+/// Secondary text.
 pub(crate) const QUIET: Style = Style::new().dimmed();
 
-/// A text in a style. Width and alignment of the format apply to the text alone.
+/// Returns a text in a style. Width and alignment of the format apply to the text alone.
 pub(crate) fn styled<T: Display>(style: Style, text: T) -> Styled<T> {
     Styled { style, text }
 }
 
-/// See [`styled`].
+/// A text in a style, made by [`styled`].
 pub(crate) struct Styled<T> {
     style: Style,
     text: T,

@@ -1,4 +1,4 @@
-//! Tables on standard output: as wide as the terminal, and never cut where the output goes to a file or a program.
+//! Tables on standard output. At a terminal they fit its width; in a file or a pipe no cell is wrapped or cut.
 
 use std::io::{IsTerminal, stdout};
 
@@ -7,8 +7,8 @@ use console::Term;
 
 use crate::report::printable;
 
-/// Prints a list, one row a line. At a terminal it has a header, and long cells are wrapped; otherwise it has neither,
-/// so that each line is one row.
+/// Prints a list, one row per line. At a terminal it has a header, and long cells are wrapped. Elsewhere it has neither, so
+/// that each line is one row.
 pub(crate) fn print_list(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = table(presets::NOTHING, rows);
     if stdout().is_terminal() {
@@ -45,7 +45,7 @@ fn table(style: TableStyle, rows: Vec<Vec<String>>) -> Table {
     table
 }
 
-/// A cell's text without line breaks and without control characters.
+/// Returns a cell's text without line breaks and control characters.
 fn on_one_line(text: &str) -> String {
     printable(&text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" "))
 }

@@ -1,4 +1,4 @@
-//! `mcp-agents tools`: what tools a server has now, and which of them the entry offers.
+//! `mcp-agents tools`: lists the tools that a server has now, and says which of them the entry offers.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::{
     table,
 };
 
-/// Shows the tools that an agent's server has now.
+/// Lists the tools that an agent's server has now.
 ///
 /// Tools that the entry does not offer are shown in brackets.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Shows them.
+/// Runs the command.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(&options.common).await?;
     let agent = setup.agent(&options.agent).await?;

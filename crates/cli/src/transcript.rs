@@ -1,4 +1,4 @@
-//! Shows the transcript of a run on standard error while it grows: one line a message.
+//! Prints the transcript of a run on standard error while it grows, one line per message.
 
 use std::{cell::Cell, convert::Infallible, time::Duration};
 
@@ -10,12 +10,12 @@ use crate::{
     style::{ODD, QUIET, styled},
 };
 
-/// How often new messages are looked for: often enough that a reader takes it for at once.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The most that is shown of one message, in characters: some two lines of a terminal.
+/// Interval between checks for new messages, in milliseconds. A reader does not notice the delay.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum length of a message as it is printed, in characters: about two lines of a terminal.
 const MAX_SHOWN: usize = 200;
 
-/// Shows one transcript; remembers how much of it was shown.
+/// The printed view of one transcript. It knows how many messages it has printed.
 pub(crate) struct TranscriptView<'a> {
     transcript: &'a Transcript,
     shown: Cell<usize>,
@@ -26,15 +26,15 @@ impl<'a> TranscriptView<'a> {
         Self { transcript, shown: Cell::new(0) }
     }
 
-    /// Shows each new message, and never ends.
+    /// Prints each new message. Never returns.
     pub(crate) async fn follow(&self) -> Infallible {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             self.show_new();
         }
     }
 
-    /// Shows the messages that were not shown yet.
+    /// Prints the messages that were not printed yet.
     pub(crate) fn show_new(&self) {
         if self.transcript.count() == self.shown.get() {
             return;
@@ -48,7 +48,7 @@ impl<'a> TranscriptView<'a> {
     }
 }
 
-/// A message as it is shown: a line for each text, tool use or result in it.
+/// Returns the lines of a message: one for each text, tool use or result in it.
 fn lines(message: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let role = text(&message["role"]);
@@ -73,7 +73,7 @@ fn lines(message: &Value) -> Vec<String> {
     }
 }
 
-/// A text on one line, cut at [`MAX_SHOWN`].
+/// Returns a text on one line, cut at [`MAX_SHOWN`].
 fn cut(text: &str) -> String {
     let text = printable(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     match text.char_indices().nth(MAX_SHOWN) {

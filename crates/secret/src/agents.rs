@@ -1,7 +1,7 @@
-//! The secret's entries as a source of agents, read at most once a minute.
+//! The source of agents that reads the secret, at most once a minute.
 //!
-//! Contacts the source of the secret and no other server. When the secret cannot be reached, the agents of the last
-//! reading stay in use; every other fault of the secret is an error, since an operator has just made it.
+//! Contacts the source of the secret and no MCP server. While the secret cannot be reached, the agents of the last
+//! successful read stay in use. Every other fault of the secret is an error, since an operator has just caused it.
 
 use std::sync::Arc;
 
@@ -20,46 +20,48 @@ use crate::{
     source::SecretSource,
 };
 
-/// How long a reading is used: an edited secret shows after a minute at the latest, and a busy environment reads it
-/// 60 times an hour.
-const REREAD_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// The time for which the agents of one read are used. An edited secret takes effect after a minute at the latest, and a
+/// busy environment reads it 60 times an hour.
+const MAX_AGE: SignedDuration = SignedDuration::from_secs(60);
 
-/// The agents of one secret. Cheap to clone; clones share the last reading.
+/// The agents of one secret. Cheap to clone; clones share the last read.
 #[derive(Clone)]
 pub struct SecretAgents {
     source: Arc<dyn SecretSource>,
     agentcore: Option<Url>,
-    last: Arc<Mutex<Option<Reading>>>,
+    last: Arc<Mutex<Option<LastRead>>>,
 }
 
+/// The agents of the last successful read.
 #[derive(Clone)]
-struct Reading {
+struct LastRead {
     agents: Arc<[Agent]>,
     read_at: Timestamp,
 }
 
 impl SecretAgents {
-    /// The agents of the entries in `source`; AgentCore's runtimes are below `agentcore`, if it is given.
+    /// The agents of the entries in `source`. AgentCore runtimes are reached at `agentcore` if it is given, otherwise at
+    /// AWS's endpoint.
     pub fn new(source: Arc<dyn SecretSource>, agentcore: Option<Url>) -> Self {
         Self { source, agentcore, last: Arc::default() }
     }
 
-    /// The agents as the secret was within the last minute.
+    /// Returns the agents, at most a minute old.
     async fn agents(&self, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
         let mut last = self.last.lock().await;
         match last.as_ref() {
-            Some(last) if now.duration_since(last.read_at) < REREAD_AFTER => Ok(last.agents.clone()),
+            Some(last) if now.duration_since(last.read_at) < MAX_AGE => Ok(last.agents.clone()),
             _ => self.reread(&mut last, now).await,
         }
     }
 
-    /// The agents as the secret is now.
+    /// Reads the secret again and returns its agents.
     async fn reread_agents(&self, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
         self.reread(&mut *self.last.lock().await, now).await
     }
 
-    async fn reread(&self, last: &mut Option<Reading>, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
-        let values = match (self.source.read().await, last.as_ref()) {
+    async fn reread(&self, last: &mut Option<LastRead>, now: Timestamp) -> Result<Arc<[Agent]>, SecretError> {
+        let entries = match (self.source.read().await, last.as_ref()) {
             (Ok(text), _) => parse_secret(&text)?,
             (Err(error @ SecretError::Unreachable { .. }), Some(last)) => {
                 tracing::warn!(%error, "External MCP: going on with the entries read last");
@@ -67,13 +69,13 @@ impl SecretAgents {
             }
             (Err(error), _) => return Err(error),
         };
-        let parsed = parse_entries(&values, self.agentcore.as_ref());
+        let parsed = parse_entries(&entries, self.agentcore.as_ref());
         for diagnostic in parsed.iter().flat_map(|entry| &entry.diagnostics) {
             let outcome = if diagnostic.fatal { "entry skipped" } else { "entry used all the same" };
             tracing::warn!(entry.position = diagnostic.position, %diagnostic, "External MCP: {outcome}");
         }
         let agents: Arc<[Agent]> = agents_of(parsed).into();
-        *last = Some(Reading { agents: agents.clone(), read_at: now });
+        *last = Some(LastRead { agents: agents.clone(), read_at: now });
         Ok(agents)
     }
 }
@@ -117,7 +119,7 @@ fn for_caller(agents: &[Agent], caller: Option<&User>) -> Vec<Agent> {
     }
 }
 
-/// The agents of the entries that name a usable server.
+/// Returns an agent for each entry that is not skipped.
 pub fn agents_of(entries: Vec<ParsedEntry>) -> Vec<Agent> {
     let ids = agent_positions(&entries);
     let working = entries.into_iter().filter_map(|entry| Some((entry.server.clone()?, entry)));
@@ -130,7 +132,7 @@ pub fn agents_of(entries: Vec<ParsedEntry>) -> Vec<Agent> {
     working.zip(ids).map(agent).collect()
 }
 
-/// The ids of those agents, with the positions of their entries.
+/// Returns the ids of those agents, with the positions of their entries.
 pub(crate) fn agent_positions(entries: &[ParsedEntry]) -> Vec<(String, usize)> {
     let mut ids = UniqueIds::default();
     let working = entries.iter().filter(|entry| entry.server.is_some());
@@ -147,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// A source that gives its answers in order, the last one for ever, and counts reads.
+    /// A source that returns its answers in order, repeats the last one, and counts reads.
     struct Scripted(StdMutex<(Vec<Result<&'static str, SecretError>>, usize)>);
 
     impl SecretSource for Scripted {

@@ -1,7 +1,7 @@
-//! Changing the secret: one entry more or less, everything else as it stands, comments too.
+//! Edits the secret: adds or removes one entry and leaves everything else as it is, comments included.
 //!
-//! A change is written on the condition that nobody has written since it was read; otherwise it is made
-//! again on what is there now. Called by the command line alone: functions never write the secret.
+//! A change is written on the condition that the secret has not changed since it was read; otherwise the change is made
+//! again to the new text. The command line calls this; functions never write the secret.
 
 use std::{
     fs::{self, File},
@@ -20,23 +20,23 @@ use url::Url;
 
 use crate::{
     agents::agent_positions,
-    entry::parse_entries,
+    entry::{EntryFields, parse_entries},
     error::SecretError,
     parse::parse_secret,
     shape::OPTIONS,
     source::{SecretFile, SecretSource, SecretsManager},
 };
 
-/// How often a change is made anew before it is given up.
-const TRIES: usize = 3;
-/// Bears the new version until it becomes the current one.
+/// The number of attempts to write a change.
+const MAX_ATTEMPTS: usize = 3;
+/// The staging label of the new version until it becomes the current one.
 const STAGE: &str = "MCP_AGENTS_EDIT";
 
 /// A secret that can be written.
 pub trait SecretStore: SecretSource {
-    /// Reads the text, and a name of the version that it is.
+    /// Reads the text and the id of its version.
     fn read_version(&self) -> BoxFuture<'_, Result<(SecretString, String), SecretError>>;
-    /// Writes the text, if `expected` is still the current version.
+    /// Writes the text if `expected` is still the current version, otherwise fails with [`SecretError::Changed`].
     fn replace<'a>(
         &'a self,
         text: &'a SecretString,
@@ -44,39 +44,39 @@ pub trait SecretStore: SecretSource {
     ) -> BoxFuture<'a, Result<(), SecretError>>;
 }
 
-/// Changes the secret.
+/// Changes the secret: reads it, applies `change`, and writes it; again if it was changed in between.
 ///
 /// # Errors
-/// [`SecretError`]; [`SecretError::Changed`] if others write again and again.
+/// [`SecretError`]; [`SecretError::Changed`] if the secret was changed during every attempt.
 pub async fn edit_secret(
     secret: &dyn SecretStore,
     change: impl Fn(&SecretString) -> Result<SecretString, SecretError>,
 ) -> Result<(), SecretError> {
-    let mut tried = 0;
+    let mut attempts = 0;
     loop {
         let (text, version) = secret.read_version().await?;
-        tried += 1;
+        attempts += 1;
         match secret.replace(&change(&text)?, &version).await {
-            Err(SecretError::Changed { .. }) if tried < TRIES => {}
+            Err(SecretError::Changed { .. }) if attempts < MAX_ATTEMPTS => {}
             written => return written,
         }
     }
 }
 
-/// The secret with one entry more, at its end.
+/// Returns the secret with an entry appended.
 ///
 /// # Errors
 /// As [`parse_secret`].
-pub fn with_entry(text: &SecretString, entry: &Value) -> Result<SecretString, SecretError> {
+pub fn with_entry(text: &SecretString, entry: &EntryFields) -> Result<SecretString, SecretError> {
     parse_secret(text)?;
     change_array(text, |root| {
         if let Some(array) = root.array_value() {
-            array.append(input(entry));
+            array.append(input(&Value::Object(entry.expose())));
         }
     })
 }
 
-/// The secret without the entry that makes an agent.
+/// Returns the secret without the entry of an agent.
 ///
 /// # Errors
 /// As [`parse_secret`]; [`SecretError::NoAgent`].
@@ -100,7 +100,7 @@ pub fn without_agent(
 fn change_array(text: &SecretString, change: impl FnOnce(&CstRootNode)) -> Result<SecretString, SecretError> {
     let text = text.expose_secret();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // It was parsed before; what could go wrong has been told.
+    // The callers have parsed the text before, so this error is not expected.
     let root = CstRootNode::parse(text, &OPTIONS).map_err(|_| SecretError::NotAnArray {
         found: "a bare value",
         line: 1,
@@ -132,8 +132,8 @@ fn input(value: &Value) -> CstInputValue {
 }
 
 impl SecretsManager {
-    /// Writes a version beside the current one, then makes it the current one in the place of `expected`:
-    /// Secrets Manager refuses that if another one is current by then.
+    /// Writes a new version beside the current one, then moves the label AWSCURRENT from `expected` to it. Secrets
+    /// Manager refuses the move if `expected` is no longer the current version.
     async fn put(&self, text: &SecretString, expected: &str) -> Result<(), SecretError> {
         let id = self.id.clone();
         let refused = |error: &dyn ProvideErrorMetadata, reason: String| match error.code() {
@@ -162,7 +162,7 @@ impl SecretsManager {
             .remove_from_version_id(expected)
             .send()
             .await;
-        // Either way the label has done its work; a version without one is thrown away in time.
+        // The label is not needed any more. Secrets Manager deletes versions without a label in time.
         let cleared = self.client.update_secret_version_stage().secret_id(&self.id).version_stage(STAGE);
         if let Err(error) = cleared.remove_from_version_id(&new).send().await {
             tracing::debug!(reason = aws_kit::reason(&error), "a label of the secret was left behind");
@@ -209,7 +209,7 @@ impl SecretStore for SecretFile {
         Box::pin(async move {
             let id = path.display().to_string();
             let written = tokio::task::spawn_blocking(move || replace_file(&path, &text, &expected)).await;
-            match written.unwrap_or_else(|_| Err(io::Error::other("writing broke off"))) {
+            match written.unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked"))) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(SecretError::Changed { id }),
                 Err(error) => Err(SecretError::NotWritten { id, code: error.kind().to_string() }),
@@ -218,15 +218,15 @@ impl SecretStore for SecretFile {
     }
 }
 
-/// Puts a new file in the place of the old one, readable by the same people, if that is still the
-/// expected one; tells whether it was.
+/// Replaces the file by a new one with the same permissions, if its content still has the digest `expected`. Returns
+/// false if it has another.
 fn replace_file(path: &Path, text: &SecretString, expected: &str) -> io::Result<bool> {
     let old = File::open(path)?;
     old.lock()?;
     if digest(&fs::read(path)?) != expected {
         return Ok(false);
     }
-    // Under a random name, that nobody can have put a link at.
+    // The name is random, so that another user cannot have put a link there.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     new.as_file().set_permissions(old.metadata()?.permissions())?;
@@ -255,28 +255,32 @@ mod tests {
 ]
 "#;
 
+    fn exposed(text: &SecretString) -> Vec<Value> {
+        let entries = parse_secret(text).unwrap();
+        entries.into_iter().map(|entry| Value::Object(entry.unwrap().expose())).collect()
+    }
+
     #[test]
     fn an_entry_comes_at_the_end_and_everything_else_stays() {
-        let entry = json!({"mcp_url": "https://c.example", "scopes": ["a"], "x": null});
+        let json =
+            json!({"mcp_url": "https://c.example", "scopes": ["a"], "client_secret": "s", "region": null});
+        let entry = EntryFields::from_json(json.clone()).unwrap();
         let changed = with_entry(&TEXT.into(), &entry).unwrap();
-        let values = parse_secret(&changed).unwrap();
-        assert_eq!((values.len(), &values[3]), (4, &entry));
+        let entries = exposed(&changed);
+        assert_eq!((entries.len(), &entries[3]), (4, &json));
         for kept in ["// our servers", "// the calculator", "// keep"] {
             assert!(changed.expose_secret().contains(kept), "{}", changed.expose_secret());
         }
         let first = with_entry(&"[]".into(), &entry).unwrap();
-        assert_eq!(parse_secret(&first).unwrap(), [entry]);
-        assert!(with_entry(&"{}".into(), &json!({})).is_err());
+        assert_eq!(exposed(&first), [json]);
+        assert!(with_entry(&"{}".into(), &entry).is_err());
     }
 
     #[test]
     fn an_agents_entry_goes_and_everything_else_stays() {
         let changed = without_agent(&TEXT.into(), "b", None).unwrap();
-        let values = parse_secret(&changed).unwrap();
-        assert_eq!(
-            values,
-            [json!({"mcp_url": "https://a.example", "agent_name": "A"}), json!({"mcp_url": 7})]
-        );
+        let expected = [json!({"mcp_url": "https://a.example", "agent_name": "A"}), json!({"mcp_url": 7})];
+        assert_eq!(exposed(&changed), expected);
         assert!(changed.expose_secret().contains("// the calculator"));
         let changed = without_agent(&TEXT.into(), "a", None).unwrap();
         assert_eq!(parse_secret(&changed).unwrap().len(), 2);

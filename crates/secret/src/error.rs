@@ -1,13 +1,13 @@
-//! The errors of reading and editing the secret. None quotes the secret's content but a server's URL.
+//! The errors of reading and editing the secret. None quotes the secret's content, except a server's URL.
 
 use std::borrow::Cow;
 
 use catalog::SourceError;
 
-/// The reason why the secret gives no entries, or was not written; variants by what to do about it.
+/// The reason why the secret could not be read or written. Each variant has a remedy of its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// There is no such secret.
+    /// The secret does not exist.
     #[error(
         "the secret {id} does not exist: create it holding [] or set EXTERNAL_MCP_AGENTS_SECRET to the name or ARN of the one to use"
     )]
@@ -15,7 +15,7 @@ pub enum SecretError {
         /// Its name, ARN or path.
         id: String,
     },
-    /// It may not be read.
+    /// Reading it was refused.
     #[error(
         "reading the secret {id} was refused with {code}: allow this role secretsmanager:GetSecretValue on it, and kms:Decrypt on its key if it has one of its own"
     )]
@@ -25,15 +25,15 @@ pub enum SecretError {
         /// The error's code.
         code: String,
     },
-    /// Secrets Manager did not answer, or the file could not be read. The only passing fault.
+    /// Secrets Manager did not answer, or the file could not be read. The only error that may pass by itself.
     #[error("the secret {id} could not be read ({reason}): check the network of this function and try again")]
     Unreachable {
         /// Its name, ARN or path.
         id: String,
-        /// What was said, without content.
+        /// The reason, without content of the secret.
         reason: String,
     },
-    /// It may not be written.
+    /// Writing it was refused.
     #[error(
         "writing the secret {id} was refused with {code}: this needs secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage on it, or a file that you may write"
     )]
@@ -43,19 +43,19 @@ pub enum SecretError {
         /// The error's code.
         code: String,
     },
-    /// Somebody else has written it since it was read.
-    #[error("the secret {id} was changed by somebody else at the same time: look at it, and try again")]
+    /// Another process has written it since this one read it.
+    #[error("the secret {id} was changed by another process at the same time: look at it, and try again")]
     Changed {
         /// Its name, ARN or path.
         id: String,
     },
-    /// No entry makes this agent.
+    /// No entry has this agent.
     #[error("the secret holds no entry that makes the agent {agent}")]
     NoAgent {
         /// The agent's id.
         agent: String,
     },
-    /// It holds something else than text.
+    /// The secret holds binary data.
     #[error("the secret {id} holds binary data: store the JSON array as its text (SecretString)")]
     NotText {
         /// Its name, ARN or path.
@@ -64,13 +64,13 @@ pub enum SecretError {
     /// The text is not JSON.
     #[error("the secret is not JSON: {problem} at line {line}, column {column}: {remedy}")]
     NotJson {
-        /// What is wrong there.
+        /// The parser's message.
         problem: String,
         /// Counted from 1.
         line: usize,
         /// Counted from 1.
         column: usize,
-        /// How to mend it.
+        /// The remedy.
         remedy: &'static str,
     },
     /// The text is JSON, but not an array.
@@ -78,13 +78,13 @@ pub enum SecretError {
         "the secret holds {found} at line {line}, column {column}, where an array of entries belongs: {remedy}"
     )]
     NotAnArray {
-        /// What kind of value it holds.
+        /// The kind of value that the secret holds.
         found: &'static str,
         /// Counted from 1.
         line: usize,
         /// Counted from 1.
         column: usize,
-        /// How to mend it.
+        /// The remedy.
         remedy: Cow<'static, str>,
     },
 }
@@ -96,7 +96,7 @@ impl From<SecretError> for SourceError {
 }
 
 impl SecretError {
-    /// The error's type as a Lambda answers it; others match on it.
+    /// Returns the `errorType` of a Lambda error, which callers match on.
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "SecretNotFound",

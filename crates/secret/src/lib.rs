@@ -1,7 +1,8 @@
-//! The secret that lists MCP servers, as a source of agents: reading, parsing and editing it.
+//! The secret that lists MCP servers, as a source of agents: it is read, parsed and edited here.
 //!
-//! A [`SecretSource`] gives the text, [`parse_secret`] its array, [`parse_entries`] judges each element on its own, and
-//! [`SecretAgents`] makes agents of those that name a usable server. One bad entry never hides the others.
+//! A [`SecretSource`] reads the text, [`parse_secret`] splits it into entries, [`parse_entries`] validates each entry on
+//! its own by the table [`ENTRY_FIELDS`], and [`SecretAgents`] makes an agent of every valid entry. One bad entry never
+//! hides the others.
 
 mod agents;
 mod edit;
@@ -13,7 +14,10 @@ mod source;
 
 pub use agents::{SecretAgents, agents_of};
 pub use edit::{SecretStore, edit_secret, with_entry, without_agent};
-pub use entry::{Diagnostic, ParsedEntry, parse_entries};
+pub use entry::{
+    AuthType, Diagnostic, ENTRY_FIELDS, EntryField, EntryFields, FieldKind, ParsedEntry, entry_field,
+    parse_entries,
+};
 pub use error::SecretError;
 pub use parse::parse_secret;
 pub use source::{SecretFile, SecretSource, SecretsManager};

@@ -1,19 +1,21 @@
-//! The outermost form of the secret: a JSON array, with the comments and trailing commas that people paste.
+//! Parses the secret's text: a JSON array of entries, in which comments and trailing commas are allowed.
 
 use jsonc_parser::{errors::ParseErrorKind, parse_to_serde_value};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::{
+    entry::EntryFields,
     error::SecretError,
     shape::{OPTIONS, Shape},
 };
 
-/// The elements of the array that the secret holds.
+/// Returns the elements of the array, `None` for one that is not an object. Credentials are in `SecretString`s from here
+/// on.
 ///
 /// # Errors
 /// [`SecretError::NotJson`], [`SecretError::NotAnArray`].
-pub fn parse_secret(text: &SecretString) -> Result<Vec<Value>, SecretError> {
+pub fn parse_secret(text: &SecretString) -> Result<Vec<Option<EntryFields>>, SecretError> {
     let text = text.expose_secret();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value =
@@ -24,14 +26,15 @@ pub fn parse_secret(text: &SecretString) -> Result<Vec<Value>, SecretError> {
             remedy: remedy(error.kind()),
         })?;
     if let Some(Value::Array(entries)) = value {
-        return Ok(entries);
+        return Ok(entries.into_iter().map(EntryFields::from_json).collect());
     }
     let Shape { found, remedy } = Shape::of(value.as_ref());
     let (line, column) = first_value(text);
     Err(SecretError::NotAnArray { found, line, column, remedy })
 }
 
-/// The parser's own words, all of which are about form; those about strings may quote a character.
+/// Returns the parser's message, which is about syntax alone. Messages about strings are replaced: they may quote the
+/// text.
 fn problem(kind: &ParseErrorKind) -> String {
     match kind {
         ParseErrorKind::String(_) => "a text that is not closed or holds an invalid escape".to_owned(),
@@ -65,7 +68,7 @@ fn remedy(kind: &ParseErrorKind) -> &'static str {
     }
 }
 
-/// Line and column of the first character that is neither space nor comment.
+/// Returns line and column, counted from 1, of the first character that is neither space nor comment.
 fn first_value(text: &str) -> (usize, usize) {
     let mut rest = text;
     loop {
@@ -87,7 +90,7 @@ fn first_value(text: &str) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<Value>, SecretError> {
+    fn parse(text: &str) -> Result<Vec<Option<EntryFields>>, SecretError> {
         parse_secret(&text.into())
     }
 
@@ -106,8 +109,9 @@ mod tests {
             block */ }, ]
         // the end"#;
         let entries = parse(text).unwrap();
-        assert_eq!(entries[0]["mcp_url"], "https://a.example//x");
-        assert_eq!(entries[0]["cognito_password"], "a//b/*c*/");
+        let entry = entries[0].as_ref().unwrap().expose();
+        assert_eq!(entry["mcp_url"], "https://a.example//x");
+        assert_eq!(entry["cognito_password"], "a//b/*c*/");
         assert_eq!(parse("[]").unwrap().len(), 0);
         assert_eq!(parse("\u{feff}[]").unwrap().len(), 0);
     }

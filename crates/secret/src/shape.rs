@@ -1,6 +1,6 @@
-//! What a secret holds that is JSON and no array of entries, and what to write instead.
+//! Recognises a secret that is JSON but not an array of entries, and says what to write instead.
 //!
-//! What is shown of the secret is one URL, without what may be a credential in it.
+//! The message shows one URL of the secret, without the parts that may be a credential, and nothing else of it.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde_json::{Map, Value};
 use url::Url;
 
-/// What the parser allows beyond JSON.
+/// The parser's options: JSON with comments and trailing commas.
 pub(crate) const OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -22,18 +22,18 @@ pub(crate) const OPTIONS: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// What a text is that is no array of entries, and what to do about it.
+/// A secret that is not an array of entries: what it holds, and the remedy.
 pub(crate) struct Shape {
     pub(crate) found: &'static str,
     pub(crate) remedy: Cow<'static, str>,
 }
 
-/// Below which name other MCP clients keep their list of servers.
+/// The names under which other MCP clients keep their list of servers.
 const LISTS: [&str; 3] = ["mcpServers", "servers", "context_servers"];
-/// What they call a server's URL.
+/// The names that they, and we, have for a server's URL.
 const URLS: [&str; 4] = ["url", "serverUrl", "httpUrl", "mcp_url"];
-/// The longest part of a URL's path that is shown: an identifier that is nobody's business is longer.
-const SHOWN_PART: usize = 16;
+/// The length in characters up to which a segment of a URL's path is shown. Longer ones may be a key.
+const MAX_SHOWN_SEGMENT: usize = 16;
 
 impl Shape {
     pub(crate) fn of(value: Option<&Value>) -> Self {
@@ -61,7 +61,8 @@ impl Shape {
     }
 }
 
-/// The servers that another client's configuration names, if it is one: below the name of a list, or as they are.
+/// Returns the servers of another MCP client's configuration, if the object is one: a named list, or a bare map of
+/// servers.
 fn list_of_servers(object: &Map<String, Value>) -> Option<&Map<String, Value>> {
     if let Some(servers) = LISTS.iter().find_map(|list| object.get(*list)?.as_object()) {
         return Some(servers);
@@ -114,12 +115,14 @@ fn instead_of_pairs(pairs: &Map<String, Value>) -> String {
     )
 }
 
-/// A URL without what may be a credential: no user, no query, and of its path only what is no identifier.
+/// Returns a URL without the parts that may be a credential: without user and query, and without its path if a segment
+/// looks like a key.
 fn shown(url: &Url) -> String {
     let is_word = |part: &str| {
         let is_version = part.len() <= 3;
         let is_plain = |c: char| c.is_ascii_lowercase() || matches!(c, '-' | '_' | '.');
-        part.len() <= SHOWN_PART && part.chars().all(|c| is_plain(c) || is_version && c.is_ascii_digit())
+        part.len() <= MAX_SHOWN_SEGMENT
+            && part.chars().all(|c| is_plain(c) || is_version && c.is_ascii_digit())
     };
     if !matches!(url.scheme(), "https" | "http") {
         return "https://…".to_owned();

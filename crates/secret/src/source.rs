@@ -1,4 +1,4 @@
-//! Where the secret's text is read from: Secrets Manager, or a local file for the command line.
+//! Sources of the secret's text: Secrets Manager, or a local file for the command line.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use secrecy::SecretString;
 
 use crate::error::SecretError;
 
-/// Where the secret's text comes from.
+/// A source of the secret's text.
 pub trait SecretSource: Send + Sync {
-    /// Reads the text as it is now.
+    /// Reads the current text.
     fn read(&self) -> BoxFuture<'_, Result<SecretString, SecretError>>;
 }
 
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of one answer of Secrets Manager.
+    /// Reads a secret from a Secrets Manager that gives one answer.
     async fn read(status: u16, body: &str) -> Result<SecretString, SecretError> {
         let event = ReplayEvent::new(
             http::Request::builder().body(SdkBody::empty()).unwrap(),

@@ -1,16 +1,16 @@
-//! Servers that run in Amazon Bedrock AgentCore: what a runtime's ARN says of where it is.
+//! ARNs of Amazon Bedrock AgentCore runtimes, and the URL that each is invoked at.
 //!
 //! Source: <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/runtime-mcp.html>
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-/// What an entry means that names no qualifier.
+/// The endpoint name that is used if an entry has no `qualifier`.
 const DEFAULT_QUALIFIER: &str = "DEFAULT";
-/// In a path segment an ARN's colons and slashes are escaped.
+/// The characters that are percent-encoded in a path segment: colons and slashes of an ARN among them.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The ARN of a runtime, taken apart.
+/// A runtime's ARN and the parts of it that make the URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RuntimeArn<'a> {
     text: &'a str,
@@ -19,8 +19,8 @@ pub(super) struct RuntimeArn<'a> {
 }
 
 impl<'a> RuntimeArn<'a> {
-    /// `arn:{partition}:bedrock-agentcore:{region}:{account}:runtime/{id}`; checked, since it names the
-    /// host that tokens go to.
+    /// Parses `arn:{partition}:bedrock-agentcore:{region}:{account}:runtime/{id}`. Every part is checked, since the ARN
+    /// names the host that tokens are sent to.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", partition, "bedrock-agentcore", region, account, runtime] = parts[..] else {
@@ -39,7 +39,7 @@ impl<'a> RuntimeArn<'a> {
         fits.then_some(Self { text, partition, region })
     }
 
-    /// Where the runtime is invoked; below `endpoint`, if there is one, instead of AWS's own host.
+    /// Returns the URL that the runtime is invoked at: on `endpoint` if it is given, otherwise on AWS's host.
     pub(super) fn invocation_url(&self, qualifier: Option<&str>, endpoint: Option<&Url>) -> Option<Url> {
         let domain = if self.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
         let host = format!("https://bedrock-agentcore.{}.{domain}", self.region);

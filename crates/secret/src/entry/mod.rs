@@ -1,48 +1,57 @@
-//! One element of the secret's array: which fields it has, and what each must look like.
+//! Entries: the elements of the secret's array, each validated on its own.
 //!
-//! An element is judged on its own; what is wrong with it is said by position and field, never by
-//! value. A field that is needed and missing, or garbled, makes the element fall out. So does a field that
-//! does not belong to its `auth_type`; without one it is a warning with the nearest known field.
+//! A problem is reported with the entry's position and the field's name, never with a value. An entry is skipped if a
+//! field that it needs is missing, if a field has a wrong value, or if a field does not belong to its `auth_type`.
+//! Without `auth_type`, such a field is ignored with a warning. [`ENTRY_FIELDS`] is the table of all fields.
 
 mod agentcore;
 mod fields;
+mod hints;
 mod server;
 mod sign_in;
+mod table;
+mod values;
 
 use std::fmt;
 
 use mcp::McpServer;
-use serde_json::{Map, Value};
+use secrecy::SecretString;
+use serde_json::Value;
 use url::Url;
 
-/// How much of a field's own name is shown: it is the user's text, and the longest known one has 21.
-const SHOWN_NAME: usize = 40;
+pub use fields::{AuthType, EntryField, FieldKind};
+pub use table::{ENTRY_FIELDS, entry_field};
+pub use values::EntryFields;
+use values::FieldValue;
 
-/// One element of the array, as far as it could be read.
+/// The length in characters at which a field's name is cut in messages. The longest known name has 21.
+const MAX_SHOWN_NAME: usize = 40;
+
+/// One entry after validation.
 #[derive(Debug)]
 pub struct ParsedEntry {
-    /// Counted from 1 over all elements.
+    /// The position in the array, counted from 1 over all elements.
     pub position: usize,
-    /// The name given, if any.
+    /// The value of `agent_name`, if given.
     pub agent_name: Option<String>,
-    /// The description given, if any.
+    /// The value of `agent_description`, if given.
     pub agent_description: Option<String>,
-    /// The server, unless the element falls out.
+    /// The server; `None` if the entry is skipped.
     pub server: Option<McpServer>,
-    /// What is wrong with it: with a server they are warnings, without one they say why.
+    /// The problems: warnings if there is a server, otherwise the reasons why the entry is skipped.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// What is wrong with one field of one element.
+/// A problem with one entry, or with one of its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The element's position, counted from 1.
+    /// The entry's position, counted from 1.
     pub position: usize,
-    /// The field, if it is about one.
+    /// The field, if the problem is about one.
     pub field: Option<String>,
-    /// What is wrong and what to do.
+    /// The problem, and what to do about it.
     pub problem: String,
-    /// Whether the element falls out because of it.
+    /// True if the entry is skipped because of it.
     pub fatal: bool,
 }
 
@@ -56,13 +65,14 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Reads the elements of the secret's array, each on its own. AgentCore's runtimes are below
-/// `agentcore`, if it is given, instead of AWS's own host.
-pub fn parse_entries(values: &[Value], agentcore: Option<&Url>) -> Vec<ParsedEntry> {
-    values.iter().enumerate().map(|(index, value)| parse_entry(index + 1, value, agentcore)).collect()
+/// Validates the entries, each on its own; `None` is an element that is not an object. AgentCore runtimes are reached
+/// at `agentcore` if it is given, otherwise at AWS's endpoint.
+pub fn parse_entries(entries: &[Option<EntryFields>], agentcore: Option<&Url>) -> Vec<ParsedEntry> {
+    let numbered = entries.iter().enumerate();
+    numbered.map(|(index, fields)| parse_entry(index + 1, fields.as_ref(), agentcore)).collect()
 }
 
-fn parse_entry(position: usize, value: &Value, agentcore: Option<&Url>) -> ParsedEntry {
+fn parse_entry(position: usize, fields: Option<&EntryFields>, agentcore: Option<&Url>) -> ParsedEntry {
     let mut entry = ParsedEntry {
         position,
         agent_name: None,
@@ -70,7 +80,7 @@ fn parse_entry(position: usize, value: &Value, agentcore: Option<&Url>) -> Parse
         server: None,
         diagnostics: Vec::new(),
     };
-    let Value::Object(fields) = value else {
+    let Some(fields) = fields else {
         entry.diagnostics.push(Diagnostic {
             position,
             field: None,
@@ -91,34 +101,28 @@ fn parse_entry(position: usize, value: &Value, agentcore: Option<&Url>) -> Parse
     entry
 }
 
-/// Takes fields out of one object and notes what is wrong with them.
+/// Reads the fields of one entry and collects the problems with them.
 struct Reader<'a> {
     position: usize,
-    fields: &'a Map<String, Value>,
+    fields: &'a EntryFields,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
     fn note(&mut self, field: &str, problem: impl Into<String>, fatal: bool) {
-        let field = Some(field.chars().filter(|c| !c.is_control()).take(SHOWN_NAME).collect());
+        let field = Some(field.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_NAME).collect());
         self.diagnostics.push(Diagnostic { position: self.position, field, problem: problem.into(), fatal });
     }
 
-    /// Whether a field says anything: absent, `null` and empty are all the same to people who edit JSON.
+    /// Returns true if the field is there and is neither `null` nor blank.
     fn is_given(&self, field: &str) -> bool {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => false,
-            Some(Value::String(text)) => !text.trim().is_empty(),
-            Some(_) => true,
-        }
+        self.fields.get(field).is_some_and(FieldValue::is_given)
     }
 
-    /// The text of a field, if it says anything.
+    /// Returns the text of a field that is no credential, if it is given.
     fn text(&mut self, field: &str) -> Option<String> {
-        match self.fields.get(field)? {
-            Value::Null => None,
-            Value::String(text) if text.trim().is_empty() => None,
-            Value::String(text) => Some(text.clone()),
+        match self.fields.get(field).filter(|value| value.is_given())? {
+            FieldValue::Plain(Value::String(text)) => Some(text.clone()),
             _ => {
                 self.note(field, "is not a text: put its value in double quotes", true);
                 None
@@ -126,15 +130,33 @@ impl Reader<'_> {
         }
     }
 
-    /// A text that only labels: a wrong type is no reason to lose the agent.
+    /// Returns the text of a field that is a credential, if it is given.
+    fn secret(&mut self, field: &str) -> Option<SecretString> {
+        match self.fields.get(field).filter(|value| value.is_given())? {
+            FieldValue::Secret(text) => Some(text.clone()),
+            _ => {
+                self.note(field, "is not a text: put its value in double quotes", true);
+                None
+            }
+        }
+    }
+
+    /// Returns the text of a label, if it is given. A value of another type is only a warning.
     fn label(&mut self, field: &str) -> Option<String> {
-        match self.fields.get(field)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-            Value::Null | Value::String(_) => None,
+        match self.fields.get(field).filter(|value| value.is_given())? {
+            FieldValue::Plain(Value::String(text)) => Some(text.clone()),
             _ => {
                 self.note(field, "is not a text and is ignored: put its value in double quotes", false);
                 None
             }
+        }
+    }
+
+    /// Returns the JSON value of a field that is no credential; `None` if the field is absent or `null`.
+    fn json(&self, field: &str) -> Option<&Value> {
+        match self.fields.get(field)? {
+            FieldValue::Plain(value) => Some(value).filter(|value| !value.is_null()),
+            _ => None,
         }
     }
 }
@@ -162,7 +184,8 @@ mod tests {
     }
 
     fn notes(value: Value) -> (bool, Vec<String>) {
-        let entry = parse_entry(3, &value, None);
+        let fields = EntryFields::from_json(value);
+        let entry = parse_entry(3, fields.as_ref(), None);
         let notes: Vec<String> = entry.diagnostics.iter().map(ToString::to_string).collect();
         assert!(!format!("{notes:?} {entry:?}").contains("canary"), "{notes:?}");
         (entry.server.is_some(), notes)
@@ -336,7 +359,8 @@ mod tests {
     #[test]
     fn tools_are_chosen_by_lists_of_globs() {
         let offers = |tools: Value, name: &str| {
-            let entry = parse_entry(1, &of("none", json!({"tools": tools})), None);
+            let fields = EntryFields::from_json(of("none", json!({"tools": tools})));
+            let entry = parse_entry(1, fields.as_ref(), None);
             entry.server.map(|server| server.tools.offers(name))
         };
         assert_eq!(offers(json!("all"), "x"), Some(true));

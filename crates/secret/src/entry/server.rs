@@ -1,17 +1,15 @@
-//! The fields that say where a server is, how it is spoken to, and what of it is offered.
+//! Reads the fields of the server: its URL or ARN, its transport, the extra headers, and the tools that are offered.
 
 use auth::{AuthConfig, ExtraHeaders};
 use mcp::{McpServer, ToolSelection, TransportKind};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
-use super::{
-    Reader,
-    agentcore::RuntimeArn,
-    fields::{AuthType, STARTS_PROGRAM},
-};
+use super::{FieldValue, Reader, agentcore::RuntimeArn, fields::AuthType, hints::STARTS_PROGRAM};
 
 impl Reader<'_> {
+    /// Returns the server, unless one of its fields is missing or wrong.
     pub(super) fn server(&mut self, kind: Option<AuthType>, agentcore: Option<&Url>) -> Option<McpServer> {
         let (url, is_agentcore) = self.url(agentcore).map_or((None, false), |(url, is)| (Some(url), is));
         if is_agentcore && kind == Some(AuthType::ApiKey) {
@@ -26,7 +24,7 @@ impl Reader<'_> {
         Some(McpServer { url: url?, transport: transport?, auth: auth?, extra_headers, tools: tools? })
     }
 
-    /// Where the server is, and whether that is a runtime of AgentCore.
+    /// Returns the server's URL, and true if it is an AgentCore runtime.
     fn url(&mut self, agentcore: Option<&Url>) -> Option<(Url, bool)> {
         let (given, arn) = (self.text("mcp_url"), self.text("agent_runtime_arn"));
         let (field, text) = match (given, arn) {
@@ -96,7 +94,7 @@ impl Reader<'_> {
     }
 
     fn transport(&mut self) -> Option<TransportKind> {
-        // `streamable-http` and `streamableHttp` are other clients' spellings.
+        // Other MCP clients write `streamable-http` and `streamableHttp`.
         let letters = |text: String| text.trim().replace(['-', '_'], "").to_ascii_lowercase();
         match self.text("transport").map(letters).as_deref() {
             None | Some("http" | "streamablehttp") => Some(TransportKind::StreamableHttp),
@@ -119,14 +117,14 @@ impl Reader<'_> {
     fn extra_headers(&mut self) -> ExtraHeaders {
         let mut headers = ExtraHeaders::default();
         match self.fields.get("extra_headers") {
-            None | Some(Value::Null) => {}
-            Some(Value::Object(given)) => {
+            None | Some(FieldValue::Plain(_)) => {}
+            Some(FieldValue::Headers(given)) => {
                 for (name, value) in given {
                     let field = format!("extra_headers.{name}");
-                    let added = match value.as_str() {
-                        Some(value) => {
-                            headers.add(name.trim(), value.trim().into()).map_err(|e| e.to_string())
-                        }
+                    let added = match value {
+                        Some(value) => headers
+                            .add(name.trim(), value.expose_secret().trim().into())
+                            .map_err(|error| error.to_string()),
                         None => Err("is not a text: put its value in double quotes".to_owned()),
                     };
                     if let Err(problem) = added {
@@ -139,14 +137,14 @@ impl Reader<'_> {
         headers
     }
 
-    /// Which tools are offered: a list of globs, or `{"allow": […], "deny": […]}`.
+    /// Returns the selection of tools: from a list of globs, or from `{"allow": […], "deny": […]}`.
     fn tools(&mut self) -> Option<ToolSelection> {
         let form = "is neither a list of names nor {\"allow\": […], \"deny\": […]}";
         let names = |value: &Value| -> Option<Vec<String>> {
             value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
         };
-        let selection = match self.fields.get("tools") {
-            None | Some(Value::Null) => return Some(ToolSelection::default()),
+        let selection = match self.json("tools") {
+            None => return Some(ToolSelection::default()),
             Some(Value::String(all)) if matches!(all.trim(), "all" | "*" | "") => {
                 return Some(ToolSelection::default());
             }

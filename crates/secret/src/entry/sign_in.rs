@@ -1,35 +1,38 @@
-//! The fields that say how a server is signed in to.
+//! Reads the fields of the sign-in: `auth_type`, and those that belong to one `auth_type`.
 
 use auth::{
     ApiKeyConfig, ApiKeyError, AuthConfig, ClientProof, ClientRegistration, CognitoConfig, ExtraHeaders,
     GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator, is_loopback,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
 use super::{
     Reader,
-    fields::{AuthType, nearest, of_other_clients, owner},
+    fields::AuthType,
+    hints::suggestion,
+    table::{entry_field, fields_of, is_allowed},
 };
 
-/// What signing in with Cognito cannot do without.
-const COGNITO_NEEDS: [&str; 4] =
+/// The fields that a sign-in with Cognito requires.
+const COGNITO_REQUIRED: [&str; 4] =
     ["cognito_user_pool_id", "cognito_client_id", "cognito_username", "cognito_password"];
 
 impl Reader<'_> {
-    /// How the server is signed in to: as `auth_type` says, else as the fields that are there tell.
+    /// Returns the sign-in that `auth_type` names; without it, the one that a given field belongs to, else none.
     pub(super) fn auth_type(&mut self) -> Option<AuthType> {
         let Some(given) = self.text("auth_type") else {
             let kinds = [AuthType::Cognito, AuthType::ApiKey, AuthType::OAuth2];
-            let told = kinds.into_iter().find(|kind| kind.fields().iter().any(|field| self.is_given(field)));
-            let kind = told.unwrap_or(AuthType::None);
-            self.warn_of_fields_beside(kind);
+            let found =
+                kinds.into_iter().find(|kind| fields_of(*kind).any(|field| self.is_given(field.name)));
+            let kind = found.unwrap_or(AuthType::None);
+            self.warn_of_foreign_fields(kind);
             return Some(kind);
         };
         match AuthType::named(given.trim()) {
             Some(kind) => {
-                self.refuse_fields_beside(kind);
+                self.refuse_foreign_fields(kind);
                 Some(kind)
             }
             None => {
@@ -39,10 +42,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Without `auth_type` a field that nothing is known of may be a note of somebody's.
-    fn warn_of_fields_beside(&mut self, kind: AuthType) {
-        for name in self.names_beside(kind) {
-            let problem = match (owner(&name), suggestion(&name, None)) {
+    /// Warns of fields that do not belong to the sign-in. Without `auth_type` they are ignored: they may be the user's
+    /// own notes.
+    fn warn_of_foreign_fields(&mut self, kind: AuthType) {
+        for name in self.foreign_fields(kind) {
+            let problem = match (sign_in_of(&name), suggestion(&name, None)) {
                 (Some(other), _) => {
                     format!(
                         "is ignored: it belongs to auth_type {}, and this is {}",
@@ -57,11 +61,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Who says `auth_type` has said what the fields are.
-    fn refuse_fields_beside(&mut self, kind: AuthType) {
-        for name in self.names_beside(kind) {
+    /// Refuses fields that do not belong to the sign-in that `auth_type` names.
+    fn refuse_foreign_fields(&mut self, kind: AuthType) {
+        for name in self.foreign_fields(kind) {
             let remedy = suggestion(&name, Some(kind)).unwrap_or_else(|| "remove it".to_owned());
-            let problem = match owner(&name) {
+            let problem = match sign_in_of(&name) {
                 Some(other) => {
                     format!("does not belong to auth_type {} but to {}: {remedy}", kind.name(), other.name())
                 }
@@ -71,13 +75,14 @@ impl Reader<'_> {
         }
     }
 
-    fn names_beside(&self, kind: AuthType) -> Vec<String> {
-        // A known field that is left empty says nothing.
-        let says_something = |name: &&String| owner(name).is_none() || self.is_given(name);
-        let beside = self.fields.keys().filter(|name| !kind.allows(name));
-        beside.filter(says_something).cloned().collect()
+    fn foreign_fields(&self, kind: AuthType) -> Vec<String> {
+        let is_foreign = |name: &&String| !is_allowed(kind, name);
+        // A known field that is empty counts as absent.
+        let counts = |name: &&String| sign_in_of(name).is_none() || self.is_given(name);
+        self.fields.names().filter(is_foreign).filter(counts).cloned().collect()
     }
 
+    /// Returns the sign-in, unless one of its fields is missing or wrong.
     pub(super) fn sign_in(
         &mut self,
         kind: AuthType,
@@ -100,7 +105,7 @@ impl Reader<'_> {
     }
 
     fn cognito(&mut self) -> Option<CognitoConfig> {
-        self.need(&COGNITO_NEEDS, "signing in with Cognito");
+        self.need(&COGNITO_REQUIRED, "signing in with Cognito");
         let pool = self.text("cognito_user_pool_id").and_then(|id| match id.trim().parse() {
             Ok(pool) => Some(pool),
             Err(error) => {
@@ -109,9 +114,9 @@ impl Reader<'_> {
             }
         });
         let client_id = self.text("cognito_client_id");
-        let client_secret = self.text("cognito_client_secret").map(SecretString::from);
+        let client_secret = self.secret("cognito_client_secret");
         let username = self.text("cognito_username");
-        let password = self.text("cognito_password").map(SecretString::from);
+        let password = self.secret("cognito_password");
         Some(CognitoConfig {
             user_pool_id: pool?,
             client_id: client_id?.trim().to_owned(),
@@ -125,7 +130,7 @@ impl Reader<'_> {
         self.need(&["credentials"], "signing in with a key");
         let header = self.text("api_key_header").map(|name| name.trim().to_owned());
         let scheme = self.text("authorization_scheme").map(|scheme| scheme.trim().to_owned());
-        let key = self.text("credentials").map(SecretString::from)?;
+        let key = self.secret("credentials")?;
         let has_scheme = key.expose_secret().trim().contains(' ');
         let scheme = match scheme.as_deref() {
             _ if has_scheme => None,
@@ -135,7 +140,7 @@ impl Reader<'_> {
                 None
             }
             Some(scheme) => Some(scheme),
-            // A header of its own holds the bare key unless a scheme is asked for.
+            // A header named by the entry carries the key without a scheme, unless the entry names one.
             None => header.is_none().then_some("Bearer"),
         };
         match ApiKeyConfig::new(header.as_deref(), scheme, &key) {
@@ -203,8 +208,8 @@ impl Reader<'_> {
 
     fn client(&mut self) -> Option<ClientRegistration> {
         let client_id = self.text("client_id").map(|id| id.trim().to_owned());
-        let secret = self.text("client_secret").map(SecretString::from);
-        let pem = self.text("private_key").map(SecretString::from);
+        let secret = self.secret("client_secret");
+        let pem = self.secret("private_key");
         if client_id.is_none() && (secret.is_some() || pem.is_some()) {
             self.note("client_id", "is missing: its secret or key is given", true);
         }
@@ -220,7 +225,7 @@ impl Reader<'_> {
         Some(ClientRegistration { client_id: client_id?, proof })
     }
 
-    /// A URL that a secret or a browser is sent to.
+    /// Returns the URL that a secret or the user's browser is sent to: `https`, or `http` on a loopback address.
     fn endpoint(&mut self, field: &str) -> Option<(String, Url)> {
         let text = self.text(field)?.trim().to_owned();
         match Url::parse(&text) {
@@ -233,10 +238,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Words: a text with spaces between them, or a list of texts.
+    /// Returns the words of a text with spaces between them, or of a list of texts.
     fn words(&mut self, field: &str) -> Vec<String> {
-        let words: Option<Vec<String>> = match self.fields.get(field) {
-            None | Some(Value::Null) => Some(Vec::new()),
+        let words: Option<Vec<String>> = match self.json(field) {
+            None => Some(Vec::new()),
             Some(Value::String(text)) => Some(text.split_whitespace().map(str::to_owned).collect()),
             Some(Value::Array(values)) => values.iter().map(|v| v.as_str().map(str::to_owned)).collect(),
             Some(_) => None,
@@ -252,9 +257,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
 }
 
-/// What a field that does not belong there may have meant.
-fn suggestion(name: &str, kind: Option<AuthType>) -> Option<String> {
-    let known = || nearest(name, kind).filter(|known| *known != name);
-    let others = of_other_clients(name).map(str::to_owned);
-    others.or_else(|| known().map(|known| format!("did you mean {known}?")))
+/// Returns the sign-in that a field belongs to, if it belongs to one alone.
+fn sign_in_of(field: &str) -> Option<AuthType> {
+    entry_field(field)?.auth_type
 }
