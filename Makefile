@@ -101,6 +101,10 @@ package: $(TOOLS) $(CARGO_LAMBDA)/.installed ## Build what `sam deploy` uploads,
 bench: $(TOOLS) debug build ## Measure side by side with a Python peer; writes bench/RESULTS.md
 	@$(VENV)/bin/python bench/run.py
 
+.PHONY: compare
+compare: $(TOOLS) debug build ## Measure the release binaries in the folder BEFORE beside the current ones; writes bench/COMPARISON.md
+	@$(VENV)/bin/python bench/compare.py $(BEFORE) $(if $(LABEL),--label "$(LABEL)")
+
 .PHONY: debug
 debug: ## Build everything with the light profile
 	@echo "== building"

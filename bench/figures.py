@@ -16,14 +16,18 @@ class Figure:
         return statistics.median(self.values)
 
     @property
+    def lower_quartile(self) -> float:
+        return statistics.quantiles(self.values, n=4, method="inclusive")[0]
+
+    @property
     def p95(self) -> float:
         return statistics.quantiles(self.values, n=20, method="inclusive")[-1]
 
     def __str__(self) -> str:
         """The median; of times, p95 as well where there are enough for it to mean something."""
         if self.unit != "ms" or len(self.values) < 20:
-            return f"{_rounded(self.median)} {self.unit}"
-        return f"{_rounded(self.median)} {self.unit} (p95 {_rounded(self.p95)})"
+            return f"{rounded(self.median)} {self.unit}"
+        return f"{rounded(self.median)} {self.unit} (p95 {rounded(self.p95)})"
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ def compared(what: str, ours: Figure, peer: Figure, target: str = "–", reached
         what,
         str(ours),
         str(peer),
-        f"{_rounded(peer.median / ours.median)}×",
+        f"{rounded(peer.median / ours.median)}×",
         f"{len(ours.values)} / {len(peer.values)}",
         target,
         reached,
     )
 
 
-def _rounded(number: float) -> str:
+def rounded(number: float) -> str:
     """Three digits that count."""
     return f"{number:.0f}" if number >= 100 else f"{number:.3g}"

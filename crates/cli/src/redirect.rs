@@ -89,7 +89,7 @@ async fn take(
     Query(query): Query<HashMap<String, String>>,
 ) -> Html<&'static str> {
     if query.get("state") != Some(&state) {
-        return Html("<p>No command waits for this sign-in. Start it again.</p>");
+        return Html("<p>Nobody waits for this sign-in: start it again.</p>");
     }
     // The channel holds one redirect; a second request with the same state is ignored.
     let _ = sender.try_send(Redirect::from_pairs(query));

@@ -13,7 +13,7 @@ use crate::{
     table,
 };
 
-/// Lists the tools that an agent's server has now.
+/// Shows the tools that an agent's server has now.
 ///
 /// Tools that the entry does not offer are shown in brackets.
 #[derive(Debug, Args)]
