@@ -44,7 +44,7 @@ pub struct ListedAgent {
     pub agent_description: String,
     /// Examples of queries.
     pub sample_queries: Vec<String>,
-    /// How current `tools` is.
+    /// The state of the tool list.
     pub status: AgentStatus,
     /// The reason why the status is not `available`, or the tools that were left out; one line without secrets.
     pub status_reason: Option<String>,
@@ -52,7 +52,7 @@ pub struct ListedAgent {
     pub tools: Vec<String>,
 }
 
-/// How current the tools of an agent are.
+/// The state of an agent's tool list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentStatus {

@@ -13,12 +13,12 @@ pub enum Freshness {
     Forced,
 }
 
-/// The tool names of one server, and how current they are.
+/// The tool names of one server, and the state of the list.
 #[derive(Debug, Clone)]
 pub struct Listing {
     /// The names of the tools; empty if no list was ever read.
     pub tools: Arc<ToolNames>,
-    /// How current `tools` is.
+    /// The state of the tool list.
     pub status: ListingStatus,
 }
 
@@ -33,7 +33,7 @@ impl Listing {
     }
 }
 
-/// How current the tools of a listing are.
+/// The state of the tool list in a listing.
 #[derive(Debug, Clone)]
 pub enum ListingStatus {
     /// Read from the server within the TTL.

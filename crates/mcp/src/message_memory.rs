@@ -1,4 +1,4 @@
-//! A limit on the memory of large messages: how many bytes of them may be parsed at the same time, over all sessions.
+//! A limit on the memory of large messages: the number of bytes that may be parsed at the same time, over all clients.
 //!
 //! A parsed message uses some twenty times the memory of its text. Parsed all at once, the large messages of a hundred
 //! servers would fill the memory of a function. So large messages wait for each other; small ones do not wait. The
@@ -14,11 +14,11 @@ const LARGE_BYTES: usize = 64 * 1024;
 /// 256 MB of the smallest function.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// The limit that all sessions of a [`crate::Connector`] share. Clones share it.
+/// The limit that all clients of a [`crate::Connector`] share. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageMemory(Arc<Semaphore>);
 
-/// The reservations of one session.
+/// The reservations of one client.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryReservations(Mutex<Vec<OwnedSemaphorePermit>>);
 
@@ -43,7 +43,7 @@ impl MessageMemory {
     }
 }
 
-/// Releases all reservations of a session when dropped. By then the parsed messages are dropped, or the caller owns what
+/// Releases all reservations of a client when dropped. By then the parsed messages are dropped, or the caller owns what
 /// was made of them.
 pub(crate) struct ReleaseOnDrop(pub(crate) Arc<MemoryReservations>);
 

@@ -1,7 +1,7 @@
 //! Property names: changed to names that models accept, and changed back in arguments.
 //!
 //! Bedrock accepts `[a-zA-Z0-9_.-]{1,64}` and refuses a whole request for one other name. A name that fits is unchanged.
-//! Another name is changed and ends in a digest of itself ([`crate::fit_name`]), so that different names stay different
+//! Another name is changed and ends in a digest of itself ([`crate::fit_name()`]), so that different names stay different
 //! and no argument has such a name by chance. Called by [`super::translate`] and [`super::normalise`].
 
 use std::collections::HashMap;

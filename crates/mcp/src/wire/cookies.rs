@@ -1,9 +1,9 @@
-//! The cookies of one MCP session. Load balancers use cookies to send all requests of a session to the same server.
+//! The cookies of one MCP client. Load balancers use cookies to send all requests of a session to the same server.
 //!
-//! A jar belongs to one session and is dropped with it, so no other user's session gets its cookies. Only the endpoint's
-//! own host can set cookies, and only requests to the endpoint carry them. Expiry dates are not evaluated: a session is
-//! shorter than the life of a cookie. The exception is a date in 1970, by which servers delete a cookie. Called by
-//! [`super::Wire`].
+//! A jar belongs to one client and is dropped with it, so no other user's requests carry its cookies. Only the endpoint's
+//! own host can set cookies, and only requests to the endpoint carry them. Expiry dates are not evaluated, because a
+//! client exists for a shorter time than a cookie is valid. The exception is a date in 1970, by which servers delete a
+//! cookie. Called by [`super::Wire`].
 //!
 //! Source: RFC 6265 §5.
 
@@ -16,7 +16,7 @@ const MAX_COOKIES: usize = 20;
 /// Maximum length of a `Set-Cookie` line, in bytes.
 const MAX_BYTES: usize = 4_096;
 
-/// The cookies that a server has set in one session: names and values.
+/// The cookies that a server has set for one client: names and values.
 #[derive(Debug, Default)]
 pub(crate) struct CookieJar(Mutex<Vec<(String, String)>>);
 

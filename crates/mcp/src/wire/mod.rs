@@ -1,9 +1,9 @@
-//! The wire of one MCP session: sends the requests and reads the messages of both transports.
+//! The wire of one MCP client: sends the requests and reads the messages of both transports.
 //!
 //! Every request goes through [`egress::HttpClient`] and carries the credential and the cookies that the server has set
-//! in this session. The size of bodies and their number of values are limited. The credential is removed from every
+//! before. The size of bodies and their number of values are limited. The credential is removed from every
 //! message before it is parsed. HTTP statuses become typed errors ([`fault`]), and messages are adapted to rmcp's types
-//! ([`answer`]). Follows no redirect, retries nothing. Created by [`crate::connector`], once per session.
+//! ([`answer`]). Follows no redirect, retries nothing. Created by [`crate::connector`], once per client.
 
 pub(crate) mod answer;
 mod call_tool_result;
@@ -42,7 +42,7 @@ use self::{
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Maximum number of JSON values in one message. Parsed, so many use 14 MB of memory.
 const MAX_VALUES: usize = 200_000;
-/// Maximum number of HTTP requests of one session, replies to the server's pings included. More than the pages and
+/// Maximum number of HTTP requests of one client, replies to the server's pings included. More than the pages and
 /// calls of any run.
 const MAX_REQUESTS: usize = 1_000;
 /// Time limit for sending a notification. Nothing depends on its response, and the next request has its own deadline.
@@ -50,7 +50,7 @@ const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// Number of notes on left-out tools that are stored in full. Further ones are counted.
 const MAX_NOTES: usize = 20;
 
-/// The wire of one MCP session. Clones share all state.
+/// The wire of one MCP client. Clones share all state.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
     http: HttpClient,
@@ -66,7 +66,7 @@ pub(crate) struct Wire {
     reservations: Arc<MemoryReservations>,
 }
 
-/// What a session remembers of the server's answers.
+/// The part of the state that depends on the server's answers.
 #[derive(Debug, Default)]
 struct State {
     /// The first [`MAX_NOTES`] notes on what was left out of tool lists.
@@ -135,7 +135,7 @@ impl Wire {
         self.memory.reserve(bytes, &self.reservations).await;
     }
 
-    /// Returns a guard that releases the memory reservations of this session when dropped. Where two requests are under
+    /// Returns a guard that releases the memory reservations of this client when dropped. Where two requests are under
     /// way, the first to end releases the reservations of both.
     pub(crate) fn release_memory_on_drop(&self) -> ReleaseOnDrop {
         ReleaseOnDrop(Arc::clone(&self.reservations))
