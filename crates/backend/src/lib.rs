@@ -27,7 +27,8 @@ pub struct BackendConfig {
     pub secret: SecretConfig,
     /// The addresses of MCP servers that may be reached.
     pub mcp: McpConfig,
-    /// `CONNECTIONS_TABLE` and `CONNECTIONS_KEY`: the vault for tokens. Without a table, tokens are cached in the process.
+    /// `CONNECTIONS_TABLE` and `CONNECTIONS_KEY`: the vault for tokens. Without a table, tokens are cached in the
+    /// process.
     pub connections: Option<ConnectionsConfig>,
     /// `CATALOG_TABLE`: the DynamoDB table for tool lists, if there is one.
     pub catalog_table: Option<String>,

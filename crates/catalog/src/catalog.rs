@@ -72,8 +72,9 @@ impl Catalog {
         Self { source, tools, last_forced: Arc::default() }
     }
 
-    /// Lists all agents in the order of their source, as they are for `caller`. `Freshness::Forced` reads the source and
-    /// asks every server again, at most once in 30 s per process; until then it works as `Cached`. Returns by `until`.
+    /// Lists all agents in the order of their source, as they are for `caller`. `Freshness::Forced` reads the source
+    /// and asks every server again, at most once in 30 s per process; until then it works as `Cached`. Returns by
+    /// `until`.
     ///
     /// # Errors
     /// [`SourceError::Unavailable`]. A failing server is no error: its agent gets another status.
@@ -149,8 +150,8 @@ fn shorten(agents: &mut [ListedAgent], max_bytes: usize) {
     }
 }
 
-/// Returns the bytes of an agent in a Lambda response to an HTTP request. There the JSON is a string inside JSON, so
-/// every quotation mark and backslash is escaped once more.
+/// Returns the size of an agent in a Lambda response to an HTTP request, in bytes. There the JSON is a string inside
+/// JSON, so every quotation mark and backslash is escaped once more.
 fn size_as_sent(agent: &ListedAgent) -> usize {
     let json = serde_json::to_string(agent).unwrap_or_default();
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 1

@@ -40,8 +40,8 @@ pub trait AgentSource: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Agent>, SourceError>>;
 
-    /// Returns the agents with these ids, each once, in the order of `ids`. If an id is not found, reads the source again
-    /// before it fails, because the agent may have been added within the last minute.
+    /// Returns the agents with these ids, each once, in the order of `ids`. If an id is not found, reads the source
+    /// again before it fails, because the agent may have been added within the last minute.
     ///
     /// # Errors
     /// [`SourceError`].

@@ -18,7 +18,8 @@ use url::Url;
 
 /// Time limit for reading from a server: longer than any scenario delays an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// Maximum number of sign-ins in one scenario: the first one, one for further scopes, one at another authorization server.
+/// Maximum number of sign-ins in one scenario: the first one, one for further scopes, one at another authorization
+/// server.
 const MAX_SIGN_INS: usize = 3;
 
 #[tokio::main(flavor = "current_thread")]

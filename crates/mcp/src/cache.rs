@@ -52,8 +52,8 @@ pub struct CacheLimits {
     pub discovery: Duration,
 }
 
-/// Key of a cached listing. The fingerprint changes with the credential, so a corrected password is tried at once, without
-/// the pause of the wrong one.
+/// Key of a cached listing. The fingerprint changes with the credential, so a corrected password is tried at once,
+/// without the pause of the wrong one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct CacheKey {
     server: ServerKey,

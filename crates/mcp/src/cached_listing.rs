@@ -18,7 +18,8 @@ use crate::{
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// Longest pause after repeated failures.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
-/// Memory of a cached listing without its list, in bytes. Counts for servers that were removed too, and so limits them.
+/// Memory of a cached listing without its list, in bytes. Limits how many cached listings of removed servers can
+/// remain.
 const BASE_BYTES: u32 = 4_096;
 
 /// The last good list and the last failure of one server under one credential.
@@ -44,7 +45,7 @@ struct Failure {
 }
 
 impl CachedListing {
-    /// Returns the memory that it uses, in bytes. A list that is shared counts for each cached listing.
+    /// Returns the memory of this cached listing, in bytes. A list that is shared counts for each cached listing.
     pub(crate) fn memory_bytes(&self) -> u32 {
         let list = self.last_good.as_ref().map_or(0, |good| good.tools.memory_bytes());
         u32::try_from(list).unwrap_or(u32::MAX).saturating_add(BASE_BYTES)

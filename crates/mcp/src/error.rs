@@ -1,4 +1,5 @@
-//! The error type of this crate: the reason why a list or a call failed, with a kind for programs and a remedy for people.
+//! The error type of this crate: the reason why a list or a call failed, with a kind for programs and a remedy for
+//! people.
 //!
 //! Built by [`crate::error_mapping`] from rmcp's errors and by the callers of the client. Shown by `catalog`, `agent`
 //! and the command line.
@@ -11,8 +12,8 @@ use url::Url;
 
 /// The reason why a server gave no tool list, or a call no result. Each message is one line without secrets. Of the
 /// server's own texts a message contains only the message of a JSON-RPC error, the scopes that the server names, the
-/// target of a redirect and, for sign-ins, the error of an authorization server. These are shortened and made printable,
-/// and the credential is removed from them.
+/// target of a redirect and, for sign-ins, the error of an authorization server. These are shortened and made
+/// printable, and the credential is removed from them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum McpError {
     /// The sign-in failed; the server was not contacted.
@@ -68,7 +69,7 @@ pub enum McpError {
         reason: String,
     },
     /// The HTTP connection or the event stream ended before the answer arrived.
-    #[error("the connection ended before the server's answer to {request}")]
+    #[error("the HTTP connection ended before the server's answer to {request}")]
     Ended {
         /// The JSON-RPC method of the request.
         request: &'static str,
@@ -211,9 +212,7 @@ impl McpError {
             Self::Timeout { .. } => {
                 "look at the server's logs to find out why it is slow, or raise DISCOVERY_TIMEOUT_SECONDS"
             }
-            Self::TooMany { .. } => {
-                "report it to the developers of the server: its tools/list is longer than this client reads"
-            }
+            Self::TooMany { .. } => "report it to the developers of the server: its tools/list is too long",
             Self::Emptied { .. } => {
                 "find out why the server lists no tools; the tools of its last list stay listed meanwhile"
             }

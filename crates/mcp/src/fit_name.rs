@@ -1,7 +1,7 @@
 //! Names of tools and properties made to fit the characters and the length that Bedrock accepts.
 //!
-//! Called for tool names by `agent` and for property names by [`crate::schema`]. Keeps no table of the changed names: the
-//! callers do.
+//! Called for tool names by `agent` and for property names by [`crate::schema`]. Keeps no table of the changed names:
+//! the callers do.
 
 /// Length of the digest in hexadecimal digits: 40 bits.
 const DIGEST_DIGITS: usize = 10;

@@ -1,5 +1,5 @@
-//! The HTTP+SSE transport of revision 2024-11-05: the server sends all messages on one event stream, and the client sends
-//! its messages to the endpoint that the stream names.
+//! The HTTP+SSE transport of revision 2024-11-05: the server sends all messages on one event stream, and the client
+//! sends its messages to the endpoint that the stream names.
 //!
 //! Uses the same [`Wire`] as streamable HTTP, with the same limits; the body limit holds for the whole stream. Does not
 //! resume a stream that breaks off: the session ends with it, and [`crate::Session`] opens another one. Called by

@@ -30,7 +30,7 @@ pub struct ToolNames {
 }
 
 impl ToolNames {
-    /// Returns the memory that it uses, in bytes; approximate.
+    /// Returns the memory of the names and notes, in bytes; approximate.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.names.iter().chain(&self.left_out).map(|text| text.len() + STRING_OVERHEAD).sum()
     }

@@ -25,8 +25,8 @@ pub async fn aws_config() -> SdkConfig {
         .await
 }
 
-/// Returns the settings for a slow service, such as a model: one attempt with the time limit `attempt`, without retries.
-/// The caller retries itself, so that users can see it.
+/// Returns the settings for a slow service, such as a model: one attempt with the time limit `attempt`, without
+/// retries. The caller retries itself, so that users can see it.
 pub fn slow_service_config(aws: &SdkConfig, attempt: Duration) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt);
     aws.to_builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled()).build()

@@ -1,8 +1,8 @@
 //! The HTTP client of the AWS SDKs: reqwest, which the rest of this workspace uses too.
 //!
 //! The SDKs' default client would add a second connection pool, HTTP/2 and a second load of the root certificates to
-//! every function. Requests and responses are small here, so bodies are sent and read as a whole. Sets no time-out except
-//! for connecting: the SDKs set theirs around it. Used by [`crate::aws_config`].
+//! every function. Requests and responses are small here, so bodies are sent and read as a whole. Sets no time-out
+//! except for connecting: the SDKs set theirs around it. Used by [`crate::aws_config`].
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Reads the configuration of a binary, once, and reports all problems together.
 //!
-//! A binary's config type reads each variable from [`Vars`] and ends with [`Vars::finish`]. The lookup is the environment
-//! in production and a map in tests, so tests do not change the environment of the process.
+//! A binary's config type reads each variable from [`Vars`] and ends with [`Vars::finish`]. The lookup is the
+//! environment in production and a map in tests, so tests do not change the environment of the process.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -30,7 +30,8 @@ impl<'a> Vars<'a> {
         Self { lookup, problems: Vec::new() }
     }
 
-    /// Returns the value of a variable, trimmed. A blank value counts as unset, because templates pass empty parameters.
+    /// Returns the value of a variable, trimmed. A blank value counts as unset, because templates pass empty
+    /// parameters.
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }

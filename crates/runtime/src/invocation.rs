@@ -48,9 +48,9 @@ impl TimeLimit {
 
     /// Returns the time left until `deadline_ms`, the deadline of the Runtime API in milliseconds since the epoch.
     ///
-    /// A deadline in the past, or more than 15 minutes ahead (Lambda's maximum), is impossible: `cargo lambda watch` sends
-    /// a duration instead of a time, and the clocks of emulators differ. The function's own time-out is used instead,
-    /// which is logged once.
+    /// A deadline in the past, or more than 15 minutes ahead (Lambda's maximum), is impossible: `cargo lambda watch`
+    /// sends a duration instead of a time, and the clocks of emulators differ. The function's own time-out is used
+    /// instead, which is logged once.
     pub fn time_left(&self, deadline_ms: u64) -> Duration {
         time_left(deadline_ms, now()).unwrap_or_else(|| {
             if !self.was_logged.swap(true, Ordering::Relaxed) {

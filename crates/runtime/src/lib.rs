@@ -1,7 +1,7 @@
 //! The process's surroundings, for binaries: the environment, logging, metrics, AWS clients, HTTP and the clock.
 //!
-//! The only crate that reads the environment and the clock. Domain crates get clients and the time from their callers and
-//! do not depend on this crate.
+//! The only crate that reads the environment and the clock. Domain crates get clients and the time from their callers
+//! and do not depend on this crate.
 
 mod aws;
 mod aws_http;

@@ -4,8 +4,8 @@
 
 use std::io::{self, Write};
 
-/// Escapes the characters in the strings of `json` that control terminals, change the direction of text or are invisible.
-/// JSON itself requires this for the first 32 control characters alone.
+/// Escapes the characters in the strings of `json` that control terminals, change the direction of text or are
+/// invisible. JSON itself requires this for the first 32 control characters alone.
 pub fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     for c in json.chars() {

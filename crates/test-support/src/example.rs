@@ -1,4 +1,5 @@
-//! Two example MCP servers, built with rmcp, that accept access tokens of one Cognito app client and no other credential.
+//! Two example MCP servers, built with rmcp, that accept access tokens of one Cognito app client and no other
+//! credential.
 //!
 //! They show how a server behind this backend checks a token: the signature against the user pool's keys, the expiry,
 //! that it is an access token, and that it was issued to this app client. Used by the demo, the bench and the tests.

@@ -1,7 +1,7 @@
 //! Checks arguments against a normalised schema, and schemas against the metaschema of 2020-12.
 //!
-//! Servers write patterns for other regex engines. A pattern that this engine cannot compile, or that would use too much
-//! memory, is shown to the model and not checked. Loads no schema from the network or from files.
+//! Servers write patterns for other regex engines. A pattern that this engine cannot compile, or that would use too
+//! much memory, is shown to the model and not checked. Loads no schema from the network or from files.
 
 use std::{
     cell::OnceCell,
@@ -67,8 +67,9 @@ impl ArgumentChecker {
         Self { schema, compiled }
     }
 
-    /// Returns what is wrong with `arguments`, for the model to correct; `None` if nothing is wrong, or if the check would
-    /// take more than some 100 ms. The time grows with the schema and the arguments: call it on a blocking thread.
+    /// Returns what is wrong with `arguments`, for the model to correct; `None` if nothing is wrong, or if the check
+    /// would take more than some 100 ms. The time grows with the schema and the arguments: call it on a blocking
+    /// thread.
     pub fn faults(&self, arguments: &Value) -> Option<String> {
         let (schemas, index) = self.compiled.as_ref()?;
         if steps(&self.schema, arguments) > MAX_STEPS {
@@ -90,8 +91,8 @@ fn compile(schema: Value) -> Option<(Schemas, SchemaIndex)> {
     Some((schemas, index))
 }
 
-/// Returns true if `pattern` is a regular expression for this engine, or for an engine that also supports lookaround and
-/// backreferences.
+/// Returns true if `pattern` is a regular expression for this engine, or for an engine that also supports lookaround
+/// and backreferences.
 pub(super) fn is_pattern(pattern: &str) -> bool {
     use regex_syntax::ast::{ErrorKind, parse::Parser};
     match Parser::new().parse(pattern) {

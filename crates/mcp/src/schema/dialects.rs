@@ -9,8 +9,8 @@ use super::steps;
 /// Maximum number of times that the root's own `$ref` is replaced by its target.
 const MAX_ROOT_REFERENCES: usize = 10;
 
-/// Translates a bound. In draft-04 `exclusiveMinimum` and `exclusiveMaximum` are booleans beside `minimum` and `maximum`;
-/// since draft-06 they are bounds themselves.
+/// Translates a bound. In draft-04 `exclusiveMinimum` and `exclusiveMaximum` are booleans beside `minimum` and
+/// `maximum`; since draft-06 they are bounds themselves.
 pub(super) fn bound(keyword: &str, value: &Value, fields: &Map<String, Value>, out: &mut Map<String, Value>) {
     let exclusive = if keyword.ends_with("inimum") { "exclusiveMinimum" } else { "exclusiveMaximum" };
     let is_exclusive = fields.get(exclusive) == Some(&Value::Bool(true));

@@ -1,9 +1,9 @@
 //! A tool's `inputSchema`: adapted to what models accept, and the check of arguments against it.
 //!
-//! One tool whose schema Bedrock refuses makes every turn of a run fail. So each schema is checked once, when a server's
-//! list is read: it is normalised ([`normalise`]), its size with references followed is counted ([`steps`]), and the form
-//! that a model is shown is validated against the metaschema of 2020-12. A tool that cannot be offered is left out of the
-//! list with the reason.
+//! One tool whose schema Bedrock refuses makes every turn of a run fail. So each schema is checked once, when a
+//! server's list is read: it is normalised ([`normalise`]), its size with references followed is counted ([`steps`]),
+//! and the form that a model is shown is validated against the metaschema of 2020-12. A tool that cannot be offered is
+//! left out of the list with the reason.
 //!
 //! Sources of the rules: Bedrock requires an object with `type: object` that conforms to 2020-12; the models behind it
 //! refuse combinators at the top level and property names outside `[a-zA-Z0-9_.-]{1,64}`. Called by

@@ -1,9 +1,9 @@
 //! Normalisation: turns a schema of any draft into JSON Schema 2020-12.
 //!
-//! Servers write draft-03 to draft-07, 2019-09 and OpenAPI's dialect, `null` for an absent member, and PHP's empty arrays
-//! for empty objects. The result has one form of each: keywords of 2020-12 ([`super::translate`]), references that are
-//! JSON pointers into the same document, and property names that models accept. References out of the document are
-//! dropped, so arguments are not checked against their targets.
+//! Servers write draft-03 to draft-07, 2019-09 and OpenAPI's dialect, `null` for an absent member, and PHP's empty
+//! arrays for empty objects. The result has one form of each: keywords of 2020-12 ([`super::translate`]), references
+//! that are JSON pointers into the same document, and property names that models accept. References out of the document
+//! are dropped, so arguments are not checked against their targets.
 //!
 //! Does not validate: an invalid schema stays invalid. Called by [`super::ToolSchema`].
 //!

@@ -42,8 +42,8 @@ impl<'a> ReferenceTargets<'a> {
         id.and_then(|id| outer.join(id).ok()).unwrap_or_else(|| outer.clone())
     }
 
-    /// Returns the JSON pointer of the schema that `reference` names, with `base` as the base URI; `None` if the document
-    /// contains no such schema.
+    /// Returns the JSON pointer of the schema that `reference` names, with `base` as the base URI; `None` if the
+    /// document contains no such schema.
     pub(super) fn resolve(&self, reference: &str, base: &Url) -> Option<String> {
         let target = base.join(reference).ok()?;
         let fragment =

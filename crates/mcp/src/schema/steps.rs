@@ -1,11 +1,11 @@
-//! The cost of a normalised schema. A few kilobytes of references, each of which doubles the work, would otherwise keep a
-//! thread busy for years.
+//! The cost of a normalised schema. A few kilobytes of references, each of which doubles the work, would otherwise keep
+//! a thread busy for years.
 //!
 //! Two counts. [`size`] is the cost of compiling and of one level of arguments; it is limited when a tool is listed.
-//! [`steps`] is the cost of checking given arguments; it is limited before each check. The second depends on the depth of
-//! the arguments, because a schema may refer to itself from a property. Both follow every reference: after
-//! [`super::normalise`] every reference is a pointer into the document. Both remember what they have counted, so that the
-//! count itself is cheap.
+//! [`steps`] is the cost of checking given arguments; it is limited before each check. The second depends on the depth
+//! of the arguments, because a schema may refer to itself from a property. Both follow every reference: after
+//! [`super::normalise`] every reference is a pointer into the document. Both remember what they have counted, so that
+//! the count itself is cheap.
 
 use std::collections::HashMap;
 

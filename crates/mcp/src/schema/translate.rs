@@ -16,7 +16,8 @@ use super::{
 
 /// Marks a `$ref` that still contains the pointer of its target in the original document.
 pub(super) const UNRESOLVED: &str = "\u{0}";
-/// Keywords for the identity and the dialect of a schema. The result has one document and one dialect, so they are dropped.
+/// Keywords for the identity and the dialect of a schema. The result has one document and one dialect, so they are
+/// dropped.
 const IDENTITY: [&str; 7] =
     ["$schema", "$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment"];
 /// Keywords whose value is one schema.

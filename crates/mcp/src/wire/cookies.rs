@@ -1,9 +1,9 @@
 //! The cookies of one MCP client. Load balancers use cookies to send all requests of a session to the same server.
 //!
-//! A jar belongs to one client and is dropped with it, so no other user's requests carry its cookies. Only the endpoint's
-//! own host can set cookies, and only requests to the endpoint carry them. Expiry dates are not evaluated, because a
-//! client exists for a shorter time than a cookie is valid. The exception is a date in 1970, by which servers delete a
-//! cookie. Called by [`super::Wire`].
+//! A jar belongs to one client and is dropped with it, so no other user's requests carry its cookies. Only the
+//! endpoint's own host can set cookies, and only requests to the endpoint carry them. Expiry dates are not evaluated,
+//! because a client exists for a shorter time than a cookie is valid. The exception is a date in 1970, by which servers
+//! delete a cookie. Called by [`super::Wire`].
 //!
 //! Source: RFC 6265 §5.
 

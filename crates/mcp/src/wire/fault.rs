@@ -2,8 +2,8 @@
 //!
 //! rmcp returns a failure in one of two ways: as the transport's own error, which can contain a [`WireFault`], or as a
 //! JSON-RPC error, which has a code, a message and `data`. This client adds a [`Remark`] to the `data` of a JSON-RPC
-//! error: the HTTP status of the answer, or the reason why this client and not the server made the error. A server cannot
-//! set the remark. Read by [`crate::error_mapping`].
+//! error: the HTTP status of the answer, or the reason why this client and not the server made the error. A server
+//! cannot set the remark. Read by [`crate::error_mapping`].
 
 use std::sync::Arc;
 

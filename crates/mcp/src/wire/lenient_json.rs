@@ -1,8 +1,8 @@
 //! A lenient JSON parser for the messages of servers.
 //!
 //! Valid JSON is parsed as it is. Invalid JSON is repaired once and parsed again: a byte order mark is skipped; `NaN`,
-//! `Infinity` and numbers too large for 64 bits become `null`; the escape of half a surrogate pair becomes U+FFFD; a raw
-//! control character inside a string is escaped. Any other error stays an error: nothing is guessed. Called by
+//! `Infinity` and numbers too large for 64 bits become `null`; the escape of half a surrogate pair becomes U+FFFD; a
+//! raw control character inside a string is escaped. Any other error stays an error: nothing is guessed. Called by
 //! [`super::Wire`] for every message.
 
 use std::borrow::Cow;

@@ -216,8 +216,8 @@ impl Wire {
         Ok(message)
     }
 
-    /// Waits until a notification, or a reply to a request of the server, is sent. A failure is remembered or logged, and
-    /// the session goes on: the next request gets the same 401.
+    /// Waits until a notification, or a reply to a request of the server, is sent. A failure is remembered or logged,
+    /// and the session goes on: the next request gets the same 401.
     pub(crate) async fn finish_notification(
         &self,
         sent: impl Future<Output = Result<Response<Body>, WireError>>,

@@ -1,9 +1,9 @@
 //! The HTTP client that rmcp's streamable HTTP transport sends with.
 //!
 //! rmcp implements the protocol; this module sends its messages and decides which answers it gets. A request gets
-//! exactly one answer: the server's, or an error that says why there is none. A notification has no answer, so a refused
-//! one is remembered and the session goes on. Opens no stream for messages of the server (a GET without an event to
-//! resume from), because a frozen function cannot receive them. Called by rmcp.
+//! exactly one answer: the server's, or an error that says why there is none. A notification has no answer, so a
+//! refused one is remembered and the session goes on. Opens no stream for messages of the server (a GET without an
+//! event to resume from), because a frozen function cannot receive them. Called by rmcp.
 
 use std::{collections::HashMap, sync::Arc};
 

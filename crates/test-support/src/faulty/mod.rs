@@ -1,10 +1,11 @@
 //! MCP servers with configurable faults.
 //!
-//! One process serves any number of servers, each at `/{name}/mcp`. `PUT /{name}` with a [`Behaviour`] creates or changes
-//! a server, `GET /{name}` returns the requests that it has received ([`Seen`]), and `POST /{name}/revoke` makes it refuse
-//! every token received so far. A [`FaultyServer`] is one such server in the process of a Rust test.
+//! One process serves any number of servers, each at `/{name}/mcp`. `PUT /{name}` with a [`Behaviour`] creates or
+//! changes a server, `GET /{name}` returns the requests that it has received ([`Seen`]), and `POST /{name}/revoke`
+//! makes it refuse every token received so far. A [`FaultyServer`] is one such server in the process of a Rust test.
 //!
-//! Implements streamable HTTP with JSON answers or event streams itself, because an MCP library cannot send these faults.
+//! Implements streamable HTTP with JSON answers or event streams itself, because an MCP library cannot send these
+//! faults.
 
 mod behaviour;
 mod state;
