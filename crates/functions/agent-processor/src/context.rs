@@ -24,7 +24,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
-        let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::patient(&aws, MODEL_TURN));
+        let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::slow_service_config(&aws, MODEL_TURN));
         let backend = Backend::new(&aws, &config.backend, config.tool_timeout);
         Self {
             catalog: backend.catalog(&aws),
