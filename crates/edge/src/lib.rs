@@ -12,9 +12,12 @@ mod error;
 mod extract;
 mod json_answer;
 pub mod lambda;
+mod routes;
 mod serve;
 
 pub use caller::{Caller, Member, may_list};
 pub use error::{ErrorBody, ErrorKind, GatewayError, HttpError, snake_case};
 pub use extract::{Json, Path, Query, path_segments};
+#[doc(hidden)]
+pub use routes::{method_filter, paste};
 pub use serve::{Deadline, InvocationEnd, Margins, serve};

@@ -19,7 +19,6 @@ use utoipa::{
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::Api,
@@ -85,29 +84,20 @@ enum CallerErrors {
     Timeout(ErrorBody),
 }
 
+edge::routes! {
+    state: Arc<Api>,
+    document: Document,
+    handlers: [list_agents, submit_job, list_jobs, get_job, delete_job, get_messages, get_open_api],
+}
+
 /// The router of the jobs API.
 pub fn router(api: Arc<Api>) -> Router {
-    let (routes, _) = routes().split_for_parts();
     let settling = api.clone();
     let settled = move |until| {
         let api = settling.clone();
         async move { api.settled(until).await }
     };
-    edge::serve(routes.with_state(api), MARGINS, settled)
-}
-
-/// The part of the OpenAPI document that describes these routes.
-pub fn openapi() -> openapi::OpenApi {
-    routes().into_openapi()
-}
-
-fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(list_agents))
-        .routes(routes!(submit_job, list_jobs))
-        .routes(routes!(get_job, delete_job))
-        .routes(routes!(get_messages))
-        .routes(routes!(get_open_api))
+    edge::serve(routes().with_state(api), MARGINS, settled)
 }
 
 /// The agents, with what is known of their tools

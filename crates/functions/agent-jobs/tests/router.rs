@@ -36,6 +36,14 @@ async fn send(method: &str, path: &str, group: Option<&str>, body: &str) -> (u16
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
+#[tokio::test]
+async fn a_path_with_two_handlers_allows_the_methods_of_both() {
+    let request = Request::builder().method("PUT").uri("/jobs").body(Body::empty()).unwrap();
+    let response = jobs().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers()["allow"], "POST,GET,HEAD");
+}
+
 async fn refused(method: &str, path: &str, group: Option<&str>, body: &str, expected: (u16, &str)) -> Value {
     let (status, answer) = send(method, path, group, body).await;
     assert_eq!((status, answer["error"].as_str().unwrap_or_default()), expected, "{method} {path} {answer}");

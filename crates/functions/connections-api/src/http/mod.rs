@@ -19,8 +19,7 @@ use axum::{
 };
 use edge::{Caller, ErrorBody, GatewayError, HttpError, Json, Margins, Member, Query};
 use serde_json::Value;
-use utoipa::{OpenApi, openapi};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa::OpenApi;
 
 use crate::{
     api::Api,
@@ -55,9 +54,24 @@ const PATHS_THAT_MAY_BE_IDS: [&str; 7] = [
 #[openapi(paths(delete_named_connection), components(schemas(ErrorBody, GatewayError)))]
 struct Document;
 
+edge::routes! {
+    state: Arc<Api>,
+    document: Document,
+    handlers: [
+        start_sign_in,
+        complete_sign_in,
+        regenerate,
+        list_connections,
+        delete_connection,
+        callback::callback,
+        callback::callback_of_server,
+        get_client_metadata,
+    ],
+}
+
 /// The router of the connections API.
 pub fn router(api: Arc<Api>) -> Router {
-    let (mut routes, _) = routes().split_for_parts();
+    let mut routes = routes();
     for path in PATHS_THAT_MAY_BE_IDS {
         routes = routes.route(path, delete(delete_named_connection));
     }
@@ -68,23 +82,6 @@ pub fn router(api: Arc<Api>) -> Router {
         async move { api.settled(until).await }
     };
     edge::serve(routes.with_state(api), MARGINS, settled)
-}
-
-/// The part of the OpenAPI document that describes these routes.
-pub fn openapi() -> openapi::OpenApi {
-    routes().into_openapi()
-}
-
-fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(start_sign_in))
-        .routes(routes!(complete_sign_in))
-        .routes(routes!(regenerate))
-        .routes(routes!(list_connections))
-        .routes(routes!(delete_connection))
-        .routes(routes!(callback::callback))
-        .routes(routes!(callback::callback_of_server))
-        .routes(routes!(get_client_metadata))
 }
 
 /// Starts a sign-in to an agent's server
