@@ -8,7 +8,7 @@ use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Job, JobOwner, JobTable, Submitted, Swept};
+use jobs::{Job, JobOwner, JobTable, SubmissionOutcome, SweepReport};
 use mcp::Freshness;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -92,7 +92,7 @@ impl Api {
             query: &asked.query,
             agent_ids: &agent_ids,
             idempotency_key,
-            kept: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
+            retention: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
         };
         // What was submitted before counts once.
         let submitted = match self.jobs.submitted_before(submission).await? {
@@ -105,8 +105,8 @@ impl Api {
             }
         };
         let job = match submitted {
-            Submitted::New(job) | Submitted::Repeated(job) => job,
-            Submitted::KeyTaken => return Err(ApiError::Conflict),
+            SubmissionOutcome::New(job) | SubmissionOutcome::Repeated(job) => job,
+            SubmissionOutcome::KeyTaken => return Err(ApiError::Conflict),
         };
         if job.status == jobs::JobStatus::Pending
             && let Err(reason) = self.processor.start(&user.name, &job.job_id).await
@@ -123,13 +123,13 @@ impl Api {
     }
 
     pub(crate) async fn job(&self, user: &User, job_id: &str) -> Result<Option<Job>, ApiError> {
-        Ok(self.jobs.get_mended(owner(user), job_id, runtime::now()).await?)
+        Ok(self.jobs.get_ending_abandoned(owner(user), job_id, runtime::now()).await?)
     }
 
     /// The whole transcript of a user's job.
     pub(crate) async fn messages(&self, user: &User, job_id: &str) -> Result<Option<Vec<Value>>, ApiError> {
         let Some(job) = self.job(user, job_id).await? else { return Ok(None) };
-        if let Some(whole) = self.jobs.kept_transcript(&job).await? {
+        if let Some(whole) = self.jobs.stored_transcript(&job).await? {
             return Ok(Some(whole));
         }
         let on_item = job.agent_messages.and_then(|text| serde_json::from_str(&text).ok());
@@ -168,7 +168,7 @@ impl Api {
         let was_there = self.jobs.delete(owner, job_id).await?;
         if was_there
             && self.config.quota.running > 0
-            && let Err(error) = self.jobs.let_go(owner, job_id).await
+            && let Err(error) = self.jobs.release(owner, job_id).await
         {
             tracing::warn!(%error, job.id = job_id, "External MCP: a deleted job counts against its user's quota for a minute");
         }
@@ -176,7 +176,7 @@ impl Api {
     }
 
     /// Ends jobs that nobody runs any more and starts those again that nobody has begun, on a table of our own.
-    pub(crate) async fn sweep(&self) -> Result<Option<Swept>, ApiError> {
+    pub(crate) async fn sweep(&self) -> Result<Option<SweepReport>, ApiError> {
         let Some(index) = &self.config.unfinished_index else { return Ok(None) };
         let mut swept = self.jobs.sweep(index, runtime::now()).await?;
         for waiting in &swept.to_start {

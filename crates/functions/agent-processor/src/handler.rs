@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use agent::Transcript;
 use futures::FutureExt;
-use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, Outcome};
+use jobs::{Claim, ClaimOutcome, EarlierRun, Job, JobError, JobStatus, RunOutcome};
 use lambda_runtime::Diagnostic;
 use runtime::RunMetrics;
 use serde_json::{Value, json};
@@ -38,17 +38,17 @@ pub(crate) async fn handle(
         return Ok(status(400, "userId and jobId are required"));
     };
     match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
-        Ok(Claimed::Won(claim, Earlier::NoEffect)) => {
+        Ok(ClaimOutcome::Won(claim, EarlierRun::NoEffect)) => {
             let answered = work(context, &claim, until).await;
             context.backend.settled(until + SETTLING).await;
             answered
         }
-        Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => give_up(&claim, &tool).await,
-        Ok(Claimed::Busy(job)) => {
+        Ok(ClaimOutcome::Won(claim, EarlierRun::MayHaveHadEffect { tool })) => give_up(&claim, &tool).await,
+        Ok(ClaimOutcome::Busy(job)) => {
             tracing::info!(job.id = job_id, job.status = %job.status, "External MCP: nothing to do for this job");
             Ok(answer(&job, job.status, job.result.as_deref()))
         }
-        Ok(Claimed::Missing) => {
+        Ok(ClaimOutcome::Missing) => {
             tracing::warn!(job.id = job_id, user.id = user_id, "External MCP: this user has no such job");
             Ok(status(403, &format!("Job not found: {job_id} for user: {user_id}")))
         }
@@ -78,10 +78,12 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
     emit_metrics(&agent, &meter, started, ended.is_ok());
     let ending = Ending { claim, meter: &meter, transcript: &transcript };
     let (outcome, answered) = match &ended {
-        Ok(result) => (Outcome::Completed(result), answer(claim.job(), JobStatus::Completed, Some(result))),
+        Ok(result) => {
+            (RunOutcome::Completed(result), answer(claim.job(), JobStatus::Completed, Some(result)))
+        }
         Err(error) => {
             tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
-            (Outcome::Failed(error), status(500, error))
+            (RunOutcome::Failed(error), status(500, error))
         }
     };
     match ending.write(outcome).await {
@@ -130,7 +132,7 @@ async fn give_up(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
          started again. Look at what it did, then submit the query anew"
     ));
     tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
-    match claim.end_as_it_is(Outcome::Failed(&error), runtime::now()).await {
+    match claim.end_without_transcript(RunOutcome::Failed(&error), runtime::now()).await {
         Ok(()) => Ok(status(500, &error)),
         Err(error) => abandoned(claim.job(), error),
     }

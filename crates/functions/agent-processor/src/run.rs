@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent::{Answer, Colleague, Meter, Run, RunLabels, RunLimits, Transcript, run_agent, run_agents};
 use auth::User;
 use catalog::{Agent, SourceError};
-use jobs::{Claim, Job, JobError, Outcome};
+use jobs::{Claim, Job, JobError, RunOutcome};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{context::Context, job_note::JobNote};
@@ -80,7 +80,7 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    pub(crate) async fn write(&self, outcome: Outcome<'_>) -> Result<(), JobError> {
+    pub(crate) async fn write(&self, outcome: RunOutcome<'_>) -> Result<(), JobError> {
         let messages = self.transcript.messages();
         let usage = serde_json::json!(self.meter.usage());
         match self.claim.end(outcome, &messages, &usage, runtime::now()).await {
@@ -90,7 +90,7 @@ impl Ending<'_> {
                     reason,
                     "External MCP: the job's end was not taken, trying again without its transcript"
                 );
-                self.claim.end_as_it_is(outcome, runtime::now()).await
+                self.claim.end_without_transcript(outcome, runtime::now()).await
             }
             written => written,
         }
