@@ -149,7 +149,7 @@ pub(crate) async fn sign_in(
     };
     let redirect = redirect.context("nobody came back within ten minutes")??;
     progress.step("exchanging the code for tokens");
-    oauth.callback(&redirect, runtime::now()).await.map_err(told)?;
+    oauth.callback(&redirect, runtime::now()).await.map_err(|refused| told(refused.error))?;
     let arrival = oauth.arrival(&state, &starter, runtime::now()).await.map_err(told)?;
     setup.within(oauth.complete(config, arrival, runtime::now())).await?.map_err(told)?;
     drop(progress);

@@ -15,7 +15,7 @@ use utoipa_axum::PathItemExt;
 ///
 /// Routes for which the document has no path of their own are added to the router by the caller.
 ///
-/// ```ignore
+/// ```text
 /// edge::routes! {
 ///     state: Arc<Api>,
 ///     document: Document,
