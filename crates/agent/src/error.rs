@@ -31,7 +31,7 @@ pub enum RunError<E: std::error::Error + 'static> {
         #[source]
         error: McpError,
     },
-    /// The model gave no answer.
+    /// The model failed, or returned no answer.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The run used up a budget.

@@ -160,7 +160,7 @@ mod tests {
         blocks.filter_map(|block| block.as_tool_result().ok()).flat_map(|result| &result.content).collect()
     }
 
-    fn asked(parts: Vec<Part>) -> Conversation {
+    fn conversation_with(parts: Vec<Part>) -> Conversation {
         let mut conversation = Conversation::new("s".into(), &[], "q");
         conversation.push_results(vec![ToolResult { id: "t".into(), parts, is_error: false }]);
         conversation
@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_message_holds_as_many_images_and_documents_as_bedrock_accepts() {
-        let conversation = asked((0..25).map(|_| image(9)).chain((0..7).map(|_| pdf())).collect());
+        let conversation =
+            conversation_with((0..25).map(|_| image(9)).chain((0..7).map(|_| pdf())).collect());
         let blocks = blocks(&conversation);
         assert_eq!(blocks.iter().filter(|block| block.is_image()).count(), 20);
         assert_eq!(blocks.iter().filter(|block| block.is_document()).count(), 5);
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_oldest_media_are_described_if_the_total_is_too_large() {
-        let mut conversation = asked(vec![image(9_000_000)]);
+        let mut conversation = conversation_with(vec![image(9_000_000)]);
         conversation.push_results(vec![ToolResult {
             id: "u".into(),
             parts: vec![image(9_000_000)],
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_blank_result_is_replaced_with_a_text() {
-        let conversation = asked(vec![Part::Text(" ".into())]);
+        let conversation = conversation_with(vec![Part::Text(" ".into())]);
         assert_eq!(blocks(&conversation)[0].as_text().unwrap(), "(no content)");
     }
 }

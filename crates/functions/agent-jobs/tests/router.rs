@@ -1,4 +1,4 @@
-//! The router without Lambda: what is answered before any call of AWS.
+//! Tests of the router without Lambda: responses that need no call of AWS.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ async fn refused(method: &str, path: &str, group: Option<&str>, body: &str, expe
 }
 
 #[tokio::test]
-async fn requests_are_refused_in_one_body() {
+async fn every_error_has_the_same_body() {
     let author = Some("[Author]");
     refused("GET", "/jobs", None, "", (401, "unauthenticated")).await;
     refused("GET", "/jobs", Some("[Guest]"), "", (403, "forbidden")).await;
@@ -69,7 +69,7 @@ async fn requests_are_refused_in_one_body() {
 }
 
 #[tokio::test]
-async fn the_document_wants_no_caller() {
+async fn the_openapi_document_needs_no_caller() {
     let (status, document) = send("GET", "/openapi.json", None, "").await;
     assert_eq!((status, &document["openapi"]), (200, &"3.1.0".into()));
 }
