@@ -40,9 +40,9 @@ pub enum RunError<E: std::error::Error + 'static> {
     /// The time that a run may take ran out.
     #[error("ran out of time after {} s in {step}{}", after.as_secs_f64().round(), limited_by(limit))]
     OutOfTime {
-        /// How long the run had.
+        /// The time that the run had.
         after: Duration,
-        /// What the run was waiting for.
+        /// The work that the run was waiting for.
         step: String,
         /// The source of the time limit.
         limit: TimeLimit,

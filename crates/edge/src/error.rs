@@ -82,9 +82,9 @@ pub struct ErrorBody {
     /// The code, for programs, in snake_case: `not_found`, `quota_exceeded`, or a code of OAuth such as `client_needed`.
     #[schema(pattern = "^[a-z0-9_]+$")]
     pub error: Cow<'static, str>,
-    /// What happened. The message may quote the `error` and `error_description` of an authorization server.
+    /// A text that says what happened. It may quote the `error` and `error_description` of an authorization server.
     pub message: String,
-    /// What the caller can do, if anything.
+    /// A text that says what the caller can do, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub remedy: Option<Cow<'static, str>>,
@@ -96,7 +96,7 @@ pub struct ErrorBody {
 /// The body of error responses of API Gateway itself, which come before a function is called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct GatewayError {
-    /// What happened.
+    /// A text that says what happened.
     pub message: String,
 }
 

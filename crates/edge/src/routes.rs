@@ -2,7 +2,8 @@
 //!
 //! [`routes!`](crate::routes!) takes each route's path and methods from the handler's `#[utoipa::path]` attribute, so
 //! that the router and the document cannot differ. The router does not build the document: a cold start pays for paths
-//! and methods alone. The document is built by the test that compares it with `docs/openapi.json`.
+//! and methods alone. The test that compares the document with `docs/openapi.json` builds it. The functions with an HTTP
+//! API use this macro.
 
 use axum::routing::MethodFilter;
 #[doc(hidden)]

@@ -23,7 +23,7 @@ pub struct Message {
     /// The images and documents in the tool's result, in a `tool_result`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<MediaNote>,
-    /// Why the request to the model is repeated, in a `throttling_exception`.
+    /// The reason why the request to the model is repeated, in a `throttling_exception`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub throttling_details: Option<ThrottlingDetails>,
@@ -56,7 +56,7 @@ pub struct MediaNote {
     pub bytes: usize,
 }
 
-/// Why a request to the model is repeated.
+/// The reason why a request to the model is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ThrottlingDetails {
     /// Bedrock's error code.
