@@ -18,8 +18,8 @@ class StrictModel(LoopbackServer):
     """Refuses a call if one of its tools violates Bedrock's rules. `refusals` has the messages.
 
     If the query is JSON, `{"call": tool, "with": {...}}`, the model calls that tool. Otherwise it answers with the
-    names of its tools. After a tool result it answers with the content of the result. With `takes_media=False`, it refuses
-    images and documents.
+    names of its tools. After a tool result it answers with the content of the result. With `takes_media=False`, it
+    refuses images and documents.
     """
 
     def __init__(self, **settings):

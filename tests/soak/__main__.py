@@ -21,7 +21,7 @@ ATTACKS: list[type[Attack]] = [Kills, TableFaults, GarbledEvents, GarbledAnswers
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="run time in minutes (default: 10)")
-    parser.add_argument("--seed", type=int, default=None, help="seed of the random choices, as an earlier run printed it (default: random)")
+    parser.add_argument("--seed", type=int, default=None, help="seed that an earlier run printed (default: random)")
     parser.add_argument("--only", choices=[attack.name for attack in ATTACKS], help="run this attack only")
     options = parser.parse_args()
     seed = random.randrange(2**32) if options.seed is None else options.seed

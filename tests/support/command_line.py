@@ -102,7 +102,8 @@ class PendingSignIn:
     def open_redirect_uri(self, query: dict[str, str | None], to: str | None = None) -> str:
         """Opens the redirect URI with these parameters, as a browser does, and returns the page. None omits one."""
         query = {name: value for name, value in query.items() if value is not None}
-        with urllib.request.urlopen(f"{to or self.parameters['redirect_uri']}?{urlencode(query)}", timeout=10) as answer:
+        url = f"{to or self.parameters['redirect_uri']}?{urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
             page = answer.read().decode()
         self.line.printed += page
         return page
