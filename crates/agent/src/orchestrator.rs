@@ -17,7 +17,7 @@ use crate::{
     result::Part,
     run::{SHAPES, ask_agent},
     transcript::Transcript,
-    turns::Talk,
+    turns::TurnLoop,
 };
 
 /// One of several agents in a run.
@@ -41,7 +41,7 @@ pub async fn run_agents<N: EffectNote>(
     transcript: &Transcript,
 ) -> Result<Answer, RunError<N::Error>> {
     let watch = Watch::of(run.limits);
-    let talk = Talk { run, watch: &watch, transcript };
+    let talk = TurnLoop { run, watch: &watch, transcript };
     transcript.user(query, (run.clock)());
     let mut names = ToolNames::default();
     let specs: Vec<ToolSpec> = colleagues
@@ -78,7 +78,7 @@ fn input_schema() -> Value {
 }
 
 async fn ask<N: EffectNote>(
-    talk: &Talk<'_, N>,
+    talk: &TurnLoop<'_, N>,
     colleague: Option<&Colleague>,
     tool_use: &ToolUse,
 ) -> Result<ToolResult, RunError<N::Error>> {

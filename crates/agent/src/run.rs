@@ -16,7 +16,7 @@ use crate::{
     meter::Step,
     tools::Toolbox,
     transcript::Transcript,
-    turns::Talk,
+    turns::TurnLoop,
 };
 
 /// Answers `query` with one agent and writes the run's messages to `transcript`, also if the run fails.
@@ -42,7 +42,7 @@ pub(crate) async fn ask_agent<N: EffectNote>(
     transcript: &Transcript,
     watch: &Watch,
 ) -> Result<Answer, RunError<N::Error>> {
-    let talk = Talk { run, watch, transcript };
+    let talk = TurnLoop { run, watch, transcript };
     transcript.user(query, (run.clock)());
     let failed = |error| RunError::Server { id: agent.id.clone(), error };
     let connect = Session::connect(run.connector.clone(), agent.server.clone(), (run.clock)());
@@ -55,7 +55,7 @@ pub(crate) async fn ask_agent<N: EffectNote>(
 }
 
 async fn with_tools<N: EffectNote>(
-    talk: &Talk<'_, N>,
+    talk: &TurnLoop<'_, N>,
     agent: &Agent,
     query: &str,
     session: &Session,

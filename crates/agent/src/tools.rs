@@ -36,17 +36,17 @@ pub(crate) struct Toolbox<'a, N> {
     specs: Vec<ToolSpec>,
     /// The tools by the name that the server lists them under.
     tools: HashMap<String, OfferedTool>,
-    /// The budget of memory for the compiled patterns of all schemas.
+    /// The number of regular expressions (`pattern` in JSON Schema) that may still be compiled, over all tools.
     patterns: Arc<PatternBudget>,
 }
 
-/// A tool that the model can call, without what the model is told of it.
+/// What a call of a tool needs. The name, description and schema for the model are in `specs`.
 struct OfferedTool {
     schema: ToolSchema,
     /// Compiled at the first call of the tool, because most tools are not called in a run.
     checker: OnceCell<Arc<ArgumentChecker>>,
-    /// True if a second call does no harm: the tool has `readOnlyHint` or `idempotentHint`.
-    is_repeatable: bool,
+    /// False if the tool has `readOnlyHint` or `idempotentHint`.
+    needs_effect_note: bool,
 }
 
 impl<'a, N: EffectNote> Toolbox<'a, N> {
@@ -60,10 +60,11 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
     ) -> Self {
         let (mut names, mut specs, mut tools) = (ToolNames::default(), Vec::new(), HashMap::new());
         for tool in listed {
+            // Skips nothing in practice: the crate `mcp` has left out tools with such schemas or names.
             let Ok(schema) = ToolSchema::new(&tool.input_schema) else { continue };
             let Some(name) = names.assign(&tool.name) else { continue };
             let hints = tool.annotations.as_ref();
-            let is_repeatable = hints.is_some_and(|hints| {
+            let needs_effect_note = !hints.is_some_and(|hints| {
                 hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true)
             });
             let description = tool.description.or(tool.title.map(Into::into));
@@ -72,7 +73,7 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
                 description: description.map(|text| text.chars().take(MAX_DESCRIPTION).collect()),
                 input_schema: schema.shown().clone(),
             });
-            let offered = OfferedTool { schema, checker: OnceCell::new(), is_repeatable };
+            let offered = OfferedTool { schema, checker: OnceCell::new(), needs_effect_note };
             tools.insert(tool.name.to_string(), offered);
         }
         let (url, patterns) = (server.shown_url(), Arc::default());
@@ -120,7 +121,7 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
             return text_only("bad_arguments", "The arguments must be a JSON object.".to_owned());
         };
         self.run.meter.start_call(&self.url)?;
-        if !tool.is_repeatable {
+        if tool.needs_effect_note {
             let call = EffectfulCall { server: &self.url, tool: name, arguments: &arguments };
             let permission = self.run.effects.before_call(call).await.map_err(RunError::Effect)?;
             if permission == Permission::Refused {
@@ -130,7 +131,8 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
         let call = self.session.call_tool(name, arguments, (self.run.clock)());
         Ok(match tokio::time::timeout(self.run.limits.tool_call, call).await {
             Err(_) => return text_only("timeout", timed_out(self.run.limits.tool_call)),
-            // A server's error message may quote a secret of the entry.
+            // The wire has removed the credential in use. An error may also quote an authorization server, and with it
+            // another secret of the entry.
             Ok(Err(error)) => {
                 let error = self.server.scrub(error.to_string());
                 return text_only("failed", format!("The tool could not be called: {error}."));
@@ -144,8 +146,8 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
 
     /// Checks the arguments of a call against the tool's schema. Returns what is wrong with them.
     ///
-    /// The check runs on a thread of its own, because a server's schema may make it slow. If the check takes longer
-    /// than a call may take, this returns `None`, and the server has to check the arguments.
+    /// The check runs on a blocking thread, because a server's schema can make it slow. `None`: no fault was found, or the
+    /// check took longer than `limits.tool_call`, was given up, or panicked. The server then checks the arguments.
     async fn argument_faults(&self, tool: &OfferedTool, arguments: &Value) -> Option<String> {
         let check = async {
             let compile = || {
@@ -163,7 +165,8 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
     }
 }
 
-/// The audit line of one call, written on drop: when the call ends, or when the run ends before the call.
+/// The audit line of one call, written on drop. The outcome `cancelled` stays if the run ended first: it was dropped, a
+/// budget was used up, or the effect note could not be written.
 struct Audit<'a> {
     labels: RunLabels<'a>,
     server: &'a str,

@@ -1,7 +1,7 @@
 //! The loop that agents and the orchestrator share: a model turn, its tool calls, the next turn, until the model
 //! answers.
 //!
-//! Only model turns are retried, never a tool call that may have changed something. If the model is throttled or fails,
+//! Only requests to the model are repeated, never a tool call that may have changed something. If the model is throttled or fails,
 //! the run repeats the request after a growing pause, within the run's time, and notes that in the transcript. If the
 //! conversation is too large for the model's context, the oldest tool results are elided.
 
@@ -20,25 +20,26 @@ use crate::{
     transcript::Transcript,
 };
 
-/// Most tool calls of one turn that run at once: enough for a dozen agents.
+/// Maximum number of tool calls of one turn that run at once. The orchestrator's tool calls are agents: a dozen of them can
+/// run together.
 const MAX_CALLS_AT_ONCE: usize = 16;
-/// Most requests for one turn. With the pauses below, the last one comes after about a minute of throttling.
+/// Maximum number of requests for one turn. The pauses between them sum to 24 to 48 s.
 const MAX_ATTEMPTS: u32 = 8;
 /// The pause before the second attempt. It doubles for each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
-/// A conversation with the model within a run: the run's context, the time, and the transcript to write to.
-pub(crate) struct Talk<'a, N> {
+/// What the loop needs: the run's context, the time that is left, and the transcript to write to.
+pub(crate) struct TurnLoop<'a, N> {
     pub(crate) run: &'a Run<'a, N>,
     pub(crate) watch: &'a Watch,
     pub(crate) transcript: &'a Transcript,
 }
 
-impl<N: EffectNote> Talk<'_, N> {
-    /// Lets the model answer `query`. `call` makes the tool calls that the model requests. An error of `call` ends the
-    /// run; a failed call that the model should know of is an error result.
+impl<N: EffectNote> TurnLoop<'_, N> {
+    /// Lets the model answer `query`. `call` makes the tool calls that the model requests. If `call` returns `Err`, the run
+    /// ends. For a failure that the model should see, `call` must return `Ok` with `is_error: true`.
     pub(crate) async fn answer(
         &self,
         system: String,
@@ -54,14 +55,15 @@ impl<N: EffectNote> Talk<'_, N> {
                 return Ok(answer(turn)?);
             }
             let names: Vec<&str> = turn.tool_uses.iter().map(|tool_use| tool_use.name.as_str()).collect();
-            let calls = stream::iter(&turn.tool_uses).map(|tool_use| self.called(tool_use, &call));
+            let calls = stream::iter(&turn.tool_uses).map(|tool_use| self.call_and_record(tool_use, &call));
             let results = calls.buffered(MAX_CALLS_AT_ONCE).collect::<Vec<_>>();
             let results = self.timed(Step::Tools, &format!("tool {}", names.join(", ")), results).await?;
             conversation.push_results(results.into_iter().collect::<Result<_, _>>()?);
         }
     }
 
-    async fn called(
+    /// Makes a tool call and adds its result to the transcript.
+    async fn call_and_record(
         &self,
         tool_use: &ToolUse,
         call: impl AsyncFn(&ToolUse) -> Result<ToolResult, RunError<N::Error>>,
@@ -89,7 +91,7 @@ impl<N: EffectNote> Talk<'_, N> {
                     tracing::info!("External MCP: the oldest tool results were elided to make room");
                 }
                 Err(error) if error.may_be_about_media() && conversation.describe_media() => {
-                    tracing::warn!(%error, "External MCP: the model does not accept an image or document; each is replaced with a text that describes it");
+                    tracing::warn!(%error, "External MCP: the model refused the request, possibly because of an image or document; it is sent again with each replaced with a text that describes it");
                 }
                 Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS => {
                     self.note_retry(&error);
@@ -112,6 +114,7 @@ impl<N: EffectNote> Talk<'_, N> {
             _ => return,
         };
         let RunLabels { job_id, user_id } = self.run.labels;
+        // The accelerator's page knows one message type for both, `throttling_exception`, with the code in two fields.
         let details = ThrottlingDetails {
             error_code: code.to_owned(),
             error_message: message.to_owned(),
@@ -123,8 +126,8 @@ impl<N: EffectNote> Talk<'_, N> {
         self.transcript.throttled(format!("{error}. Asking again."), details, (self.run.clock)());
     }
 
-    /// Waits for `work` within the run's time and adds the time that it took to `step`. `name` names the work in the
-    /// error for a run that is out of time.
+    /// Waits for `work` within the run's time, and adds the elapsed time to `step` in the run's meter. `name` names the
+    /// work in the error of a run that is out of time.
     pub(crate) async fn timed<T>(
         &self,
         step: Step,

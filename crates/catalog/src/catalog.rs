@@ -46,7 +46,8 @@ pub struct ListedAgent {
     pub sample_queries: Vec<String>,
     /// The state of the tool list.
     pub status: AgentStatus,
-    /// The reason why the status is not `available`, or the tools that were left out; one line without secrets.
+    /// The reason why the status is not `available`, or the tools that are not offered; one line without secrets. If the
+    /// names of the tools were removed because the list was too large, this says so instead.
     pub status_reason: Option<String>,
     /// The names of its tools.
     pub tools: Vec<String>,
@@ -56,13 +57,14 @@ pub struct ListedAgent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentStatus {
-    /// Read from its server within the TTL.
+    /// The tool list is not older than `TOOL_CACHE_TTL_SECONDS`.
     Available,
-    /// From the last good list; the server has failed since.
+    /// The tool list is that of the last success; the server has failed since.
     Stale,
-    /// None; the server failed and no list is available.
+    /// The tool list is empty: the server failed, and no earlier list is stored.
     Unavailable,
-    /// From the last good list, if there is one; a user must sign in.
+    /// The tool list is that of the last success, if there was one. The caller, or an administrator for all users, must
+    /// sign in.
     NeedsSignIn,
 }
 
@@ -72,9 +74,10 @@ impl Catalog {
         Self { source, tools, last_forced: Arc::default() }
     }
 
-    /// Lists all agents in the order of their source, as they are for `caller`. `Freshness::Forced` reads the source
-    /// and asks every server again, at most once in 30 s per process; until then it works as `Cached`. Returns by
-    /// `until`.
+    /// Lists all agents in the order of their source, with the tools that `caller`'s sign-ins give; `None` is an invocation
+    /// without a user. `Freshness::Forced` reads the source and asks every server again; within 30 s of the last forced
+    /// list in this process it works as `Cached`. Returns by `until`: a server that has not answered by then has the
+    /// status `stale` or `unavailable`.
     ///
     /// # Errors
     /// [`SourceError::Unavailable`]. A failing server is no error: its agent gets another status.
@@ -106,7 +109,7 @@ impl Catalog {
         let servers: Vec<_> = agents.iter().map(|agent| &agent.server).collect();
         let listings = self.tools.listings(&servers, freshness, now, until).await;
         let mut listed: Vec<_> =
-            agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect();
+            agents.iter().zip(listings).map(|(agent, listing)| to_listed_agent(agent, listing)).collect();
         shorten(&mut listed, MAX_RESPONSE_BYTES);
         for (listed, agent) in listed.iter_mut().zip(agents) {
             // Some reasons quote an authorization server, which may have quoted a secret of the entry.
@@ -154,10 +157,11 @@ fn shorten(agents: &mut [ListedAgent], max_bytes: usize) {
 /// JSON, so every quotation mark and backslash is escaped once more.
 fn size_as_sent(agent: &ListedAgent) -> usize {
     let json = serde_json::to_string(agent).unwrap_or_default();
+    // One more for the comma between agents.
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 1
 }
 
-fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
+fn to_listed_agent(agent: &Agent, listing: Listing) -> ListedAgent {
     let tools = listing.tools.names.clone();
     let (status, status_reason) = match &listing.status {
         ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.tools.left_out)),
@@ -178,7 +182,7 @@ fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
     }
 }
 
-/// Returns one line about the tools that were left out.
+/// Returns one line about the tools that are not offered because no model accepts them.
 fn left_out(notes: &[String]) -> Option<String> {
     match notes {
         [] => None,
@@ -214,7 +218,7 @@ mod tests {
     #[test]
     fn the_json_has_the_shape_that_the_page_reads() {
         let listing = Listing { tools: tools().into(), status: ListingStatus::Fresh };
-        insta::assert_json_snapshot!(listed(&agent(Some("Adds numbers.")), listing), @r#"
+        insta::assert_json_snapshot!(to_listed_agent(&agent(Some("Adds numbers.")), listing), @r#"
         {
           "agent_id": "calculator",
           "agent_name": "Calculator",
@@ -238,19 +242,19 @@ mod tests {
     fn a_failing_server_gets_a_status_and_its_last_tools() {
         let failure = || McpError::Timeout { after: Duration::from_secs(8) };
         let stale = Listing { tools: tools().into(), status: ListingStatus::Stale(failure()) };
-        let stale = listed(&agent(None), stale);
+        let stale = to_listed_agent(&agent(None), stale);
         assert_eq!((stale.status, stale.tools.len()), (AgentStatus::Stale, 2));
         assert_eq!(stale.status_reason.as_deref(), Some("no answer within 8.0 s"));
         let gone =
             Listing { tools: ToolNames::default().into(), status: ListingStatus::Unavailable(failure()) };
-        assert_eq!(listed(&agent(None), gone).status, AgentStatus::Unavailable);
+        assert_eq!(to_listed_agent(&agent(None), gone).status, AgentStatus::Unavailable);
     }
 
     #[test]
     fn tool_names_are_removed_until_the_list_fits_into_the_response() {
         let agent_with = |count: usize| ListedAgent {
             tools: vec!["x".repeat(96); count],
-            ..listed(&agent(None), Listing { tools: tools().into(), status: ListingStatus::Fresh })
+            ..to_listed_agent(&agent(None), Listing { tools: tools().into(), status: ListingStatus::Fresh })
         };
         let mut agents = [agent_with(5), agent_with(50), agent_with(4)];
         shorten(&mut agents, 5_000);
@@ -266,7 +270,7 @@ mod tests {
     fn left_out_tools_are_reported_in_one_line() {
         let tools = ToolNames { left_out: vec!["one".into(), "two".into()], ..tools() };
         let listing = Listing { tools: tools.into(), status: ListingStatus::Fresh };
-        let listed = listed(&agent(None), listing);
+        let listed = to_listed_agent(&agent(None), listing);
         assert_eq!(listed.status, AgentStatus::Available);
         assert_eq!(listed.status_reason.as_deref(), Some("left out: one, and 1 more"));
     }

@@ -15,7 +15,7 @@ use tower::util::MapRequest;
 
 use crate::{Caller, ErrorKind, HttpError};
 
-/// The time for a request without [`InvocationEnd`], as in a test. An HTTP API waits no longer than this.
+/// The time for a request without [`InvocationEnd`], as in a test: the maximum integration time-out of an HTTP API.
 const TIME_WITHOUT_INVOCATION: Duration = Duration::from_secs(30);
 
 /// The end of the invocation that a request belongs to. [`crate::lambda::answer`] adds this to the request.
@@ -46,8 +46,8 @@ struct Edge {
 }
 
 impl Margins {
-    /// Returns margins with this deadline. The cut-off is 1 s before the end, which leaves a token refresh half a
-    /// second.
+    /// Returns margins with this deadline. The cut-off is 1 s before the end of the invocation. Token refreshes may then
+    /// take until 0.5 s before it; the rest is for the log line and the response.
     pub const fn with_deadline(deadline: Duration) -> Self {
         Self { deadline, cut_off: Duration::from_secs(1), settled: Duration::from_millis(500) }
     }
@@ -58,7 +58,7 @@ impl Margins {
 /// A path means the same with and without a slash at its end. A request that matches no path is refused with 404, a
 /// request that matches a path with another method with 405 and `Allow`. After each response, the router waits for
 /// `settled`, which finishes the work that must be done before the process may be frozen. `settled` gets the state and
-/// the time until which it may take.
+/// the [`Instant`] at which it must return.
 pub fn serve<S, F>(
     routes: Router<S>,
     state: S,
@@ -96,7 +96,7 @@ async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next)
     let response = answered.unwrap_or_else(|_| timed_out().into_response());
     (edge.settled)(before_end(edge.margins.settled)).await;
 
-    // Path, query and body are not logged, because they contain ids of agents and states of sign-ins.
+    // Path, query and body are not logged, because they contain the OAuth `state` and `code` of sign-ins.
     tracing::info!(
         http.method = %method,
         http.route = route.as_ref().map_or("none", MatchedPath::as_str),

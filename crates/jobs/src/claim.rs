@@ -8,7 +8,7 @@
 //! repeated claim is refused because the item already has its id, the claim was won. In the same way, a write counts as
 //! made if the item already has its changes.
 //!
-//! The job processor calls this. It renews the lease by itself; nothing here runs in the background.
+//! The job processor calls this module, and must itself call [`Claim::renew`] at intervals. This module starts no task.
 
 use std::{
     sync::{
@@ -31,6 +31,8 @@ use crate::{
 
 /// Size of an item without its long texts, in bytes: names, numbers, keys.
 const ITEM_OVERHEAD_BYTES: usize = 4_000;
+/// Bytes of JSON around one id: two quotes and a comma, rounded up.
+const BYTES_AROUND_ID: usize = 4;
 /// Largest size of the error on the item, in bytes, so that a job can always be ended.
 const MAX_ERROR_BYTES: usize = 8_000;
 
@@ -39,8 +41,9 @@ const MAX_ERROR_BYTES: usize = 8_000;
 pub enum ClaimOutcome {
     /// The claim is won: the caller holds the job.
     Won(Claim, EarlierRun),
-    /// The job is held by another process, or it has ended. The caller has nothing to do.
-    Busy(Job),
+    /// Another process holds the job, the accelerator's own processor runs it, or it has ended. The caller has nothing to
+    /// do.
+    NotClaimable(Job),
     /// The user has no such job.
     Missing,
 }
@@ -50,9 +53,10 @@ pub enum ClaimOutcome {
 pub enum EarlierRun {
     /// There was no earlier run, or none of its tool calls can have changed anything.
     NoEffect,
-    /// The earlier run called this tool, which may have changed something.
+    /// The earlier run called a tool, or was about to, that may have changed something. Calls of other tools may have
+    /// followed.
     MayHaveHadEffect {
-        /// The tool's name.
+        /// The name of the first such tool.
         tool: String,
     },
 }
@@ -62,7 +66,7 @@ pub enum EarlierRun {
 pub enum RunOutcome<'a> {
     /// The run ended with this result, a JSON text.
     Completed(&'a str),
-    /// The run ended with this error, one line.
+    /// The run ended with this error, one line. It is cut to 8,000 bytes.
     Failed(&'a str),
 }
 
@@ -103,7 +107,7 @@ impl JobTable {
                     Claim { jobs: self.clone(), job: won.job, attempt: won.attempt, lease, held_until };
                 ClaimOutcome::Won(claim, earlier)
             }
-            Err(Some(job)) => ClaimOutcome::Busy(job),
+            Err(Some(job)) => ClaimOutcome::NotClaimable(job),
             Err(None) => ClaimOutcome::Missing,
         })
     }
@@ -138,7 +142,8 @@ impl Claim {
         Duration::from_millis(u64::try_from(left).unwrap_or_default()).saturating_sub(self.lease / 10)
     }
 
-    /// Checks that the lease has not expired. A run calls this before it starts something that may change something.
+    /// Checks that [`Self::held_for`] is not zero: it fails a tenth of the lease before the lease expires. A run calls this
+    /// before it starts something that may change something.
     ///
     /// # Errors
     /// [`JobError::Lapsed`].
@@ -151,8 +156,8 @@ impl Claim {
         JobError::Lapsed { job_id: self.job.job_id.clone() }
     }
 
-    /// Writes to the job that the run is about to call a tool that may change something. The caller waits for this
-    /// before the call, so that a run that takes the job over knows of the call and does not repeat it.
+    /// Writes to the job that the run is about to call a tool that may change something. Called once per run, before the
+    /// first such call, so that a process that claims the job later ends it instead of running it again.
     ///
     /// # Errors
     /// As [`Self::renew`].
@@ -187,6 +192,7 @@ impl Claim {
         }
         let mut changes = outcome.changes(now);
         if fitted.is_elided {
+            // The attempt whose whole transcript is stored in items of its own.
             changes.push(Change::Number("transcriptOf", self.attempt.cast_signed()));
         }
         changes.push(Change::Text("agent_messages", fitted.json));
@@ -215,7 +221,7 @@ impl Claim {
     /// Returns the room for the transcript in bytes: the item's size less its other texts. `outcome` is the text of the
     /// result or error.
     fn room(&self, outcome: &str) -> usize {
-        let ids: usize = self.job.agent_ids.iter().map(|id| id.len() + 4).sum();
+        let ids: usize = self.job.agent_ids.iter().map(|id| id.len() + BYTES_AROUND_ID).sum();
         let others = self.job.query.len() + ids + outcome.len() + ITEM_OVERHEAD_BYTES;
         MAX_ITEM_BYTES.saturating_sub(others)
     }
@@ -243,6 +249,7 @@ impl<'a> RunOutcome<'a> {
             Change::Text("status", status.as_str().to_owned()),
             Change::Text(name, self.text().to_owned()),
             Change::Text("completedAt", timestamp(now)),
+            // Takes the item out of the sparse index of unfinished jobs.
             Change::Remove("unfinished"),
             Change::Remove("leaseUntil"),
         ]

@@ -24,7 +24,7 @@ const IDEMPOTENCY_KEY_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 pub struct Submission<'a> {
     /// The user who submits the job.
     pub owner: JobOwner<'a>,
-    /// A new id. A UUIDv7 makes lists begin with the newest job.
+    /// A new id, which the caller has generated for this submission. A UUIDv7 makes lists begin with the newest job.
     pub job_id: &'a str,
     /// The query.
     pub query: &'a str,
@@ -43,7 +43,8 @@ pub enum SubmissionOutcome {
     New(Job),
     /// The job of an earlier submission with the same key and the same content.
     Repeated(Job),
-    /// The key was used for a submission with other content, or its job was deleted.
+    /// The key belongs to an earlier submission that had other content, or whose job no longer exists. The client must
+    /// use a new key.
     KeyTaken,
 }
 
@@ -145,8 +146,9 @@ impl JobTable {
         })
     }
 
-    /// Deletes a user's job with its transcript. A run of the job ends. Returns true if there was a job, or a transcript
-    /// that an earlier deletion left because it was cut off.
+    /// Deletes a user's job with its transcript. A run that is under way is not stopped here: its next write fails with
+    /// [`JobError::Lost`], and the processor then drops it. Returns true if there was a job, or a transcript that remained
+    /// because an earlier deletion was interrupted.
     ///
     /// # Errors
     /// [`JobError::Table`].
@@ -155,7 +157,8 @@ impl JobTable {
             return Ok(false);
         }
         let user_id = owner.user_id;
-        // Read the job first: the response to a deletion that the SDK repeats would say that there was no item.
+        // Read the job first instead of using the old item in the response to DeleteItem: if a response is lost, the SDK
+        // repeats the deletion, and the second response has no old item.
         let job = self.get_item(partition(user_id), job_id).await?;
         if job.as_ref().is_some_and(|job| owner.is_another_person(job)) {
             return Ok(false);
@@ -166,7 +169,7 @@ impl JobTable {
                 HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), text(job_id))]);
             self.delete_item(keys).await?;
         }
-        // After the job, because no run can write pieces once the job is deleted.
+        // The items of the whole transcript go after the job item: while the job item exists, a run could still add more.
         let query = self.pieces(user_id, job_id, None).projection_expression("PK, SK");
         let mut pieces = query.into_paginator().items().send();
         while let Some(piece) = pieces.next().await {

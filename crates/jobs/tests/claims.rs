@@ -14,7 +14,7 @@ async fn one_of_two_claims_wins() {
     let won = claim(&jobs, "job", at(0)).await;
     assert_eq!(won.job().status, JobStatus::Processing);
     match other_process(&table).claim("alice", "job", at(1), LEASE).await.unwrap() {
-        ClaimOutcome::Busy(job) => assert_eq!(job.status, JobStatus::Processing),
+        ClaimOutcome::NotClaimable(job) => assert_eq!(job.status, JobStatus::Processing),
         other => panic!("{other:?}"),
     }
     assert_eq!(table.attribute("job", "attempt").as_deref(), Some("1"));
@@ -66,7 +66,10 @@ async fn a_job_is_claimed_again_after_its_lease_and_the_first_run_writes_nothing
     let first = claim(&jobs, "job", at(0)).await;
     first.renew(at(15)).await.unwrap();
     let held = jobs.claim("alice", "job", at(50), LEASE).await.unwrap();
-    assert!(matches!(held, ClaimOutcome::Busy(_)), "renewed at 15 s, it is held until 60 s: {held:?}");
+    assert!(
+        matches!(held, ClaimOutcome::NotClaimable(_)),
+        "renewed at 15 s, it is held until 60 s: {held:?}"
+    );
     let second = claim(&jobs, "job", at(61)).await;
     assert_eq!(table.attribute("job", "attempt").as_deref(), Some("2"));
 
@@ -82,7 +85,10 @@ async fn a_job_is_claimed_again_after_its_lease_and_the_first_run_writes_nothing
     let job = jobs.get(ALICE, "job").await.unwrap().unwrap();
     assert_eq!((job.status, job.result.as_deref()), (JobStatus::Completed, Some(r#"{"n":2}"#)));
     let after = jobs.claim("alice", "job", at(1_000), LEASE).await.unwrap();
-    assert!(matches!(after, ClaimOutcome::Busy(_)), "a job that has ended is not claimed again: {after:?}");
+    assert!(
+        matches!(after, ClaimOutcome::NotClaimable(_)),
+        "a job that has ended is not claimed again: {after:?}"
+    );
 }
 
 #[tokio::test]

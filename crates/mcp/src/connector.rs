@@ -1,5 +1,5 @@
-//! Opens MCP client sessions: signs in, sends the opening request that the server supports, and signs in again once
-//! where the server refuses the credential.
+//! Opens MCP client sessions: signs in, sends the opening request that the server supports, and signs in again if the
+//! server refuses the credential: once, or twice if another process had obtained the renewed credential.
 //!
 //! Sets no deadline: the caller limits the time of each call, and dropping the future cancels it. Called by
 //! [`crate::Session`] and by the command line.
@@ -46,6 +46,7 @@ pub struct Connector {
     preferred_opening: OpeningRequest,
     /// Opening request per server, for servers that refused the preferred one and accepted the other.
     learned_openings: Arc<Mutex<HashMap<ServerKey, OpeningRequest>>>,
+    /// Limits the bytes of large messages that are parsed at the same time, over all clients.
     memory: MessageMemory,
 }
 
@@ -76,7 +77,7 @@ impl Connector {
         Self { preferred_opening, ..self }
     }
 
-    /// Returns the sign-ins, for callers that lead a user through a sign-in.
+    /// Returns the [`SignIn`] that gets and renews credentials, for callers that lead a user through a sign-in.
     pub fn sign_in(&self) -> &SignIn {
         &self.sign_in
     }
@@ -94,11 +95,11 @@ impl Connector {
         &self.http
     }
 
-    /// Signs in (or takes the stored credential) and opens a session. If the server refuses the credential, signs in
-    /// again and tries once more, because a stored token may have been revoked.
+    /// Signs in (or takes the stored credential) and opens a session. If the server refuses the credential, opens it with
+    /// a renewed one, because a stored token may have been revoked.
     ///
     /// # Errors
-    /// [`McpError`], without the variants for lists.
+    /// [`McpError`], but never `TooMany`, `Emptied` or `NotOffered`.
     #[tracing::instrument(name = "mcp.connect", skip_all, fields(mcp.url = server.shown_url()))]
     pub async fn connect(
         &self,
@@ -107,7 +108,8 @@ impl Connector {
     ) -> Result<(McpClient, Credential), McpError> {
         let credential = self.credential(server, now).await?;
         let mut opened = self.connect_with(server, credential.clone()).await;
-        // A pooled HTTP connection may have been closed by the network while this process was frozen.
+        // A pooled HTTP connection may have been closed by the network while this process was frozen. The request is sent
+        // once more: an opening request changes nothing on the server. Only token requests go over `HttpClient::unpooled`.
         if matches!(&opened, Err(McpError::Egress(error)) if matches!(**error, EgressError::Broken { .. })) {
             opened = self.connect_with(server, credential.clone()).await;
         }
@@ -186,25 +188,24 @@ impl Connector {
     /// session if the server accepts it.
     ///
     /// # Errors
-    /// [`McpError`], without `Auth` and the variants for lists.
+    /// [`McpError`], but never `Auth`, `TooMany`, `Emptied` or `NotOffered`.
     pub async fn connect_with(
         &self,
         server: &McpServer,
         credential: Credential,
     ) -> Result<McpClient, McpError> {
+        if server.transport == TransportKind::Sse {
+            // HTTP+SSE exists only in revision 2024-11-05, which has no `server/discover`.
+            return self.connect_by(server, credential, OpeningRequest::Initialize).await;
+        }
         let key = server.key();
         let learned = self.learned_openings.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if let Some(learned) = learned {
-            return self.connect_by(server, credential, learned).await;
-        }
-        let other = match self.preferred_opening {
-            _ if server.transport == TransportKind::Sse => {
-                return self.connect_by(server, credential, OpeningRequest::Initialize).await;
-            }
+        let first = learned.unwrap_or(self.preferred_opening);
+        let other = match first {
             OpeningRequest::Initialize => OpeningRequest::Discover,
             OpeningRequest::Discover => OpeningRequest::Initialize,
         };
-        match self.connect_by(server, credential.clone(), self.preferred_opening).await {
+        match self.connect_by(server, credential.clone(), first).await {
             Err(refused) if suggests_other_opening(&refused) => {
                 let opened = self.connect_by(server, credential, other).await;
                 if opened.is_ok() {
@@ -276,8 +277,9 @@ impl Connector {
     }
 }
 
-/// Returns true if the server may accept the other opening request: it answered that the method or the protocol
-/// revision is unknown to it, or with HTTP status 400, 404 or 405.
+/// Returns true if the server may accept the other opening request. Servers answer an opening request that they do not
+/// know with HTTP status 400, 404 or 405, or with any of these JSON-RPC errors: method not found, invalid request, invalid
+/// params, header mismatch (-32020), unsupported protocol version (-32022).
 fn suggests_other_opening(refused: &McpError) -> bool {
     match refused {
         McpError::Status { status, .. } => matches!(status, 400 | 404 | 405),

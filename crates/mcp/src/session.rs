@@ -1,8 +1,8 @@
 //! An MCP session that lasts through a run: it signs in again when the server refuses the credential meanwhile.
 //!
 //! A 401, or a 403 that names scopes, means that the server did not carry the request out. Such a request is sent once
-//! more with another credential. No other call is repeated, because a failed call may have had its effect. Called by
-//! `agent` for runs, by [`crate::ToolCache`] for lists, and by the command line.
+//! more with another credential. No other tool call is repeated, because a failed one may have had its effect. A tool
+//! list is also repeated if the session ended during it. Called by `agent` for runs, by [`crate::ToolCache`] for lists, and by the command line.
 
 use auth::Credential;
 use jiff::Timestamp;
@@ -59,7 +59,7 @@ impl Session {
         self.list::<Vec<Tool>>(now).await
     }
 
-    /// Lists all tools in the packed form that the cache stores.
+    /// Lists all tools as a [`PackedToolList`], the compressed form that the cache writes to the catalog table.
     pub(crate) async fn pack_all_tools(&self, now: Timestamp) -> Result<PackedToolList, McpError> {
         self.list::<PackedToolList>(now).await
     }
@@ -78,7 +78,8 @@ impl Session {
     /// Calls a tool. Where the server refuses the credential, signs in again and calls once more.
     ///
     /// # Errors
-    /// As [`McpClient::call_tool`] and [`Connector::connect_with_renewed_credential`]; [`McpError::NotOffered`].
+    /// As [`McpClient::call_tool`], [`Connector::connect`], [`Connector::connect_with_renewed_credential`] and
+    /// [`Connector::step_up`]; [`McpError::NotOffered`].
     pub async fn call_tool(
         &self,
         name: &str,
@@ -101,8 +102,9 @@ impl Session {
         self.current.into_inner().client.close().await;
     }
 
-    /// Sends a request. Where the server refuses the credential, signs in again and sends the request once more. Where
-    /// the new credential came from another process and is refused too, signs in a second time.
+    /// Sends a request, and sends it again after a refused credential. After a 401 the credential is renewed, and once
+    /// more if the renewed one came from another process and is refused too. After a 403 that names scopes the credential
+    /// is stepped up, but only if nothing was renewed for this request, so that the number of sign-ins is bounded.
     async fn send<T>(
         &self,
         request: impl AsyncFn(&McpClient) -> Result<T, McpError>,
@@ -128,7 +130,8 @@ impl Session {
         }
     }
 
-    /// Opens another client if the current one has ended without being closed. Safe: no request was sent on it yet.
+    /// Opens another client if the current one has ended without being closed. Repeats no request: the caller decides
+    /// whether to send its request again.
     async fn reconnect_if_ended(&self, now: Timestamp) -> Result<(), McpError> {
         if !self.current.read().await.client.has_ended() {
             return Ok(());
@@ -137,7 +140,7 @@ impl Session {
         if current.client.has_ended() {
             tracing::info!(
                 mcp.url = self.server.shown_url(),
-                "External MCP: the server ended the session, opening another"
+                "External MCP: the session ended (its stream broke, or the server closed it), opening another"
             );
             let (client, credential) = self.connector.connect(&self.server, now).await?;
             *current = OpenClient { client, credential, generation: current.generation + 1 };
@@ -145,30 +148,30 @@ impl Session {
         Ok(())
     }
 
-    /// Replaces the client of the `refused` generation by one with another credential. If `scopes` are given, the new
+    /// Replaces the client of the `refused_generation` by one with another credential. If `scopes` are given, the new
     /// credential covers them. Does nothing if another task has replaced the client already.
     async fn replace_refused_client(
         &self,
-        refused: u64,
+        refused_generation: u64,
         scopes: &[String],
         now: Timestamp,
     ) -> Result<(), McpError> {
         let mut current = self.current.write().await;
-        if current.generation != refused {
+        if current.generation != refused_generation {
             return Ok(());
         }
         tracing::info!(
             mcp.url = self.server.shown_url(),
-            "External MCP: the server refused the credential during a run, signing in again"
+            "External MCP: the server refused the credential in an open session, signing in again"
         );
         let (client, credential) = match scopes {
             [] => {
-                let refused = &current.credential;
-                self.connector.connect_with_renewed_credential(&self.server, refused, now).await?
+                let refused_credential = &current.credential;
+                self.connector.connect_with_renewed_credential(&self.server, refused_credential, now).await?
             }
             scopes => self.connector.step_up(&self.server, &current.credential, scopes, now).await?,
         };
-        let next = OpenClient { client, credential, generation: refused + 1 };
+        let next = OpenClient { client, credential, generation: refused_generation + 1 };
         std::mem::replace(&mut *current, next).client.close().await;
         Ok(())
     }

@@ -18,23 +18,27 @@ use crate::{
     run::{Ending, RunError, run},
 };
 
-/// The part of the invocation's time that is reserved for writing how the run ended, retries included.
+/// The part of the invocation's time that is reserved for writing how the run ended, retries included. With less than 20 s
+/// left, the run gets half of the time.
 const MARGIN: Duration = Duration::from_secs(10);
-/// The part of [`MARGIN`] that a token refresh under way may take.
-const SETTLING: Duration = Duration::from_secs(8);
+/// The end of the wait for token refreshes, counted back from the end of the invocation: the response takes the rest.
+const SETTLED_BEFORE_END: Duration = Duration::from_secs(2);
 
 /// Runs the job that the event `{userId, jobId}` names. Returns the job, or `{statusCode, body}`, as the accelerator's
 /// processor does.
 ///
 /// # Errors
-/// `JobTable` if the job could not be claimed, or if its end could not be written. Lambda delivers the event again then.
+/// A [`Diagnostic`] of type `JobTable` if the job could not be claimed, its end could not be written, or its lease was not
+/// renewed in time. Lambda delivers an asynchronous event again then.
 pub(crate) async fn handle(
     context: &Context,
     event: Value,
     time_left: Duration,
 ) -> Result<Value, Diagnostic> {
     // Taken first, so that everything that follows has the same deadline.
-    let until = Instant::now() + time_left.saturating_sub(MARGIN).max(time_left / 2);
+    let now = Instant::now();
+    let until = now + time_left.saturating_sub(MARGIN).max(time_left / 2);
+    let settled = now + time_left.saturating_sub(SETTLED_BEFORE_END);
     let id = |name: &str| event[name].as_str().filter(|id| !id.is_empty());
     let (Some(user_id), Some(job_id)) = (id("userId"), id("jobId")) else {
         return Ok(status(400, "userId and jobId are required"));
@@ -42,13 +46,13 @@ pub(crate) async fn handle(
     match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
         Ok(ClaimOutcome::Won(claim, EarlierRun::NoEffect)) => {
             let response = run_claimed(context, &claim, until).await;
-            context.backend.settled(until + SETTLING).await;
+            context.backend.settled(settled).await;
             response
         }
         Ok(ClaimOutcome::Won(claim, EarlierRun::MayHaveHadEffect { tool })) => {
             end_after_effect(&claim, &tool).await
         }
-        Ok(ClaimOutcome::Busy(job)) => {
+        Ok(ClaimOutcome::NotClaimable(job)) => {
             tracing::info!(job.id = job_id, job.status = %job.status, "External MCP: nothing to do for this job");
             Ok(answer(&job, job.status, job.result.as_deref()))
         }
@@ -63,7 +67,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Runs a claimed job, and writes how it ended unless the job was lost.
+/// Runs a claimed job, and writes how it ended unless the job was lost or its lease expired.
 async fn run_claimed(context: &Context, claim: &Claim, until: Instant) -> Result<Value, Diagnostic> {
     let started = Instant::now();
     let transcript = Transcript::default();
@@ -71,6 +75,7 @@ async fn run_claimed(context: &Context, claim: &Claim, until: Instant) -> Result
     let work = run(context, claim, &meter, until, &transcript);
     let held = AssertUnwindSafe(hold(claim, &transcript, runtime::now, work)).catch_unwind().await;
     let agent = metrics_agent(claim.job(), &held);
+    // Outside in: a panic, the loss of the hold on the job, the run's own result.
     let ended = match held {
         Ok(Ok(Ok(result))) => Ok(result),
         Ok(Err(lost)) => return end_not_written(claim.job(), lost),
@@ -78,7 +83,7 @@ async fn run_claimed(context: &Context, claim: &Claim, until: Instant) -> Result
             return end_not_written(claim.job(), lost);
         }
         Ok(Ok(Err(error))) => Err(failure(&error.to_string())),
-        Err(_) => Err(failure("a bug in the processor; its log has the place")),
+        Err(_) => Err(failure("a bug in agent-processor; its log has the source line of the panic")),
     };
     emit_metrics(&agent, &meter, started, ended.is_ok());
     let ending = Ending { claim, meter: &meter, transcript: &transcript };
@@ -133,8 +138,8 @@ fn emit_metrics(agent: &str, meter: &agent::Meter, started: Instant, completed: 
 /// Ends a job whose earlier run was cut off after it called a tool that must not be called twice.
 async fn end_after_effect(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
     let error = failure(&format!(
-        "an earlier run was cut off after it had called {tool}, which may have changed something; it is not \
-         started again. Look at what it did, then submit the query anew"
+        "an earlier run was cut off after it had called the tool {tool}, which may have changed something, so the job \
+         is not run again. Check on the MCP server that has {tool} what was changed, then submit the query again"
     ));
     tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
     match claim.end_without_transcript(RunOutcome::Failed(&error), runtime::now()).await {
@@ -144,9 +149,10 @@ async fn end_after_effect(claim: &Claim, tool: &str) -> Result<Value, Diagnostic
 }
 
 /// Returns the response for a job whose end could not be written. If the job is lost, another process runs it, or it has
-/// ended or was deleted. Otherwise the invocation fails, so that Lambda delivers the event again after the lease.
+/// ended or was deleted. Otherwise the invocation fails, so that Lambda delivers the event again after about a minute; the
+/// lease has then expired, and the job can be claimed.
 fn end_not_written(job: &Job, error: JobError) -> Result<Value, Diagnostic> {
-    tracing::error!(%error, job.id = job.job_id, "External MCP: how the job ended could not be written");
+    tracing::error!(%error, job.id = job.job_id, "External MCP: the job is no longer held, or its end could not be written");
     match error {
         JobError::Lost { .. } => Ok(status(500, &error.to_string())),
         JobError::Table { .. } | JobError::Lapsed { .. } => {

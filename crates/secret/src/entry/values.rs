@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{fields::FieldKind, table::entry_field};
 
-/// Stands for a credential where an entry is shown.
+/// Stands for a credential, and for a dropped value, which may be one, where an entry is shown.
 const MASK: &str = "[credential]";
 
 /// The fields of one entry by name. Its `Debug` output holds no credential.
@@ -18,13 +18,13 @@ pub struct EntryFields(BTreeMap<String, FieldValue>);
 /// The value of one field.
 #[derive(Debug, Clone)]
 pub(super) enum FieldValue {
-    /// The value of a field that holds no credential, of any JSON type; `null` for every field.
+    /// The value of a field that holds no credential, of any JSON type. Also `null` in a field of any kind.
     Plain(Value),
     /// The text of a field that is a credential.
     Secret(SecretString),
     /// Header names and values; `None` for a value that is not a text.
     Headers(BTreeMap<String, Option<SecretString>>),
-    /// A value that was dropped: of an unknown field, or of the wrong JSON type for a credential.
+    /// A value that was dropped: of an unknown field, or of the wrong JSON type for a credential or for headers.
     Dropped,
 }
 
@@ -54,7 +54,7 @@ impl EntryFields {
         self.0.insert(name.to_owned(), FieldValue::Secret(secret));
     }
 
-    /// Adds a header to `extra_headers`.
+    /// Adds a header to `extra_headers`. Does nothing if that field is present but holds no object.
     pub fn add_extra_header(&mut self, name: &str, value: SecretString) {
         let headers = self.0.entry("extra_headers".to_owned());
         let headers = headers.or_insert_with(|| FieldValue::Headers(BTreeMap::new()));
@@ -87,12 +87,13 @@ impl EntryFields {
         Self(named.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
-    /// Returns the entry as JSON to show, with `[credential]` in the place of every credential, and without the query
-    /// of a URL, which may hold one.
+    /// Returns the entry as JSON to show, with `[credential]` in the place of every credential, and without the queries of
+    /// URLs, which may hold one.
     pub fn masked(&self) -> Value {
-        let without_query = |value: &Value| match value.as_str().and_then(|text| text.split_once('?')) {
-            Some((url, _)) => format!("{url}?…").into(),
-            None => value.clone(),
+        let is_url = |text: &&str| text.starts_with("https:") || text.starts_with("http:");
+        let without_query = |value: &Value| {
+            let url = value.as_str().filter(is_url).and_then(|text| text.split_once('?'));
+            url.map_or_else(|| value.clone(), |(url, _)| format!("{url}?…").into())
         };
         let masked = |value: &FieldValue| match value {
             FieldValue::Plain(value) => without_query(value),
@@ -104,7 +105,8 @@ impl EntryFields {
         Value::Object(self.0.iter().map(|(name, value)| (name.clone(), masked(value))).collect())
     }
 
-    /// Returns the entry as JSON with its credentials, to be written into the secret and nowhere else.
+    /// Returns the entry as JSON with its credentials, to be written into the secret and nowhere else. Only for new
+    /// entries: a dropped value becomes `null`, so an entry that was read is never written back.
     pub(crate) fn expose(&self) -> Map<String, Value> {
         let exposed = |value: &FieldValue| match value {
             FieldValue::Plain(value) => value.clone(),
@@ -146,7 +148,8 @@ impl FieldValue {
         }
     }
 
-    /// Returns true if the field says something. Absent, `null` and blank are the same to people who edit JSON.
+    /// Returns true if the field has a value: neither `null` nor blank, which mean the same to people who edit JSON. A
+    /// dropped value counts.
     pub(super) fn is_given(&self) -> bool {
         match self {
             Self::Plain(Value::Null) => false,
