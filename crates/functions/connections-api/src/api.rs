@@ -1,8 +1,8 @@
 //! What can be done with connections.
 
 use auth::{
-    Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
-    Registration, User,
+    AcceptedRedirect, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose,
+    Redirect, RegistrationChoice, User,
 };
 use aws_config::SdkConfig;
 use backend::Backend;
@@ -64,7 +64,7 @@ impl Api {
         starter: &User,
         owner: &Owner,
         origin: Option<&str>,
-        registration: Registration,
+        registration: RegistrationChoice,
     ) -> Result<Started, ApiError> {
         if origin.is_some_and(|origin| !self.allowed_origins.contains(origin)) {
             return Err(ApiError::OriginNotAllowed);
@@ -82,16 +82,16 @@ impl Api {
     }
 
     /// Takes in a browser's return.
-    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<Arrived, OAuthError> {
+    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<AcceptedRedirect, OAuthError> {
         self.oauth().callback(redirect, runtime::now()).await
     }
 
     /// Completes a sign-in that `user` has started.
     pub(crate) async fn complete(&self, state: &str, user: &User) -> Result<Completed, ApiError> {
-        let arrival = self.oauth().arrival(state, user, runtime::now()).await?;
-        let agent_id = arrival.agent_id().to_owned();
+        let sign_in = self.oauth().ready_sign_in(state, user, runtime::now()).await?;
+        let agent_id = sign_in.agent_id().to_owned();
         let config = self.config(&agent_id).await?;
-        self.oauth().complete(&config, arrival, runtime::now()).await?;
+        self.oauth().complete(&config, sign_in, runtime::now()).await?;
         Ok(Completed { agent_id, status: CompletedStatus::Connected })
     }
 
@@ -111,7 +111,8 @@ impl Api {
         };
         if grant != GrantType::ClientCredentials {
             // The client that registered itself is everybody's.
-            let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
+            let registration =
+                if caller.is_admin() { RegistrationChoice::New } else { RegistrationChoice::Stored };
             let started = self.start(agent_id, &caller.user, owner, origin, registration).await?;
             return Ok(Regenerated::Started(started));
         }
@@ -150,11 +151,11 @@ impl Api {
     ) -> Result<Connection, ApiError> {
         let owners = [(Owner::User(user.clone()), OwnerName::Me), (Owner::Everybody, OwnerName::Everybody)];
         for (owner, name) in owners {
-            if let Some((issuer, scopes, ended)) = self.oauth().standing(config, &owner).await? {
-                let is_connected = ended.is_none();
+            if let Some(grant) = self.oauth().grant_summary(config, &owner).await? {
+                let is_connected = grant.ended.is_none();
                 let told = |text: String| agent.server.scrub(text);
-                let reason = ended.map(|ended| told(ended.to_string()));
-                let scopes = scopes.into_iter().map(told).collect();
+                let reason = grant.ended.map(|ended| told(ended.to_string()));
+                let scopes = grant.scopes.into_iter().map(told).collect();
                 return Ok(Connection {
                     agent_id: agent.id.clone(),
                     status: if is_connected {
@@ -164,7 +165,7 @@ impl Api {
                     },
                     reason,
                     owner: Some(name),
-                    issuer: Some(told(issuer)),
+                    issuer: Some(told(grant.issuer)),
                     scopes: Some(scopes),
                 });
             }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use auth::{AuthError, OAuthError, Place};
+use auth::{AuthError, Endpoint, OAuthError};
 use catalog::SourceError;
 use edge::ErrorKind;
 use vault::VaultError;
@@ -43,7 +43,7 @@ impl ApiError {
             Self::NotAdmin => ErrorKind::Forbidden,
             Self::NoAgent | Self::NoConnection => ErrorKind::NotFound,
             Self::NotOAuth => ErrorKind::Conflict,
-            Self::OAuth(error) => oauth_kind(error.bare()),
+            Self::OAuth(error) => oauth_kind(error.innermost()),
             Self::Auth(_) | Self::Source(_) => ErrorKind::BadGateway,
         }
     }
@@ -85,7 +85,7 @@ fn oauth_kind(error: &OAuthError) -> ErrorKind {
             ErrorKind::Conflict
         }
         OAuthError::State
-        | OAuthError::Refused { place: Place::Authorization, .. }
+        | OAuthError::Refused { endpoint: Endpoint::Authorization, .. }
         | OAuthError::NoCode
         | OAuthError::IssMissing { .. }
         | OAuthError::IssMismatch { .. }

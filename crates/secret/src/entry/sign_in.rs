@@ -1,8 +1,8 @@
 //! The fields that say how a server is signed in to.
 
 use auth::{
-    ApiKeyConfig, ApiKeyError, AuthConfig, ClientProof, ClientRegistration, CognitoConfig, ExtraHeaders,
-    GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator, is_loopback,
+    ApiKeyConfig, ApiKeyError, AuthConfig, ClientAuthentication, ClientRegistration, CognitoConfig,
+    ExtraHeaders, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator, is_loopback,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -212,12 +212,12 @@ impl Reader<'_> {
             self.note("private_key", "is given beside client_secret: one of them is enough", true);
         }
         let (algorithm, key_id) = (self.text("signing_algorithm"), self.text("private_key_id"));
-        let proof = match (secret, pem) {
-            (Some(secret), _) => ClientProof::Secret(secret.expose_secret().trim().into()),
-            (None, Some(pem)) => ClientProof::PrivateKey(PrivateKey { pem, algorithm, key_id }),
-            (None, None) => ClientProof::Public,
+        let authentication = match (secret, pem) {
+            (Some(secret), _) => ClientAuthentication::Secret(secret.expose_secret().trim().into()),
+            (None, Some(pem)) => ClientAuthentication::PrivateKey(PrivateKey { pem, algorithm, key_id }),
+            (None, None) => ClientAuthentication::Public,
         };
-        Some(ClientRegistration { client_id: client_id?, proof })
+        Some(ClientRegistration { client_id: client_id?, authentication })
     }
 
     /// A URL that a secret or a browser is sent to.

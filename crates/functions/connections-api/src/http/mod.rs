@@ -10,7 +10,7 @@ mod responses;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{Owner, Registration, client_metadata};
+use auth::{Owner, RegistrationChoice, client_metadata};
 use axum::{
     Router,
     extract::State,
@@ -107,7 +107,8 @@ async fn start_sign_in(
 ) -> Result<Json<Started>, HttpError> {
     let owner = owner(purpose.owner, &caller)?;
     let origin = purpose.origin.as_deref();
-    let started = api.start(&purpose.agent_id, &caller.user, &owner, origin, Registration::Kept).await;
+    let started =
+        api.start(&purpose.agent_id, &caller.user, &owner, origin, RegistrationChoice::Stored).await;
     answered(&api, started).await
 }
 
