@@ -1,7 +1,7 @@
-//! Cognito's `InitiateAuth`: signing in with a password, and refreshing.
+//! Signs in a Cognito user with a password (`InitiateAuth`), and refreshes its tokens.
 //!
-//! The call goes to the pool's own region, wherever this process runs. Keeps no tokens
-//! ([`crate::SignIn`] does) and answers no challenges: a service user that gets one is misconfigured.
+//! Calls go to the pool's own region, wherever this process runs. Caches no tokens ([`crate::SignIn`] does) and answers no
+//! challenges: a service user that gets one is misconfigured.
 //!
 //! Source: <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_InitiateAuth.html>
 
@@ -19,22 +19,11 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::{config::CognitoConfig, error::AuthError};
+use crate::{cached_tokens::CachedTokens, config::CognitoConfig, error::AuthError};
 
-/// A token is taken as expired this long before it is, so that it does not expire on its way; a tenth
-/// of its life if that is shorter (Cognito's shortest life is 5 minutes).
+/// Time before its expiry from which a token is stale, in seconds, so that it does not expire during a request. A tenth of
+/// the token's life if that is shorter (Cognito's shortest life is 5 minutes).
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-
-/// What Cognito gave for one user.
-#[derive(Debug, Clone)]
-pub(crate) struct Tokens {
-    pub(crate) access: SecretString,
-    pub(crate) refresh: Option<SecretString>,
-    /// From when on the access token is not to be used any more.
-    pub(crate) stale_from: Timestamp,
-    /// False if the access token was read from the vault, where another process may have written it.
-    pub(crate) issued_here: bool,
-}
 
 /// Calls `InitiateAuth` in the region of each pool.
 #[derive(Debug, Clone)]
@@ -49,7 +38,11 @@ impl Cognito {
 
     /// Signs in with the password.
     #[tracing::instrument(name = "auth.cognito.login", skip_all, fields(aws.region = config.user_pool_id.region()))]
-    pub(crate) async fn sign_in(&self, config: &CognitoConfig, now: Timestamp) -> Result<Tokens, AuthError> {
+    pub(crate) async fn sign_in(
+        &self,
+        config: &CognitoConfig,
+        now: Timestamp,
+    ) -> Result<CachedTokens, AuthError> {
         let region = config.user_pool_id.region();
         let mut request = self
             .client(region)
@@ -65,14 +58,14 @@ impl Cognito {
         tokens(answer, None, now)
     }
 
-    /// Gets a new access token for a refresh token.
+    /// Gets a new access token with a refresh token.
     #[tracing::instrument(name = "auth.cognito.refresh", skip_all, fields(aws.region = config.user_pool_id.region()))]
     pub(crate) async fn refresh(
         &self,
         config: &CognitoConfig,
         refresh: &SecretString,
         now: Timestamp,
-    ) -> Result<Tokens, AuthError> {
+    ) -> Result<CachedTokens, AuthError> {
         let region = config.user_pool_id.region();
         let mut request = self
             .client(region)
@@ -86,7 +79,7 @@ impl Cognito {
         match request.send().await {
             Ok(answer) => tokens(answer, Some(refresh.clone()), now),
             Err(error) => match explain(region, &error) {
-                // An app client that rotates refresh tokens takes them by another operation alone.
+                // An app client that rotates refresh tokens accepts them in another operation only.
                 AuthError::Refused { .. } => self.rotate(config, refresh, now).await,
                 error => Err(error),
             },
@@ -100,7 +93,7 @@ impl Cognito {
         config: &CognitoConfig,
         refresh: &SecretString,
         now: Timestamp,
-    ) -> Result<Tokens, AuthError> {
+    ) -> Result<CachedTokens, AuthError> {
         let region = config.user_pool_id.region();
         let secret = config.client_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
         let answer = self
@@ -126,34 +119,34 @@ impl Cognito {
 
 fn tokens(
     answer: InitiateAuthOutput,
-    kept_refresh: Option<SecretString>,
+    old_refresh: Option<SecretString>,
     now: Timestamp,
-) -> Result<Tokens, AuthError> {
+) -> Result<CachedTokens, AuthError> {
     let Some(result) = answer.authentication_result else {
         return Err(match answer.challenge_name {
             Some(name) => AuthError::Challenge { name: name.as_str().to_owned() },
             None => AuthError::NoToken,
         });
     };
-    tokens_of(result, kept_refresh, now)
+    tokens_of(result, old_refresh, now)
 }
 
 fn tokens_of(
     result: AuthenticationResultType,
-    kept_refresh: Option<SecretString>,
+    old_refresh: Option<SecretString>,
     now: Timestamp,
-) -> Result<Tokens, AuthError> {
+) -> Result<CachedTokens, AuthError> {
     let access = result.access_token.ok_or(AuthError::NoToken)?;
     let life = SignedDuration::from_secs(result.expires_in.max(0).into());
-    Ok(Tokens {
+    Ok(CachedTokens {
         access: access.into(),
-        refresh: result.refresh_token.map(Into::into).or(kept_refresh),
+        refresh: result.refresh_token.map(Into::into).or(old_refresh),
         stale_from: now + (life - LEEWAY.min(life / 10)),
         issued_here: true,
     })
 }
 
-/// `Base64(HMAC-SHA256(client secret, username + client id))`, for app clients with a secret.
+/// Returns `Base64(HMAC-SHA256(client secret, username + client id))`; `None` for app clients without a secret.
 ///
 /// Source: <https://docs.aws.amazon.com/cognito/latest/developerguide/signing-up-users-in-your-app.html#cognito-user-pools-computing-secret-hash>
 fn secret_hash(config: &CognitoConfig) -> Option<String> {
@@ -191,7 +184,7 @@ mod tests {
         }
     }
 
-    /// A Cognito that gives one answer, in a process whose own region is another than the pool's.
+    /// A Cognito stand-in that gives one answer, and a process whose region is not the pool's.
     fn cognito(status: u16, body: &str) -> (Cognito, StaticReplayClient) {
         let event = ReplayEvent::new(
             http::Request::builder().body(SdkBody::empty()).unwrap(),
@@ -207,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_password_goes_to_the_pools_own_region_with_a_secret_hash() {
+    async fn the_password_is_sent_to_the_pools_region_with_a_secret_hash() {
         let (cognito, replay) = cognito(
             200,
             r#"{"AuthenticationResult":{"AccessToken":"a","RefreshToken":"r","ExpiresIn":3600}}"#,
@@ -233,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_and_challenges_are_named() {
+    async fn refusals_and_challenges_have_their_codes() {
         let refused = |code: &str| AuthError::Refused { code: code.into() };
         check(
             400,
@@ -248,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_life_keeps_nine_tenths() {
+    fn a_token_with_a_short_life_is_used_for_nine_tenths_of_it() {
         let answer = InitiateAuthOutput::builder()
             .authentication_result(
                 AuthenticationResultType::builder().access_token("a").expires_in(300).build(),

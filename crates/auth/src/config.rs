@@ -1,6 +1,6 @@
-//! What is known of signing in to one server, checked where it has a form of its own.
+//! The configuration of one server's sign-in, with the checks of its values.
 //!
-//! Does no signing in ([`crate::SignIn`]) and reads no JSON (`catalog`).
+//! Does not sign in ([`crate::SignIn`] does) and reads no JSON (`secret` does).
 
 use std::{fmt, str::FromStr};
 
@@ -14,45 +14,45 @@ use crate::{
     user::User,
 };
 
-/// How one MCP server is signed in to.
+/// The sign-in of one MCP server.
 #[derive(Debug, Clone)]
 pub enum AuthConfig {
-    /// Not at all.
+    /// No credential.
     None,
-    /// With a user of a Cognito user pool; its access token is the bearer token.
+    /// A user of a Cognito user pool, whose access token is the bearer token.
     Cognito(CognitoConfig),
-    /// With a key that never changes, in a header.
+    /// A fixed key in a header.
     ApiKey(ApiKeyConfig),
-    /// With an access token of an OAuth authorization server.
+    /// An access token of an OAuth authorization server.
     OAuth(Box<OAuthConfig>),
 }
 
-/// One header that says who a request is from.
+/// A header with an API key.
 #[derive(Debug, Clone)]
 pub struct ApiKeyConfig {
     header: HeaderName,
     value: SecretString,
 }
 
-/// Why a key cannot be sent.
+/// The reason why an API key cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApiKeyError {
-    /// The header is no header, or not one for keys.
+    /// The name is not a header name, or names a header that is not for keys.
     #[error("is not a header that a key may stand in: give one such as X-Api-Key")]
     Header,
-    /// The key has characters that no header takes.
+    /// The key has characters that a header value cannot have.
     #[error("has characters that cannot stand in a header: look for line breaks and curly quotes")]
     Value,
 }
 
-/// One user of one app client of one Cognito user pool.
+/// A user of an app client of a Cognito user pool.
 #[derive(Debug, Clone)]
 pub struct CognitoConfig {
-    /// The pool; its id names the region that the password goes to.
+    /// The user pool. Its id has the region that the password is sent to.
     pub user_pool_id: UserPoolId,
     /// The app client, which must allow `USER_PASSWORD_AUTH`.
     pub client_id: String,
-    /// The app client's secret, if it has one: goes into `SECRET_HASH`.
+    /// The app client's secret, if it has one, for `SECRET_HASH`.
     pub client_secret: Option<SecretString>,
     /// The user's name.
     pub username: String,
@@ -60,34 +60,33 @@ pub struct CognitoConfig {
     pub password: SecretString,
 }
 
-/// The id of a Cognito user pool, `{region}_{id}`, checked: a garbled one would name the host that
-/// receives a password.
+/// The id of a Cognito user pool, `{region}_{id}`. It is checked, since the host that receives the password is made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserPoolId(String);
 
-/// The text is not the id of a user pool.
+/// The error of a text that is not the id of a user pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a user pool id of the form `us-east-1_AbCdEf123`")]
 pub struct UserPoolIdError;
 
 impl AuthConfig {
-    /// Who signs in, without any secret: stable across processes and password changes, so that what
-    /// was learned of a server under it can be kept under it.
+    /// Returns what identifies the sign-in, without secrets. It is the same in all processes and after a change of the
+    /// password, so that items can be stored under it.
     pub fn identity(&self) -> String {
         match self {
             Self::None => "none".to_owned(),
             Self::Cognito(c) => {
-                // As a JSON-like list: no two different triples read the same.
+                // As a quoted list: no two different triples give the same text.
                 format!("cognito{:?}", [c.user_pool_id.as_str(), &c.client_id, &c.username])
             }
-            // Two keys are two users; of a key nothing else is known.
+            // Two keys count as two users: nothing else is known of a key's user.
             Self::ApiKey(key) => format!("api_key{:?}", hex(&key.fingerprint())),
             Self::OAuth(config) => format!("oauth{:?}", config.identity()),
         }
     }
 
-    /// A digest of everything that signing in depends on, secrets included: changes when a password
-    /// does. For comparing within the process only.
+    /// Returns a digest of the whole configuration, secrets included, so that it changes with a password. For comparing
+    /// within this process only.
     pub fn fingerprint(&self) -> [u8; 32] {
         match self {
             Self::None => [0; 32],
@@ -97,7 +96,7 @@ impl AuthConfig {
         }
     }
 
-    /// `text` without the secrets that are configured here: authorization servers quote what they know.
+    /// Removes the secrets of this configuration from `text`: servers quote what they were sent.
     pub fn scrub(&self, text: String) -> String {
         let secrets: Vec<&SecretString> = match self {
             Self::None => Vec::new(),
@@ -108,7 +107,7 @@ impl AuthConfig {
         secrets.into_iter().fold(text, scrub)
     }
 
-    /// The OAuth configuration, if it is one.
+    /// Returns the OAuth configuration; `None` for another kind.
     pub(crate) fn as_oauth(&self) -> Option<&OAuthConfig> {
         match self {
             Self::OAuth(config) => Some(config),
@@ -116,7 +115,7 @@ impl AuthConfig {
         }
     }
 
-    /// The same, signing in on behalf of `user` where it matters whose tokens are used.
+    /// Returns the configuration for `user`: OAuth then prefers the user's own tokens.
     pub fn on_behalf_of(&self, user: &User) -> Self {
         match self {
             Self::OAuth(config) => Self::OAuth(Box::new(config.on_behalf_of(user))),
@@ -126,7 +125,8 @@ impl AuthConfig {
 }
 
 impl ApiKeyConfig {
-    /// A key sent as `{scheme} {key}`, or as it is without a scheme, in `header` or else `Authorization`.
+    /// Makes the header `{header}: {scheme} {key}`. The default header is `Authorization`; without a scheme the value is
+    /// the key.
     ///
     /// # Errors
     /// [`ApiKeyError`].
@@ -165,7 +165,7 @@ impl CognitoConfig {
 }
 
 impl UserPoolId {
-    /// The region that the pool is in: what stands before the underscore.
+    /// Returns the pool's region: the part before the underscore.
     pub fn region(&self) -> &str {
         self.0.split_once('_').map_or("", |(region, _)| region)
     }
@@ -179,8 +179,8 @@ impl UserPoolId {
 impl FromStr for UserPoolId {
     type Err = UserPoolIdError;
 
-    /// Cognito's own form is `[\w-]+_[0-9a-zA-Z]+`, at most 55 characters; the region is held to that
-    /// of AWS regions (`us-east-1`, `us-gov-west-1`) as well.
+    /// Cognito's pattern is `[\w-]+_[0-9a-zA-Z]+`, at most 55 characters. The region must also look like one of AWS
+    /// (`us-east-1`, `us-gov-west-1`).
     fn from_str(text: &str) -> Result<Self, UserPoolIdError> {
         let (region, id) = text.split_once('_').ok_or(UserPoolIdError)?;
         let id_fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -198,7 +198,7 @@ impl fmt::Display for UserPoolId {
     }
 }
 
-/// `us-east-1`: at least two groups of lower-case letters, then a number.
+/// Returns true for texts such as `us-east-1`: at least two groups of lower-case letters, then a number.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let Some((number, words)) = parts.split_last() else { return false };
@@ -222,7 +222,7 @@ mod tests {
         check("us-east-1_AbCdEf123", Some("us-east-1"));
         check("us-gov-west-1_x", Some("us-gov-west-1"));
         check("ap-southeast-2_0", Some("ap-southeast-2"));
-        for garbled in [
+        for malformed in [
             "",
             "us-east-1",
             "us-east-1_",
@@ -237,7 +237,7 @@ mod tests {
             "useast1_AbC",
             "us-east-1 _AbC",
         ] {
-            check(garbled, None);
+            check(malformed, None);
         }
     }
 

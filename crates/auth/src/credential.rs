@@ -1,4 +1,6 @@
-//! What a request to a server carries to say who it is from.
+//! The credential of a request, and the removal of its secrets from texts.
+//!
+//! Gets no tokens ([`crate::SignIn`] does).
 
 use std::{fmt, sync::Arc};
 
@@ -8,44 +10,44 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
-/// What stands where a secret was taken out of a text.
+/// The text that replaces a removed secret.
 pub const REDACTED: &str = "[credential]";
-/// What is escaped in ids and secrets: all but RFC 3986's unreserved characters.
+/// The characters to escape in ids and secrets: all but RFC 3986's unreserved characters.
 pub(crate) const UNRESERVED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What is shorter is not taken out of texts: it would stand in ordinary words.
+/// Length of the shortest secret that is removed from texts, in bytes: a shorter one may be part of ordinary words.
 const SHORTEST_SECRET: usize = 6;
 
-/// What a request carries. Its secrets show in no `Debug` output.
+/// The credential of a request to an MCP server. Its `Debug` output has no secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Credential {
-    /// What signing in gave.
+    /// The header of the sign-in.
     own: Option<(HeaderName, SecretString)>,
     extra: ExtraHeaders,
     /// True if this process got the token from the authorization server, false if it read it from the vault.
     issued_here: bool,
 }
 
-/// Headers that an entry wants sent with every request to its server, whatever the sign-in.
+/// An entry's own headers, sent with every request to its server.
 #[derive(Debug, Clone, Default)]
 pub struct ExtraHeaders(Vec<(HeaderName, SecretString)>);
 
-/// A header that an entry may not set.
+/// The reason why an entry may not set a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraHeaderError {
-    /// The name belongs to signing in, to HTTP or to MCP.
+    /// The header belongs to the sign-in, to HTTP or to MCP.
     #[error("is a header that is not for entries to set")]
     Reserved,
-    /// It is no name of a header.
+    /// The name is not a header name.
     #[error("is not a header's name")]
     Name,
-    /// Its value cannot stand in a header.
+    /// The value has characters that a header value cannot have.
     #[error("has a value that cannot stand in a header")]
     Value,
 }
 
 impl Credential {
-    /// No credential at all.
+    /// Returns a credential without any header.
     pub fn none() -> Self {
         Self::default()
     }
@@ -62,12 +64,12 @@ impl Credential {
         Self { issued_here, ..self }
     }
 
-    /// The same with an entry's own headers beside it.
+    /// Adds an entry's own headers.
     pub fn with(self, extra: &ExtraHeaders) -> Self {
         Self { extra: extra.clone(), ..self }
     }
 
-    /// Whether it says who the request is from.
+    /// Returns true if the credential has a header of the sign-in.
     pub fn signs_in(&self) -> bool {
         self.own.is_some()
     }
@@ -78,7 +80,7 @@ impl Credential {
         self.issued_here
     }
 
-    /// The headers, marked as sensitive. One that cannot stand in a header is left out.
+    /// Returns the headers, marked as sensitive. A value that a header cannot have is omitted.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.extra.0.iter().chain(&self.own).filter_map(|(name, value)| {
             let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
@@ -87,13 +89,13 @@ impl Credential {
         })
     }
 
-    /// What takes the secrets out of texts: servers quote what they were sent.
+    /// Returns a scrubber for this credential's secrets: servers quote what they were sent.
     pub fn scrubber(&self) -> Scrubber {
         let values = self.extra.secrets().chain(self.own.iter().map(|(_, value)| value));
         Scrubber(values.flat_map(header_forms).collect())
     }
 
-    /// Whether both carry the same secret.
+    /// Returns true if both have the same header of the sign-in.
     pub fn is_same(&self, other: &Self) -> bool {
         let secret = |credential: &Self| {
             credential.own.as_ref().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
@@ -102,13 +104,13 @@ impl Credential {
     }
 }
 
-/// Takes secrets out of texts, in whatever form they were sent: as they are, or escaped for a form or a URL.
+/// Removes secrets from texts, in every form in which they may have been sent: as they are, or escaped for a form or a URL.
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Scrubber(Arc<[String]>);
 
 impl Scrubber {
-    /// `text` without the secrets.
+    /// Removes the secrets from `text`.
     pub fn scrub(&self, text: String) -> String {
         self.0.iter().fold(
             text,
@@ -125,12 +127,12 @@ impl fmt::Debug for Scrubber {
     }
 }
 
-/// `text` without `secret`.
+/// Removes `secret` from `text`.
 pub(crate) fn scrub(text: String, secret: &SecretString) -> String {
     Scrubber(forms(secret.expose_secret()).into()).scrub(text)
 }
 
-/// `text` without a header's value, and without what stands in it after its scheme (`Bearer …`).
+/// Removes a header's value from `text`, and the part of the value after its scheme (`Bearer …`).
 pub(crate) fn scrub_header(text: String, value: &SecretString) -> String {
     Scrubber(header_forms(value).into()).scrub(text)
 }
@@ -141,7 +143,7 @@ fn header_forms(value: &SecretString) -> Vec<String> {
     [forms(bare), forms(value)].concat()
 }
 
-/// The forms of a secret that is long enough to be one.
+/// Returns the forms in which a secret may appear; none if it is shorter than [`SHORTEST_SECRET`].
 fn forms(secret: &str) -> Vec<String> {
     let secret = secret.trim();
     if secret.len() < SHORTEST_SECRET {
@@ -159,7 +161,7 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// `%2f` for `%2F`.
+/// Returns `text` with its escapes in lower case: `%2f` for `%2F`.
 fn lower_escapes(text: &str) -> String {
     let mut since_percent = 3;
     let lower = |c: char| {
@@ -184,13 +186,13 @@ impl ExtraHeaders {
         Ok(())
     }
 
-    /// `text` without the values that may be secret.
+    /// Removes the values that may be secret from `text`.
     pub fn scrub(&self, text: String) -> String {
         self.secrets().fold(text, scrub_header)
     }
 
-    /// The values that may be secret. Others are ordinary words, which stand in texts and names of tools too:
-    /// `X-Client: production`.
+    /// Returns the values that may be secret. Others are ordinary words (`X-Client: production`), which may also be part of
+    /// texts and tool names.
     fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         self.0
             .iter()
@@ -198,7 +200,7 @@ impl ExtraHeaders {
             .map(|(_, value)| value)
     }
 
-    /// A digest of names and values: changes when any of them does.
+    /// Returns a digest of all names and values.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         for (name, value) in &self.0 {
@@ -211,7 +213,7 @@ impl ExtraHeaders {
     }
 }
 
-/// Whether a header or parameter is named like a secret, or has a value like one: long, of letters and digits.
+/// Returns true if a header or parameter has a name like a secret's, or a value like one: long, of letters and digits.
 pub(crate) fn may_be_secret(name: &str, value: &str) -> bool {
     const WORDS: [&str; 11] = [
         "key",
@@ -232,8 +234,7 @@ pub(crate) fn may_be_secret(name: &str, value: &str) -> bool {
         || (value.len() >= LONG && has(char::is_ascii_digit) && has(char::is_ascii_alphabetic))
 }
 
-/// Whether a header is not for entries to set: who signs in, where a request goes, how its body is framed,
-/// and what MCP itself says in headers.
+/// Returns true if an entry may not set a header: those of the sign-in, of routing, of framing, and of MCP.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     const RESERVED: [&str; 15] = [
         "accept",
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_taken_out_with_and_without_their_scheme() {
+    fn secrets_are_removed_with_and_without_their_scheme() {
         let mut extra = ExtraHeaders::default();
         extra.add("x-key", "extra-secret".into()).unwrap();
         extra.add("x-no", "no".into()).unwrap();
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_taken_out_however_they_are_escaped() {
+    fn secrets_are_removed_in_every_escaped_form() {
         let secret = "Canary 1!x+/=".into();
         for sent in
             ["Canary+1%21x%2B%2F%3D", "Canary%201%21x%2b%2f%3d", "Canary 1!x+/=", "Canary%201%21x%2B%2F%3D"]
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_set_no_header_that_is_not_theirs() {
+    fn entries_may_not_set_reserved_headers() {
         let add = |name: &str| ExtraHeaders::default().add(name, "value".into());
         for name in ["Authorization", "HOST", "Mcp-Session-Id", "mcp-protocol-version", "Accept"] {
             assert_eq!(add(name), Err(ExtraHeaderError::Reserved), "{name}");

@@ -1,20 +1,22 @@
-//! Why nobody could be signed in, and what to do about it.
+//! The errors of this crate, and what to do about them.
+//!
+//! Errors of OAuth are in [`crate::OAuthError`].
 
 use std::borrow::Cow;
 
 use crate::oauth::{OAuthError, SignInNeeded};
 
-/// Why nobody could be signed in. None holds a secret, and nothing that Cognito said beyond its code, since
-/// its texts quote what was sent.
+/// The reason why a sign-in failed. No message has a secret. Of Cognito's answers a message has the code only, since
+/// Cognito's texts quote what they were sent.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
-    /// Cognito wants a further step that no machine can take.
+    /// Cognito answered with a challenge, which only a person could answer.
     #[error("Cognito answered with the challenge {name}: {}", self.remedy())]
     Challenge {
         /// The challenge's name, such as `NEW_PASSWORD_REQUIRED`.
         name: String,
     },
-    /// Cognito refused.
+    /// Cognito refused the sign-in.
     #[error("Cognito refused the sign-in with {code}: {}", self.remedy())]
     Refused {
         /// The error's code, such as `NotAuthorizedException`.
@@ -31,10 +33,10 @@ pub enum AuthError {
     /// Cognito answered without a token and without a challenge.
     #[error("Cognito answered without an access token: {}", self.remedy())]
     NoToken,
-    /// A user must sign in: nothing that a machine tries again will help.
+    /// A user must sign in. Trying again does not help.
     #[error("a user must sign in: {0}")]
     NeedsSignIn(SignInNeeded),
-    /// The way to an access token is barred.
+    /// OAuth failed.
     #[error(transparent)]
     OAuth(OAuthError),
 }
@@ -50,7 +52,7 @@ impl From<OAuthError> for AuthError {
         match error {
             OAuthError::IssuerChanged { pinned, found } => {
                 let [pinned, found] = [pinned, found].map(|issuer| issuer.whole().to_owned());
-                SignInNeeded::Ended(crate::Ended::IssuerChanged { pinned, found }).into()
+                SignInNeeded::Ended(crate::GrantEndReason::IssuerChanged { pinned, found }).into()
             }
             error => Self::OAuth(error),
         }
@@ -58,7 +60,7 @@ impl From<OAuthError> for AuthError {
 }
 
 impl AuthError {
-    /// The kind of failure, as a word that programs can match on.
+    /// Returns the kind of failure, as a code that programs can match on.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NeedsSignIn(_) => "needs_sign_in",
@@ -67,7 +69,7 @@ impl AuthError {
         }
     }
 
-    /// What to do about it, as an instruction that can be followed as it stands.
+    /// Returns what to do about the error, as an instruction that can be followed as it stands.
     pub fn remedy(&self) -> Cow<'static, str> {
         let fixed = match self {
             Self::OAuth(error) => return error.remedy(),
@@ -75,10 +77,10 @@ impl AuthError {
             Self::Refused { code } => refusal_remedy(code),
             Self::Unreachable { .. } => "check the network of this function and the region in the pool id",
             Self::NoToken => "check that the app client is one of this user pool",
-            Self::NeedsSignIn(SignInNeeded::Ended(crate::Ended::IssuerChanged { .. })) => {
+            Self::NeedsSignIn(SignInNeeded::Ended(crate::GrantEndReason::IssuerChanged { .. })) => {
                 "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
             }
-            Self::NeedsSignIn(SignInNeeded::Ended(crate::Ended::Expired)) => {
+            Self::NeedsSignIn(SignInNeeded::Ended(crate::GrantEndReason::Expired)) => {
                 "sign in again with POST /oauth/start or `mcp-agents login`; for a sign-in that lasts, have the authorization server give a refresh token: add offline_access to scopes, or for Google give authorization_url with ?access_type=offline&prompt=consent"
             }
             Self::NeedsSignIn(_) => "sign in with POST /oauth/start or `mcp-agents login`",
@@ -121,7 +123,7 @@ fn refusal_remedy(code: &str) -> &'static str {
             "the app client or the pool does not exist in that region; check cognito_client_id and cognito_user_pool_id"
         }
         "TooManyRequestsException" | "LimitExceededException" => {
-            "the account's quota of sign-ins is used up; it is tried again later"
+            "the account's quota of sign-ins is used up; try again later, or ask AWS for a higher quota"
         }
         "UserLambdaValidationException" | "UnexpectedLambdaException" | "InvalidLambdaResponseException" => {
             "a Lambda trigger of the pool refused or failed; look at its logs"

@@ -1,9 +1,11 @@
-//! How one MCP server is signed in to.
+//! Signs in to MCP servers: with no credential, an API key, a Cognito user, or OAuth.
 //!
-//! An [`AuthConfig`] says how, [`SignIn`] does it and keeps what it got, a [`Credential`] is what a
-//! request then carries. What outlives a process is kept in a [`vault::Vault`]. Knows nothing of MCP beyond
-//! a server's URL, nothing of entries or of the environment; `mcp` calls it.
+//! An [`AuthConfig`] is the configuration of one server's sign-in, [`SignIn`] gets and caches its tokens, and a
+//! [`Credential`] is what a request then carries. Grants, registrations and pending sign-ins are stored in a
+//! [`vault::Vault`]. This crate knows nothing of MCP but a server's URL, and nothing of entries or of the environment.
+//! Called by `mcp`, the connections API and `mcp-agents login`.
 
+mod cached_tokens;
 mod cognito;
 mod config;
 mod credential;
@@ -16,10 +18,11 @@ pub use config::{ApiKeyConfig, ApiKeyError, AuthConfig, CognitoConfig, UserPoolI
 pub use credential::{Credential, ExtraHeaderError, ExtraHeaders, REDACTED, Scrubber};
 pub use error::AuthError;
 pub use oauth::{
-    About, Arrival, Arrived, Asking, AuthorizationServer, Challenge, ClientIdentity, ClientKind, ClientProof,
-    ClientRegistration, Ended, EntryFacts, EntryProof, GrantType, OAuth, OAuthConfig, OAuthError, Owner,
-    Place, PrivateKey, Purpose, Redirect, RedirectError, Registration, ResourceIndicator, Revocation,
-    SignInNeeded, Started, client_metadata, is_loopback,
+    AcceptedRedirect, AuthorizationServer, Challenge, ClientAuthentication, ClientIdentity, ClientKind,
+    ClientRegistration, Endpoint, EntryAuthentication, EntryFacts, GrantEndReason, GrantSummary, GrantType,
+    OAuth, OAuthConfig, OAuthError, Owner, PrivateKey, Purpose, ReadySignIn, Redirect, RedirectError,
+    RegistrationChoice, RequestContext, ResourceIndicator, RevocationOutcome, SignInNeeded, StartedSignIn,
+    TokenRequestKind, client_metadata, is_loopback,
 };
 pub use sign_in::{DecidedSignIn, SignIn, SignInState};
 pub use user::User;

@@ -1,9 +1,9 @@
-//! Signing in, and keeping what was got until it goes stale.
+//! Signs in with any [`AuthConfig`], and caches the tokens until they are stale.
 //!
-//! One sign-in at a time per credential: whoever asks meanwhile waits for it and shares its outcome, a
-//! failure too, so that twenty entries with one wrong password cost one attempt and lock nobody out.
-//! Tokens of Cognito are kept in this process alone; those of OAuth are a short copy of what is in the
-//! store, which all processes share.
+//! At most one sign-in runs per credential. Callers that ask meanwhile wait for it and get its result, a failure too, so
+//! that twenty entries with one wrong password cost one attempt and do not lock the user out. Cognito's tokens are cached
+//! in this process only; those of OAuth are in the vault, which all processes share, and cached here for a short time. A
+//! failure is never cached. Called by `mcp`.
 
 use std::sync::Arc;
 
@@ -12,69 +12,71 @@ use jiff::Timestamp;
 use moka::future::Cache;
 
 use crate::{
-    cognito::{Cognito, Tokens},
+    cached_tokens::CachedTokens,
+    cognito::Cognito,
     config::{AuthConfig, CognitoConfig},
     credential::Credential,
     error::AuthError,
     oauth::{OAuth, OAuthConfig},
 };
 
-/// Far more credentials than one secret holds (64 KiB), for as many users as one environment serves.
+/// Number of credentials that are cached: more than the entries of one secret (64 KiB) times the users of one process.
 const MAX_CREDENTIALS: u64 = 5_000;
 
-/// Identifies one credential, its secrets included. Stays in the process; never written or logged.
+/// A digest of one credential, secrets included. Never stored or logged.
 type CredentialKey = [u8; 32];
-type Outcome = Arc<Result<Tokens, AuthError>>;
+/// The result of a sign-in, shared by the callers that waited for it.
+type Outcome = Arc<Result<CachedTokens, AuthError>>;
 
-/// Signs in to whatever an [`AuthConfig`] names. Cheap to clone; clones share their tokens.
+/// Signs in to MCP servers. Cheap to clone; clones share their cached tokens.
 #[derive(Clone)]
 pub struct SignIn {
     cognito: Cognito,
     oauth: OAuth,
-    kept: Cache<CredentialKey, Outcome>,
+    cache: Cache<CredentialKey, Outcome>,
 }
 
-/// A sign-in whose owner is decided.
+/// A sign-in with the decision whose grant is used.
 #[derive(Debug, Clone)]
 pub struct DecidedSignIn {
-    /// The configuration. For OAuth its only owner is the one whose grant was found, if one was.
+    /// The configuration. If an OAuth grant was found, its owner is the only one here.
     pub auth: AuthConfig,
     /// The state of that grant.
     pub state: SignInState,
 }
 
-/// The state of a sign-in, without its tokens having been looked at.
+/// The state of a sign-in, as the vault has it without unsealing the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInState {
     /// No user is needed, or a user's grant was found.
     Usable,
-    /// A grant was found that has ended.
+    /// The grant that was found has ended.
     Ended,
     /// No grant was found.
     Missing,
 }
 
 impl SignIn {
-    /// Signs in to Cognito with `aws`'s HTTP client, time-outs and retries (its region counts for
-    /// nothing), to others as `oauth` does.
+    /// Makes a `SignIn`. Cognito is called with the HTTP client, time-outs and retries of `aws`, in the region of each
+    /// pool; OAuth servers are called through `oauth`.
     pub fn new(aws: SdkConfig, oauth: OAuth) -> Self {
-        Self { cognito: Cognito::new(aws), oauth, kept: Cache::new(MAX_CREDENTIALS) }
+        Self { cognito: Cognito::new(aws), oauth, cache: Cache::new(MAX_CREDENTIALS) }
     }
 
-    /// The OAuth part of it: what leads a user through signing in.
+    /// The OAuth part, which leads a user through a sign-in.
     pub fn oauth(&self) -> &OAuth {
         &self.oauth
     }
 
-    /// A credential that is good at `now`: the kept one, a refreshed one, or a new sign-in.
+    /// Returns a credential that can be used at `now`: the cached one, a refreshed one, or one of a new sign-in.
     ///
     /// # Errors
-    /// [`AuthError`], by what to do about it. A failure is not kept: the next call tries again.
+    /// [`AuthError`]. A failure is not cached: the next call tries again.
     pub async fn credential(&self, auth: &AuthConfig, now: Timestamp) -> Result<Credential, AuthError> {
-        self.credential_but(auth, None, now).await
+        self.credential_except(auth, None, now).await
     }
 
-    /// Decides whose sign-in is used for each of `auths`. Asks the vault alone, in batches, and no server.
+    /// Decides whose sign-in is used for each of `auths`. Reads the vault in batches, and asks no server.
     ///
     /// # Errors
     /// [`AuthError`] if the vault does not answer.
@@ -98,7 +100,7 @@ impl SignIn {
         Ok(auths.iter().map(decide).collect())
     }
 
-    /// Checks that no user has to sign in, for a decided sign-in.
+    /// Checks that no user has to sign in.
     ///
     /// # Errors
     /// [`AuthError::NeedsSignIn`].
@@ -110,7 +112,7 @@ impl SignIn {
         }
     }
 
-    /// A credential other than `rejected`, which a server refused although it should be good.
+    /// Returns a credential other than `rejected`, which the server refused before it was stale.
     ///
     /// # Errors
     /// As [`Self::credential`].
@@ -120,14 +122,13 @@ impl SignIn {
         rejected: &Credential,
         now: Timestamp,
     ) -> Result<Credential, AuthError> {
-        self.credential_but(auth, Some(rejected), now).await
+        self.credential_except(auth, Some(rejected), now).await
     }
 
-    /// A credential that is good for `scopes` as well, which `held` is not; `None` where there are no
-    /// scopes to ask for.
+    /// Returns a credential that also has `scopes`, which `held` lacks; `None` if the sign-in has no scopes.
     ///
     /// # Errors
-    /// As [`Self::credential`]; where only a user can grant them, [`AuthError::NeedsSignIn`].
+    /// As [`Self::credential`]; [`AuthError::NeedsSignIn`] if only a user can grant the scopes.
     pub async fn stepped_up(
         &self,
         auth: &AuthConfig,
@@ -137,11 +138,11 @@ impl SignIn {
     ) -> Result<Option<Credential>, AuthError> {
         let AuthConfig::OAuth(config) = auth else { return Ok(None) };
         let access = Box::pin(self.oauth.stepped_up(config, held, scopes, now)).await?;
-        self.kept.invalidate(&config.fingerprint()).await;
+        self.cache.invalidate(&config.fingerprint()).await;
         Ok(Some(Credential::bearer(&access.token).issued_here(access.issued_here)))
     }
 
-    async fn credential_but(
+    async fn credential_except(
         &self,
         auth: &AuthConfig,
         rejected: Option<&Credential>,
@@ -151,7 +152,7 @@ impl SignIn {
             AuthConfig::None => Ok(Credential::none()),
             AuthConfig::ApiKey(config) => Ok(config.credential()),
             AuthConfig::Cognito(config) => {
-                // Boxed, both of them: they are large, and what awaits this lies deep.
+                // Both futures are boxed: they are large, and the call chain that awaits them is deep.
                 let fetch = |old| Box::pin(self.cognito_tokens(config, old, now));
                 self.token(config.key(), rejected, now, fetch).await
             }
@@ -162,29 +163,29 @@ impl SignIn {
         }
     }
 
-    /// The kept token if it will do, else the one that `fetch` gives; it is given what was kept, unless
-    /// that was rejected.
-    async fn token<F: Future<Output = Result<Tokens, AuthError>>>(
+    /// Returns the cached token if it can be used, else the one that `fetch` gets. `fetch` is passed the cached outcome,
+    /// unless that one was rejected.
+    async fn token<F: Future<Output = Result<CachedTokens, AuthError>>>(
         &self,
         key: CredentialKey,
         rejected: Option<&Credential>,
         now: Timestamp,
         fetch: impl FnOnce(Option<Outcome>) -> F,
     ) -> Result<Credential, AuthError> {
-        let old = self.kept.get(&key).await;
+        let old = self.cache.get(&key).await;
         let is_rejected =
-            |tokens: &Tokens| rejected.is_some_and(|rejected| credential_of(tokens).is_same(rejected));
+            |tokens: &CachedTokens| rejected.is_some_and(|rejected| credential_of(tokens).is_same(rejected));
         let usable = |outcome: &Outcome| {
             outcome.as_ref().as_ref().is_ok_and(|tokens| now < tokens.stale_from && !is_rejected(tokens))
         };
         if let Some(outcome) = old.as_ref().filter(|outcome| usable(outcome)) {
-            return shared(outcome);
+            return credential_from(outcome);
         }
-        // A rejected token's refresh token may be revoked with it: only an expired one is refreshed.
+        // The refresh token of a rejected access token may be revoked with it: only a stale token is refreshed.
         let refreshable = old.filter(|outcome| outcome.as_ref().as_ref().is_ok_and(|t| !is_rejected(t)));
-        let flight = async { Arc::new(fetch(refreshable).await) };
-        let entry = self.kept.entry(key).or_insert_with_if(flight, |outcome| !usable(outcome)).await;
-        shared(entry.value())
+        let fetched = async { Arc::new(fetch(refreshable).await) };
+        let entry = self.cache.entry(key).or_insert_with_if(fetched, |outcome| !usable(outcome)).await;
+        credential_from(entry.value())
     }
 
     async fn cognito_tokens(
@@ -192,7 +193,7 @@ impl SignIn {
         config: &CognitoConfig,
         old: Option<Outcome>,
         now: Timestamp,
-    ) -> Result<Tokens, AuthError> {
+    ) -> Result<CachedTokens, AuthError> {
         let refresh = old.as_ref().and_then(|outcome| outcome.as_ref().as_ref().ok()?.refresh.as_ref());
         if let Some(refresh) = refresh {
             match self.cognito.refresh(config, refresh, now).await {
@@ -208,10 +209,10 @@ impl SignIn {
         config: &OAuthConfig,
         rejected: Option<&Credential>,
         now: Timestamp,
-    ) -> Result<Tokens, AuthError> {
-        let access = self.oauth.access(config, rejected, now).await?;
-        // What refreshes it is the store's alone.
-        Ok(Tokens {
+    ) -> Result<CachedTokens, AuthError> {
+        let access = self.oauth.access_token(config, rejected, now).await?;
+        // The refresh token stays in the vault.
+        Ok(CachedTokens {
             access: access.token,
             refresh: None,
             stale_from: access.stale_from,
@@ -220,11 +221,11 @@ impl SignIn {
     }
 }
 
-fn shared(outcome: &Outcome) -> Result<Credential, AuthError> {
+fn credential_from(outcome: &Outcome) -> Result<Credential, AuthError> {
     outcome.as_ref().as_ref().map(credential_of).map_err(Clone::clone)
 }
 
-fn credential_of(tokens: &Tokens) -> Credential {
+fn credential_of(tokens: &CachedTokens) -> Credential {
     Credential::bearer(&tokens.access).issued_here(tokens.issued_here)
 }
 
@@ -248,8 +249,7 @@ mod tests {
 
     type Answer = fn(usize) -> (u16, String);
 
-    /// A Cognito that takes a moment, then gives the answer to its n-th call; and the flows it was
-    /// asked for.
+    /// A Cognito stand-in that gives the answer to its n-th call after 20 ms, and records the flows of its calls.
     #[derive(Debug, Clone)]
     struct FakeCognito {
         answer: Answer,
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_kept_until_its_leeway_then_refreshed() {
+    async fn a_token_is_cached_until_it_is_stale_then_refreshed() {
         let (sign_in, cognito) = sign_in(token);
         let start = Timestamp::UNIX_EPOCH;
         let at = |seconds| start + SignedDuration::from_secs(seconds);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_app_client_that_rotates_refresh_tokens_is_refreshed_as_it_wants() {
+    async fn an_app_client_that_rotates_refresh_tokens_is_refreshed_by_its_own_operation() {
         let (sign_in, cognito) = sign_in(|call| match call {
             2 => (400, r#"{"__type":"InvalidParameterException"}"#.to_owned()),
             call => token(call),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rejected_token_is_replaced_once_for_all_who_hold_it() {
+    async fn a_rejected_token_is_replaced_once_for_all_callers() {
         let (sign_in, cognito) = sign_in(token);
         let now = Timestamp::UNIX_EPOCH;
         let rejected = sign_in.credential(&auth("p"), now).await.unwrap();
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_password_is_tried_once_for_all_who_wait() {
+    async fn a_wrong_password_is_tried_once_for_all_waiting_callers() {
         let (sign_in, cognito) = sign_in(|_| (400, r#"{"__type":"NotAuthorizedException"}"#.to_owned()));
         let config = auth("wrong");
         let calls = (0..20).map(|_| sign_in.credential(&config, Timestamp::UNIX_EPOCH));
@@ -369,7 +369,7 @@ mod tests {
         assert!(outcomes.iter().all(Result::is_err));
         assert_eq!(cognito.flows().len(), 1);
         sign_in.credential(&config, Timestamp::UNIX_EPOCH).await.unwrap_err();
-        assert_eq!(cognito.flows().len(), 2, "a failure is not kept");
+        assert_eq!(cognito.flows().len(), 2, "a failure is not cached");
     }
 
     #[tokio::test]

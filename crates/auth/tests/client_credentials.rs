@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use auth::{ClientProof, ClientRegistration, OAuthConfig};
+use auth::{ClientAuthentication, ClientRegistration, OAuthConfig};
 use support::{TWO_HOURS, at, of_client, process, process_with_file, server, token};
 use test_support::authorization_server::{AuthorizationServer, Fault, Settings};
 use vault::ProcessVault;
@@ -94,7 +94,10 @@ async fn a_server_that_takes_secrets_in_the_form_alone_is_sent_them_so_from_then
 #[tokio::test]
 async fn a_client_without_a_secret_has_nothing_to_sign_in_with() {
     let (server, process) = (server_with_client().await, process(Arc::new(ProcessVault::default())));
-    let client = Some(ClientRegistration { client_id: CLIENT.to_owned(), proof: ClientProof::Public });
+    let client = Some(ClientRegistration {
+        client_id: CLIENT.to_owned(),
+        authentication: ClientAuthentication::Public,
+    });
     let config = OAuthConfig { client, ..of_client(&server, CLIENT, SECRET) };
     assert_eq!(token(&process, &config, at(0)).await.unwrap_err().kind(), "needs_sign_in");
     assert_eq!(server.token_requests().len(), 0);

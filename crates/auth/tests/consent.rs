@@ -21,8 +21,8 @@ async fn a_user_signs_in_and_gets_a_token_for_this_server() {
     assert_eq!(exchange["resource"], server.mcp_url());
     // The server itself compares the verifier with the challenge.
     assert!(exchange["code_verifier"].len() >= 43, "RFC 7636 §4.1");
-    let standing = process.oauth().standing(&config, &Owner::User(alice())).await.unwrap();
-    assert_eq!(standing.map(|(issuer, ..)| issuer).as_deref(), Some(server.issuer()));
+    let grant_summary = process.oauth().grant_summary(&config, &Owner::User(alice())).await.unwrap();
+    assert_eq!(grant_summary.map(|summary| summary.issuer).as_deref(), Some(server.issuer()));
 }
 
 #[tokio::test]
@@ -35,13 +35,13 @@ async fn a_state_is_good_once() {
     oauth.callback(&came_back, at(1)).await.unwrap();
     assert_eq!(kind(oauth.callback(&came_back, at(1)).await), "state_mismatch", "a second redirect");
 
-    let first = oauth.arrival(state, &alice(), at(2)).await.unwrap();
-    let second = oauth.arrival(state, &alice(), at(2)).await.unwrap();
+    let first = oauth.ready_sign_in(state, &alice(), at(2)).await.unwrap();
+    let second = oauth.ready_sign_in(state, &alice(), at(2)).await.unwrap();
     oauth.complete(&config, first, at(2)).await.unwrap();
     assert_eq!(kind(oauth.complete(&config, second, at(2)).await), "state_mismatch", "a second completion");
     assert_eq!(server.count("authorization_code"), 1);
     assert_eq!(kind(oauth.callback(&came_back, at(3)).await), "state_mismatch", "a redirect after the end");
-    assert_eq!(kind(oauth.arrival(state, &alice(), at(3)).await), "state_mismatch");
+    assert_eq!(kind(oauth.ready_sign_in(state, &alice(), at(3)).await), "state_mismatch");
 }
 
 #[tokio::test]
@@ -55,8 +55,8 @@ async fn a_state_is_good_for_ten_minutes() {
         let arrived = oauth.callback(&came_back, at(seconds)).await;
         assert_eq!(arrived.is_ok(), is_good, "a redirect after {seconds} s: {arrived:?}");
         // One that is over is over for those too whose clock is behind.
-        let arrival = oauth.arrival(started.state.expose_secret(), &alice(), at(1)).await;
-        assert_eq!(arrival.is_ok(), is_good, "an arrival after {seconds} s");
+        let ready_sign_in = oauth.ready_sign_in(started.state.expose_secret(), &alice(), at(1)).await;
+        assert_eq!(ready_sign_in.is_ok(), is_good, "an arrival after {seconds} s");
     }
 }
 
@@ -67,7 +67,10 @@ async fn a_parked_code_is_over_after_ten_minutes() {
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let came_back = redirect(&server.agree(&started.authorization_url).unwrap());
     oauth.callback(&came_back, at(300)).await.unwrap();
-    assert_eq!(kind(oauth.arrival(started.state.expose_secret(), &alice(), at(601)).await), "state_mismatch");
+    assert_eq!(
+        kind(oauth.ready_sign_in(started.state.expose_secret(), &alice(), at(601)).await),
+        "state_mismatch"
+    );
     assert_eq!(server.count("authorization_code"), 0);
 }
 
@@ -85,9 +88,9 @@ async fn a_state_is_good_for_its_starter_only() {
         let state = started.state.expose_secret();
         let came_back = redirect(&server.agree(&started.authorization_url).unwrap());
         oauth.callback(&came_back, at(1)).await.unwrap();
-        assert_eq!(kind(oauth.arrival(state, &other, at(2)).await), "other_user", "{other:?}");
+        assert_eq!(kind(oauth.ready_sign_in(state, &other, at(2)).await), "other_user", "{other:?}");
         assert_eq!(
-            kind(oauth.arrival(state, &alice(), at(3)).await),
+            kind(oauth.ready_sign_in(state, &alice(), at(3)).await),
             "state_mismatch",
             "it is used up: {other:?}"
         );
@@ -141,7 +144,7 @@ async fn what_the_authorization_server_refuses_is_told_and_ends_the_sign_in() {
     let error = oauth.callback(&refused, at(1)).await.unwrap_err();
     assert!(error.to_string().contains("access_denied"), "{error}");
     assert!(error.agent_id.is_some(), "the caller needs the entry's secrets to remove them from the text");
-    assert_eq!(kind(oauth.arrival(&state, &alice(), at(1)).await), "state_mismatch");
+    assert_eq!(kind(oauth.ready_sign_in(&state, &alice(), at(1)).await), "state_mismatch");
 }
 
 #[tokio::test]
@@ -151,7 +154,7 @@ async fn a_state_that_nobody_was_given_is_none() {
         Redirect { state: Some("made-up".to_owned()), code: Some("code".into()), ..Redirect::default() };
     assert_eq!(kind(process.oauth().callback(&made_up, at(0)).await), "state_mismatch");
     assert_eq!(kind(process.oauth().callback(&Redirect::default(), at(0)).await), "state_mismatch");
-    assert_eq!(kind(process.oauth().arrival("made-up", &alice(), at(0)).await), "state_mismatch");
+    assert_eq!(kind(process.oauth().ready_sign_in("made-up", &alice(), at(0)).await), "state_mismatch");
 }
 
 #[tokio::test]
@@ -160,10 +163,10 @@ async fn a_user_who_is_not_back_has_nothing_to_complete() {
     let (config, oauth) = (of_user(&server), process.oauth());
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let state = started.state.expose_secret();
-    assert_eq!(kind(oauth.arrival(state, &alice(), at(1)).await), "not_yet");
+    assert_eq!(kind(oauth.ready_sign_in(state, &alice(), at(1)).await), "not_yet");
     let came_back = redirect(&server.agree(&started.authorization_url).unwrap());
     oauth.callback(&came_back, at(2)).await.unwrap();
-    assert!(oauth.arrival(state, &alice(), at(3)).await.is_ok(), "to ask early uses nothing up");
+    assert!(oauth.ready_sign_in(state, &alice(), at(3)).await.is_ok(), "to ask early uses nothing up");
 }
 
 #[tokio::test]
@@ -173,8 +176,8 @@ async fn an_entry_that_has_changed_meanwhile_gets_nothing() {
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let came_back = redirect(&server.agree(&started.authorization_url).unwrap());
     oauth.callback(&came_back, at(1)).await.unwrap();
-    let arrival = oauth.arrival(started.state.expose_secret(), &alice(), at(2)).await.unwrap();
+    let ready_sign_in = oauth.ready_sign_in(started.state.expose_secret(), &alice(), at(2)).await.unwrap();
     let changed = auth::OAuthConfig { audience: Some("another".to_owned()), ..config };
-    assert_eq!(kind(oauth.complete(&changed, arrival, at(2)).await), "state_mismatch");
+    assert_eq!(kind(oauth.complete(&changed, ready_sign_in, at(2)).await), "state_mismatch");
     assert_eq!(server.count("authorization_code"), 0);
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use auth::{ClientIdentity, Ended, OAuthConfig, Owner, Purpose, Registration, User};
+use auth::{ClientIdentity, GrantEndReason, OAuthConfig, Owner, Purpose, RegistrationChoice, User};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::{
@@ -44,7 +44,7 @@ async fn a_client_that_the_server_has_forgotten_is_dropped_and_registered_anew()
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     server.forget_clients();
-    assert_eq!(ended(token(&process, &config, at(TWO_HOURS)).await), Ended::ClientForgotten);
+    assert_eq!(ended(token(&process, &config, at(TWO_HOURS)).await), GrantEndReason::ClientForgotten);
     assert_eq!(server.count("refresh_token"), 1);
     // Another user, for whom nothing else says that the client is not known any more.
     let of_bob = of(&config, &User::named("bob"));
@@ -65,8 +65,8 @@ async fn a_client_that_is_forgotten_at_the_exchange_of_a_code_is_dropped() {
     oauth.callback(&came_back, at(1)).await.unwrap();
     server.spoil_next(Fault::Refuse(401, "invalid_client"));
     let state = came_back.state.unwrap();
-    let arrival = oauth.arrival(&state, &alice(), at(1)).await.unwrap();
-    assert!(oauth.complete(&config, arrival, at(1)).await.is_err());
+    let ready_sign_in = oauth.ready_sign_in(&state, &alice(), at(1)).await.unwrap();
+    assert!(oauth.complete(&config, ready_sign_in, at(1)).await.is_err());
     let bob = User::named("bob");
     start(&process, &of(&config, &bob), &bob, at(2)).await.unwrap();
     assert_eq!(server.registrations().len(), 2);
@@ -101,7 +101,7 @@ async fn what_does_not_work_is_registered_anew_when_that_is_asked_for() {
     sign_in(&process, &server, &config, at(0)).await;
     let owner = Owner::User(alice());
     let purpose = Purpose { agent_id: "agent", starter: &alice(), owner: &owner, origin: None };
-    process.oauth().start(&config, purpose, &identity(), Registration::Anew, at(1)).await.unwrap();
+    process.oauth().start(&config, purpose, &identity(), RegistrationChoice::New, at(1)).await.unwrap();
     assert_eq!(server.registrations().len(), 2);
 }
 
@@ -117,7 +117,7 @@ async fn a_published_client_is_used_where_the_server_takes_one() {
     let purpose = Purpose { agent_id: "agent", starter: &alice(), owner: &owner, origin: None };
     let config = of_user(&server);
     let started =
-        process.oauth().start(&config, purpose, &published, Registration::Kept, at(0)).await.unwrap();
+        process.oauth().start(&config, purpose, &published, RegistrationChoice::Stored, at(0)).await.unwrap();
     assert_eq!(client_of(&started.authorization_url), url);
     assert_eq!(server.registrations(), Vec::<Value>::new());
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{AuthConfig, Ended};
+use auth::{AuthConfig, GrantEndReason};
 use support::{TWO_HOURS, at, bearer, ended, of_user, process, process_with_file, server, sign_in, token};
 use test_support::authorization_server::{AuthorizationServer, Fault, Settings};
 use tokio::{sync::Semaphore, time::timeout};
@@ -81,9 +81,13 @@ async fn a_lost_answer_ends_a_rotating_grant_and_nothing_is_sent_again() {
         let config = of_user(&server);
         sign_in(&first, &server, &config, at(0)).await;
         server.spoil_next(fault.clone());
-        assert_eq!(ended(token(&first, &config, at(TWO_HOURS)).await), Ended::Lost, "{fault:?}");
+        assert_eq!(ended(token(&first, &config, at(TWO_HOURS)).await), GrantEndReason::Lost, "{fault:?}");
         for process in [&first, &second] {
-            assert_eq!(ended(token(process, &config, at(10 * TWO_HOURS)).await), Ended::Lost, "{fault:?}");
+            assert_eq!(
+                ended(token(process, &config, at(10 * TWO_HOURS)).await),
+                GrantEndReason::Lost,
+                "{fault:?}"
+            );
         }
         assert_eq!(server.count("refresh_token"), 1, "{fault:?}");
     }
@@ -112,7 +116,7 @@ async fn invalid_grant_ends_the_grant() {
     sign_in(&first, &server, &config, at(0)).await;
     server.spoil_next(Fault::Refuse(400, "invalid_grant"));
     for process in [&first, &second] {
-        let revoked = Ended::Revoked { description: None };
+        let revoked = GrantEndReason::Revoked { description: None };
         assert_eq!(ended(token(process, &config, at(TWO_HOURS)).await), revoked);
     }
     assert_eq!(server.count("refresh_token"), 1);
@@ -150,7 +154,7 @@ async fn another_refusal_is_tried_once_more_after_a_quarter_of_an_hour() {
     server.spoil_next(Fault::Refuse(400, "no_idea"));
     for later in [0, 60, 899] {
         let refused = ended(token(&process, &config, at(TWO_HOURS + later)).await);
-        assert!(matches!(refused, Ended::RefreshRefused { .. }), "{refused:?}");
+        assert!(matches!(refused, GrantEndReason::RefreshRefused { .. }), "{refused:?}");
     }
     assert_eq!(server.count("refresh_token"), 1);
     assert!(token(&process, &config, at(TWO_HOURS + 960)).await.is_ok());
@@ -182,7 +186,7 @@ fn a_lease_that_lapsed_ends_the_grant() {
         let held = timeout(A_MOMENT, token(&waiting, &config, at(TWO_HOURS + 29))).await;
         assert!(held.is_err(), "the lease lasts for 30 s, and is waited for");
         let lapsed = ended(token(&process(store.clone()), &config, at(TWO_HOURS + 40)).await);
-        assert_eq!(lapsed, Ended::Lost);
+        assert_eq!(lapsed, GrantEndReason::Lost);
         assert_eq!(server.count("refresh_token"), 1);
     });
 }
@@ -194,7 +198,8 @@ async fn nothing_is_sent_to_an_issuer_that_the_server_names_since() {
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
     server.change(|settings| settings.authorization_servers = Some(vec![new.issuer().to_owned()]));
-    let changed = Ended::IssuerChanged { pinned: server.issuer().to_owned(), found: new.issuer().to_owned() };
+    let changed =
+        GrantEndReason::IssuerChanged { pinned: server.issuer().to_owned(), found: new.issuer().to_owned() };
     assert_eq!(ended(token(&process, &config, at(TWO_HOURS)).await), changed);
     assert_eq!((server.count("refresh_token"), new.token_requests().len()), (0, 0));
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
-use auth::{AuthConfig, ClientIdentity, OAuthError, Owner, Purpose, Registration, User};
+use auth::{AuthConfig, ClientIdentity, OAuthError, Owner, Purpose, RegistrationChoice, User};
 use clap::Args;
 use mcp::McpServer;
 use secrecy::ExposeSecret;
@@ -67,7 +67,7 @@ pub(crate) struct NotSignedIn {
 
 impl NotSignedIn {
     fn new(server: &McpServer, options: &BrowserOptions, error: &OAuthError) -> Self {
-        let redirect_uri_to_register = match error.bare() {
+        let redirect_uri_to_register = match error.innermost() {
             OAuthError::ClientNeeded { redirect_uri, .. } => Some(redirect_uri.clone()),
             _ => None,
         };
@@ -126,12 +126,13 @@ pub(crate) async fn sign_in(
     let identity = ClientIdentity {
         redirect_uri: listener.redirect_uri.clone(),
         metadata_url: options.client_metadata_url.clone(),
-        serves_many: false,
+        redirect_uri_per_issuer: false,
     };
     let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
     let starter = User::named(STARTER);
     let purpose = Purpose { agent_id, starter: &starter, owner: &owner, origin: None };
-    let registration = if options.register_anew { Registration::Anew } else { Registration::Kept };
+    let registration =
+        if options.register_anew { RegistrationChoice::New } else { RegistrationChoice::Stored };
     let not_signed_in = |error: OAuthError| NotSignedIn::new(server, options, &error);
     let starting = oauth.start(config, purpose, &identity, registration, runtime::now());
     let started = setup.within(starting).await?.map_err(not_signed_in)?;
@@ -157,8 +158,8 @@ pub(crate) async fn sign_in(
     )??;
     progress.step("exchanging the code for tokens");
     oauth.callback(&redirect, runtime::now()).await.map_err(|refused| not_signed_in(refused.error))?;
-    let arrival = oauth.arrival(&state, &starter, runtime::now()).await.map_err(not_signed_in)?;
-    setup.within(oauth.complete(config, arrival, runtime::now())).await?.map_err(not_signed_in)?;
+    let ready = oauth.ready_sign_in(&state, &starter, runtime::now()).await.map_err(not_signed_in)?;
+    setup.within(oauth.complete(config, ready, runtime::now())).await?.map_err(not_signed_in)?;
     drop(progress);
     println!("Signed in to {}. The tokens are kept in {}.", printable(agent_id), setup.tokens);
     Ok(())

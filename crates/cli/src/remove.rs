@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use auth::{AuthConfig, OAuthConfig, Owner, Revocation};
+use auth::{AuthConfig, OAuthConfig, Owner, RevocationOutcome};
 use catalog::Agent;
 use clap::Args;
 
@@ -53,15 +53,15 @@ async fn forget(setup: &Setup, config: &OAuthConfig) -> anyhow::Result<()> {
     let owner = setup.user.clone().map_or(Owner::Everybody, Owner::User);
     match setup.connector.sign_in().oauth().forget(config, &owner, runtime::now()).await? {
         None => {}
-        Some(Revocation::Done) => {
+        Some(RevocationOutcome::Revoked) => {
             println!("Its sign-in is taken back, and revoked at the authorization server.")
         }
-        Some(Revocation::NotOffered) => {
+        Some(RevocationOutcome::NotOffered) => {
             println!(
                 "Its sign-in is taken back. The authorization server revokes nothing: its tokens run out."
             );
         }
-        Some(Revocation::Failed(error)) => {
+        Some(RevocationOutcome::Failed(error)) => {
             println!("Its sign-in is taken back, but was not revoked: {}", printable(&error.to_string()));
         }
     }

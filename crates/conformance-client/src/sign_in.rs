@@ -4,8 +4,8 @@
 
 use anyhow::{Context, anyhow};
 use auth::{
-    AuthConfig, ClientIdentity, ClientProof, ClientRegistration, ExtraHeaders, GrantType, OAuthConfig, Owner,
-    PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, User,
+    AuthConfig, ClientAuthentication, ClientIdentity, ClientRegistration, ExtraHeaders, GrantType,
+    OAuthConfig, Owner, PrivateKey, Purpose, Redirect, RegistrationChoice, ResourceIndicator, User,
 };
 use mcp::{Connector, McpServer};
 use serde_json::Value;
@@ -20,14 +20,14 @@ const USER: &str = "conformance";
 /// Returns the sign-in for the scenario's server, with the client that the scenario's context names.
 pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
     let text = |name: &str| context[name].as_str().map(str::to_owned);
-    let proof = match (text("client_secret"), text("private_key_pem")) {
-        (Some(secret), _) => ClientProof::Secret(secret.into()),
-        (None, Some(pem)) => ClientProof::PrivateKey(PrivateKey {
+    let authentication = match (text("client_secret"), text("private_key_pem")) {
+        (Some(secret), _) => ClientAuthentication::Secret(secret.into()),
+        (None, Some(pem)) => ClientAuthentication::PrivateKey(PrivateKey {
             pem: pem.into(),
             algorithm: text("signing_algorithm"),
             key_id: None,
         }),
-        (None, None) => ClientProof::Public,
+        (None, None) => ClientAuthentication::Public,
     };
     let is_client_credentials = scenario.starts_with("auth/client-credentials");
     AuthConfig::OAuth(Box::new(OAuthConfig {
@@ -36,7 +36,7 @@ pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
             true => GrantType::ClientCredentials,
             false => GrantType::AuthorizationCode,
         }),
-        client: text("client_id").map(|client_id| ClientRegistration { client_id, proof }),
+        client: text("client_id").map(|client_id| ClientRegistration { client_id, authentication }),
         scopes: Vec::new(),
         audience: None,
         resource: ResourceIndicator::Discovered,
@@ -60,9 +60,9 @@ pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow
     let identity = ClientIdentity {
         redirect_uri: REDIRECT_URI.to_owned(),
         metadata_url: Some(CLIENT_METADATA.to_owned()),
-        serves_many: false,
+        redirect_uri_per_issuer: false,
     };
-    let started = oauth.start(config, purpose, &identity, Registration::Kept, runtime::now()).await?;
+    let started = oauth.start(config, purpose, &identity, RegistrationChoice::Stored, runtime::now()).await?;
     let page = http::Request::get(started.authorization_url.as_str()).body(Vec::new())?;
     let answer = connector.http().send(page).await?;
     let location =
@@ -71,7 +71,7 @@ pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow
     let redirect = Redirect::from_pairs(back.query_pairs().map(|(name, value)| (name, value.into_owned())));
     oauth.callback(&redirect, runtime::now()).await?;
     let state = redirect.state.context("the redirect has no state")?;
-    let arrival = oauth.arrival(&state, &User::named(USER), runtime::now()).await?;
-    oauth.complete(config, arrival, runtime::now()).await?;
+    let ready = oauth.ready_sign_in(&state, &User::named(USER), runtime::now()).await?;
+    oauth.complete(config, ready, runtime::now()).await?;
     Ok(())
 }

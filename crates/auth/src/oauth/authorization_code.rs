@@ -1,8 +1,7 @@
-//! The authorization code grant: sending a user to sign in, and what comes back.
+//! The authorization code grant: makes the authorization request, and validates the redirect.
 //!
-//! What is sent with the user (state, the hash of a verifier) and what is kept here (the verifier, the
-//! issuer that must answer) are made together, and looked at together when the redirect comes. Keeps
-//! nothing itself.
+//! Stores nothing and sends nothing: [`super::consent_start`] stores state and verifier, and the user's browser sends
+//! the request. Called by [`super::consent_start`] and [`super::consent`].
 //!
 //! Source: RFC 6749 §4.1, RFC 7636, RFC 9207.
 
@@ -13,25 +12,26 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{
-    about::{About, Place},
     authorization_server::AuthorizationServer,
     config::OAuthConfig,
-    error::{OAuthError, is_template},
+    error::OAuthError,
+    issuer::is_template,
     random_token,
+    request_context::{Endpoint, RequestContext},
 };
 
-/// A user on the way to an authorization server.
+/// An authorization request (RFC 6749 §4.1.1), with the PKCE verifier that belongs to it.
 #[derive(Debug)]
-pub(crate) struct Departure {
-    /// Where the browser goes.
+pub(crate) struct AuthorizationRequest {
+    /// The authorization endpoint URL that the user's browser is sent to.
     pub(crate) url: Url,
-    /// What comes back with it.
+    /// `state`, which the redirect must repeat.
     pub(crate) state: SecretString,
-    /// What only we know.
+    /// The PKCE verifier; the request has its hash only.
     pub(crate) verifier: SecretString,
 }
 
-/// What a redirect brought, as it stands in its query. All of it is whatever the browser was sent with.
+/// The query parameters of a redirect (RFC 6749 §4.1.2). None can be trusted: any page can send a browser here.
 #[derive(Debug, Clone, Default)]
 pub struct Redirect {
     /// `code`.
@@ -44,8 +44,8 @@ pub struct Redirect {
     pub error: Option<String>,
     /// `error_description`.
     pub error_description: Option<String>,
-    /// The redirect URI that it came to, where the client has several.
-    pub came_to: Option<String>,
+    /// The redirect URI that received the redirect, if the client has several.
+    pub redirect_uri: Option<String>,
 }
 
 impl Redirect {
@@ -67,22 +67,23 @@ impl Redirect {
     }
 }
 
-/// Makes out where to send a user.
+/// Makes the authorization request of a user's sign-in.
 ///
 /// # Errors
-/// [`OAuthError::NotHttps`] if a browser may not be sent there; [`OAuthError::NotOffered`].
-pub(crate) fn depart(
+/// [`OAuthError::NotOffered`] if there is no authorization endpoint; [`OAuthError::NotHttps`] if no browser may be sent
+/// there.
+pub(crate) fn authorization_request(
     config: &OAuthConfig,
     server: &AuthorizationServer,
     client_id: &str,
     redirect_uri: &str,
     scopes: &[String],
-) -> Result<Departure, OAuthError> {
+) -> Result<AuthorizationRequest, OAuthError> {
     let lacks = "has no page to sign in on";
     let no_page = OAuthError::NotOffered { issuer: Shown::new(&server.issuer), lacks };
     let mut url = server.authorization_endpoint.clone().ok_or(no_page)?;
     if !may_be_opened(&url) {
-        return Err(OAuthError::NotHttps { place: Place::Authorization });
+        return Err(OAuthError::NotHttps { endpoint: Endpoint::Authorization });
     }
     let (state, verifier) = (random_token()?, random_token()?);
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret()));
@@ -98,7 +99,7 @@ pub(crate) fn depart(
         ],
     );
     let scope = scopes.join(" ");
-    // OpenID Connect gives a refresh token only where the user is asked anew.
+    // OpenID Connect Core §11: `offline_access` is granted only with the user's consent in this request.
     let prompt = scopes.iter().any(|scope| scope == "offline_access").then_some("consent");
     add_where_absent(
         &mut url,
@@ -109,11 +110,11 @@ pub(crate) fn depart(
             ("prompt", prompt),
         ],
     );
-    Ok(Departure { url, state, verifier })
+    Ok(AuthorizationRequest { url, state, verifier })
 }
 
-/// Adds parameters, in the place of those that are in the URL already: people paste whole authorization URLs, and
-/// no parameter may be there twice (RFC 6749 §3.1).
+/// Adds parameters, and removes those of the same name from the URL: people paste whole authorization URLs into
+/// entries, and no parameter may appear twice (RFC 6749 §3.1).
 fn add_parameters(url: &mut Url, parameters: &[(&str, &str)]) {
     let is_ours = |name: &str| parameters.iter().any(|(ours, _)| *ours == name);
     if url.query_pairs().any(|(name, _)| is_ours(&name)) {
@@ -124,7 +125,7 @@ fn add_parameters(url: &mut Url, parameters: &[(&str, &str)]) {
     url.query_pairs_mut().extend_pairs(parameters);
 }
 
-/// Adds parameters that the URL lacks: what the entry's own `authorization_url` says in its query goes before.
+/// Adds the parameters that the URL lacks. Those in the query of the entry's `authorization_url` stay.
 fn add_where_absent(url: &mut Url, parameters: &[(&str, Option<&str>)]) {
     for (name, value) in parameters {
         let is_there = url.query_pairs().any(|(there, _)| there == *name);
@@ -134,7 +135,7 @@ fn add_where_absent(url: &mut Url, parameters: &[(&str, Option<&str>)]) {
     }
 }
 
-/// Whether a browser may be sent there: over `https`, or to this very machine.
+/// Returns true if a browser may be sent to a URL: `https`, or `http` to this machine.
 pub(super) fn may_be_opened(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.host().is_some(),
@@ -143,7 +144,7 @@ pub(super) fn may_be_opened(url: &Url) -> bool {
     }
 }
 
-/// Whether a URL leads to this very machine.
+/// Returns true if a URL's host is this machine: `localhost` or a loopback address.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -153,19 +154,23 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Looks at a redirect whose state was recognized: whom it is from, then what it brings. An error counts
-/// only from the right issuer.
+/// Validates a redirect whose state is known: first its issuer, then `error`. Returns the authorization code.
+///
+/// `error` counts only if the issuer is right.
 ///
 /// # Errors
 /// [`OAuthError::IssMissing`], [`OAuthError::IssMismatch`], [`OAuthError::Refused`],
 /// [`OAuthError::NoCode`].
-pub(crate) fn arrive(redirect: &Redirect, server: &AuthorizationServer) -> Result<SecretString, OAuthError> {
-    let told = server.issuer_is_told.then_some(&server.issuer);
-    let known: Vec<&String> = told.into_iter().chain(&server.other_iss).collect();
+pub(crate) fn validate_redirect(
+    redirect: &Redirect,
+    server: &AuthorizationServer,
+) -> Result<SecretString, OAuthError> {
+    let announced = server.issuer_is_told.then_some(&server.issuer);
+    let known: Vec<&String> = announced.into_iter().chain(&server.other_iss).collect();
     let expected = || Shown::new(known.first().unwrap_or(&&server.issuer));
-    // RFC 9207 §2.4: compared as it stands, and never let through where it differs.
+    // RFC 9207 §2.4: compared character by character; a different issuer is always refused.
     match &redirect.iss {
-        // Where nobody has told the issuer, or only a template of it, there is nothing to compare.
+        // If the issuer is unknown, or known as a template only, there is nothing to compare.
         Some(iss)
             if !known.is_empty() && !known.contains(&iss) && !known.iter().any(|one| is_template(one)) =>
         {
@@ -176,10 +181,10 @@ pub(crate) fn arrive(redirect: &Redirect, server: &AuthorizationServer) -> Resul
     }
     if let Some(error) = &redirect.error {
         return Err(OAuthError::Refused {
-            place: Place::Authorization,
+            endpoint: Endpoint::Authorization,
             error: Shown::new(error),
             description: redirect.error_description.as_deref().map(Shown::new),
-            about: About::default(),
+            context: RequestContext::default(),
         });
     }
     redirect.code.clone().filter(|code| !code.expose_secret().is_empty()).ok_or(OAuthError::NoCode)
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn no_parameter_is_there_twice() {
+    fn no_parameter_appears_twice() {
         let mut url: Url =
             "https://a.example/authorize?prompt=login&state=old&access_type=offline".parse().unwrap();
         add_parameters(&mut url, &[("state", "new"), ("client_id", "c d")]);
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_taken_from_its_issuer_alone() {
+    fn a_redirect_is_accepted_from_its_issuer_only() {
         let redirect = |iss: Option<&str>, error: Option<&str>| {
             let mut pairs = vec![("code", "c"), ("state", "s")];
             pairs.extend(iss.map(|iss| ("iss", iss)));
@@ -225,7 +230,7 @@ mod tests {
         };
         let check = |redirect: Redirect, announces_iss, expected: &str| {
             let server = AuthorizationServer { announces_iss, ..AuthorizationServer::example() };
-            let outcome = arrive(&redirect, &server);
+            let outcome = validate_redirect(&redirect, &server);
             assert_eq!(outcome.err().map_or("ok", |error| error.kind()), expected);
         };
         check(redirect(Some("https://a.example"), None), true, "ok");
@@ -238,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_differs_by_the_slash_alone_has_a_remedy_that_can_be_followed() {
+    fn an_issuer_that_differs_by_a_slash_has_a_remedy_that_works() {
         let iss = Some("https://a.example/".to_owned());
         let redirect = Redirect { iss, code: Some("c".into()), ..Redirect::default() };
         let mut server = AuthorizationServer { announces_iss: true, ..AuthorizationServer::example() };
-        let error = arrive(&redirect, &server).unwrap_err();
+        let error = validate_redirect(&redirect, &server).unwrap_err();
         assert!(error.remedy().contains("exactly as https://a.example/,"), "{}", error.remedy());
-        // As discovery does for an entry that follows it.
+        // Discovery does this for an entry that follows the remedy.
         server.other_iss = vec!["https://a.example/".into()];
-        assert!(arrive(&redirect, &server).is_ok());
+        assert!(validate_redirect(&redirect, &server).is_ok());
     }
 }

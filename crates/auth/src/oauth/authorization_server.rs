@@ -1,4 +1,6 @@
-//! The result of discovery: an authorization server, and what is asked of it.
+//! The result of discovery: the authorization server of an MCP server, and what to request from it.
+//!
+//! Part of a pending sign-in in the vault: field names are part of the stored format.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -8,41 +10,41 @@ use super::config::GrantType;
 /// The authorization server of one MCP server, as discovery found it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuthorizationServer {
-    /// Its identifier: what it was looked up as.
+    /// The issuer identifier that its metadata was looked up for.
     pub issuer: String,
-    /// Whether that is told, and not just made up of where its endpoints are.
+    /// True if a document or the entry names the issuer; false if it is the origin of the token endpoint.
     pub issuer_is_told: bool,
-    /// What `iss` in a redirect may say beside a told `issuer`.
+    /// Other values of `iss` that a redirect may have, if the issuer is named.
     #[serde(default)]
     pub other_iss: Vec<String>,
-    /// Where a browser is sent.
+    /// The authorization endpoint, which the user's browser is sent to.
     pub authorization_endpoint: Option<Url>,
-    /// Where tokens come from.
+    /// The token endpoint.
     pub token_endpoint: Url,
-    /// Where clients register.
+    /// The registration endpoint (RFC 7591).
     pub registration_endpoint: Option<Url>,
-    /// Where tokens are revoked.
+    /// The revocation endpoint (RFC 7009).
     pub revocation_endpoint: Option<Url>,
-    /// How clients may prove who they are at the token endpoint.
+    /// The methods of client authentication at the token endpoint.
     pub token_endpoint_auth_methods: Vec<String>,
-    /// The grants that the authorization server announces; `None` if it is silent.
+    /// The announced grant types; `None` if the metadata does not say.
     #[serde(default)]
     pub grant_types: Option<Vec<String>>,
-    /// Whether a client's id may be the URL of its own metadata.
+    /// True if a client id may be the URL of a client ID metadata document.
     pub takes_client_metadata_documents: bool,
-    /// Whether its redirects always name it.
+    /// True if its redirects always have `iss` (RFC 9207).
     pub announces_iss: bool,
-    /// What `resource` says in requests to it, if anything.
+    /// `resource` in requests to it (RFC 8707); `None` if it is omitted.
     pub resource: Option<String>,
-    /// What to ask for.
+    /// The scopes to request.
     pub scopes: Vec<String>,
-    /// Who signs in.
+    /// The grant type to use.
     pub grant: GrantType,
 }
 
 #[cfg(test)]
 impl AuthorizationServer {
-    /// One that signs in users at `https://a.example`, and offers nothing beyond that.
+    /// Returns an authorization server for users at `https://a.example` without any option.
     pub(super) fn example() -> Self {
         #[expect(clippy::unwrap_used, reason = "a constant of tests")]
         let token_endpoint = Url::parse("https://a.example/token").unwrap();
@@ -65,12 +67,14 @@ impl AuthorizationServer {
     }
 }
 
-/// The MCP server's answers to a request without a credential and for its metadata.
-pub(super) struct Asked {
+/// What the MCP server says of itself: in its 401, and in its protected resource metadata.
+pub(super) struct ProtectedResource {
+    /// `resource` in requests to the authorization server; `None` if it is omitted.
     pub(super) resource: Option<String>,
-    /// Its authorization servers.
+    /// The issuers of its authorization servers.
     pub(super) issuers: Vec<String>,
-    /// Whether it names them, and they are not just its own origin.
+    /// True if its metadata names the issuers; false if the server's own origin stands for them.
     pub(super) issuers_are_named: bool,
+    /// The scopes to request, if the entry has none.
     pub(super) scopes: Vec<String>,
 }

@@ -1,4 +1,6 @@
-//! What a server says in `WWW-Authenticate`.
+//! Reads Bearer challenges in `WWW-Authenticate`.
+//!
+//! Judges nothing: every value is the MCP server's claim. Called by discovery and by `mcp`.
 //!
 //! Source: RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1.
 
@@ -7,34 +9,35 @@ use std::collections::HashMap;
 use http::{HeaderMap, header::WWW_AUTHENTICATE};
 use url::Url;
 
-/// How many scopes one challenge may name, and how long each may be: they are sent on and stored.
+/// Number of scopes that are read from one text: scopes are sent to the authorization server and stored.
 pub(crate) const MAX_SCOPES: usize = 50;
+/// Length limit of a scope, in bytes; longer ones are ignored.
 const MAX_SCOPE: usize = 200;
 
-/// What a Bearer challenge holds; everything in it is the server's claim.
+/// A Bearer challenge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
-    /// Where the server's metadata is.
+    /// The URL of the server's protected resource metadata.
     pub resource_metadata: Option<Url>,
-    /// What a token must be good for.
+    /// The scopes that a token needs.
     pub scopes: Vec<String>,
-    /// Why the token it was sent will not do, as a code.
+    /// The reason why the server refused the token, as a code.
     pub error: Option<String>,
 }
 
 impl Challenge {
-    /// The first Bearer challenge in an answer's headers.
+    /// Returns the first Bearer challenge in an answer's headers.
     pub fn of(headers: &HeaderMap) -> Self {
         Self::parse(&Self::header(headers))
     }
 
-    /// All that an answer says in `WWW-Authenticate`: each scheme may have a line of its own.
+    /// Returns all `WWW-Authenticate` lines of an answer as one value: each scheme may have its own line.
     pub fn header(headers: &HeaderMap) -> String {
         let lines = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|line| line.to_str().ok());
         lines.collect::<Vec<_>>().join(", ")
     }
 
-    /// The first Bearer challenge in a header's value; an empty one if there is none.
+    /// Returns the first Bearer challenge in a header's value; an empty one if there is none.
     pub fn parse(header: &str) -> Self {
         let parameters = bearer_parameters(header);
         Self {
@@ -44,13 +47,13 @@ impl Challenge {
         }
     }
 
-    /// Whether the token is good, but not for this.
+    /// Returns true if the token is valid but lacks scopes.
     pub fn wants_more_scopes(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
     }
 }
 
-/// The scopes in a text, as far as they are scopes (RFC 6749 §3.3).
+/// Returns the valid scopes in a text (RFC 6749 §3.3), at most [`MAX_SCOPES`].
 pub(crate) fn scopes(text: &str) -> Vec<String> {
     let is_scope = |word: &&str| {
         word.len() <= MAX_SCOPE && word.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
@@ -63,7 +66,7 @@ fn bearer_parameters(header: &str) -> HashMap<String, String> {
     let mut in_bearer = false;
     for part in split_outside_quotes(header) {
         let mut part = part.trim();
-        // A scheme stands before the first of its parameters, with a space between.
+        // A scheme precedes its first parameter, separated by a space.
         if let Some((scheme, rest)) = part
             .split_once(' ')
             .filter(|(scheme, rest)| is_token(scheme) && !rest.trim_start().starts_with('='))
@@ -149,7 +152,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_a_server_says_breaks_it(header in ".{0,200}") {
+        fn any_header_can_be_parsed(header in ".{0,200}") {
             let challenge = Challenge::parse(&header);
             proptest::prop_assert!(challenge.scopes.iter().all(|scope| !scope.contains(['"', ' ', '\\'])));
         }

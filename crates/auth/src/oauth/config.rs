@@ -1,4 +1,6 @@
-//! What is known of signing in to one server with OAuth before anybody has asked that server.
+//! The OAuth configuration of one MCP server, as its entry gives it.
+//!
+//! Discovery finds what is absent here. Reads no JSON (`secret` does) and sends nothing.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -10,95 +12,95 @@ use crate::{
     user::User,
 };
 
-/// How the access tokens of one server are got. What is `None` or empty is found out from the server.
+/// The OAuth configuration of one MCP server. Discovery finds what is `None` or empty.
 #[derive(Debug, Clone)]
 pub struct OAuthConfig {
-    /// The MCP endpoint: where discovery begins, and what tokens are for unless `resource` says otherwise.
+    /// The MCP endpoint. Discovery begins there, and tokens are for it unless `resource` says otherwise.
     pub server_url: Url,
-    /// Who signs in; `None` takes whichever the authorization server offers, a user first.
+    /// The grant type; `None` takes the authorization code grant if the server offers it, else client credentials.
     pub grant: Option<GrantType>,
-    /// The client registered beforehand, if there is one.
+    /// The pre-registered client, if there is one.
     pub client: Option<ClientRegistration>,
-    /// What to ask for; empty leaves it to the server's own words.
+    /// The scopes to request; if empty, those that the MCP server names.
     pub scopes: Vec<String>,
-    /// `audience`, which some authorization servers want beside or instead of `resource`.
+    /// `audience`, which some authorization servers require beside or instead of `resource`.
     pub audience: Option<String>,
-    /// What `resource` (RFC 8707) says.
+    /// `resource` (RFC 8707).
     pub resource: ResourceIndicator,
-    /// The authorization server, where it is not to be found out.
+    /// The issuer of the authorization server.
     pub issuer: Option<String>,
-    /// Its authorization endpoint, where that is not to be found out.
+    /// The authorization endpoint.
     pub authorization_url: Option<Url>,
-    /// Its token endpoint, where that is not to be found out.
+    /// The token endpoint.
     pub token_url: Option<Url>,
-    /// What the server wants to see on every request, the first one too.
+    /// Headers for every request to the MCP server, the first one of discovery included.
     pub extra_headers: ExtraHeaders,
     /// The owners whose sign-ins may be used, the first one first. Never empty.
     pub owners: Vec<Owner>,
 }
 
-/// Who signs in.
+/// The grant type of a sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantType {
-    /// The client itself.
+    /// The client signs in with its own credentials.
     ClientCredentials,
-    /// A user, in a browser.
+    /// A user signs in with a browser.
     AuthorizationCode,
 }
 
-/// A client that an authorization server knows.
+/// A client that is registered at an authorization server.
 #[derive(Debug, Clone)]
 pub struct ClientRegistration {
-    /// Its id.
+    /// The client id.
     pub client_id: String,
-    /// How it proves to be that client.
-    pub proof: ClientProof,
+    /// How the client authenticates.
+    pub authentication: ClientAuthentication,
 }
 
-/// How a client proves who it is.
+/// Client authentication (RFC 6749 §2.3).
 #[derive(Debug, Clone)]
-pub enum ClientProof {
-    /// Not at all: a public client.
+pub enum ClientAuthentication {
+    /// None: a public client.
     Public,
-    /// With a secret, in the way that the authorization server's metadata says.
+    /// A client secret, sent by the method that the authorization server's metadata names.
     Secret(SecretString),
-    /// With a signed assertion (RFC 7523).
+    /// A signed assertion (RFC 7523).
     PrivateKey(PrivateKey),
 }
 
-/// What signs a client's assertions.
+/// The private key that signs a client's assertions.
 #[derive(Debug, Clone)]
 pub struct PrivateKey {
     /// The key, as PEM.
     pub pem: SecretString,
-    /// `ES256`, `RS256`, …; `None` takes the usual one for the kind of key.
+    /// The signing algorithm, such as `ES256`; `None` takes ES256, RS256 or EdDSA, by the kind of key.
     pub algorithm: Option<String>,
-    /// The key's id, where the authorization server knows several.
+    /// The key id (`kid`), if the authorization server has several keys of the client.
     pub key_id: Option<String>,
 }
 
-/// What `resource` says in requests to the authorization server.
+/// `resource` in requests to the authorization server (RFC 8707).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResourceIndicator {
-    /// What the server's own metadata calls itself, else its URL.
+    /// The `resource` of the server's metadata, else its URL.
     Discovered,
-    /// This, which the server's metadata may then call itself too.
+    /// This value, which the server's metadata may then have as `resource` too.
     Given(String),
-    /// Nothing: some authorization servers refuse the parameter.
+    /// Omitted: some authorization servers refuse the parameter.
     Omitted,
 }
 
-/// Whose tokens they are.
+/// The owner of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Owner {
-    /// Everybody who may use the server.
+    /// All users who may use the server.
     Everybody,
     /// One user.
     User(User),
 }
 
 impl Owner {
-    /// The `sub` of the one user, where it is known.
+    /// Returns the user's `sub`, if it is known.
     pub(crate) fn sub(&self) -> Option<&str> {
         match self {
             Self::Everybody => None,
@@ -106,12 +108,12 @@ impl Owner {
         }
     }
 
-    /// Returns true if what was kept for `sub` under the same words is another person's.
+    /// Returns true if an item stored with `sub` under this owner's name belongs to another person.
     pub(crate) fn is_another(&self, sub: Option<&str>) -> bool {
         matches!(self, Self::User(user) if user.is_another(sub))
     }
 
-    /// As it stands in keys and encryption contexts.
+    /// Returns the owner as a text, for vault keys and encryption contexts: `everybody` or `user:{name}`.
     pub fn as_text(&self) -> String {
         match self {
             Self::Everybody => "everybody".to_owned(),
@@ -121,21 +123,23 @@ impl Owner {
 }
 
 impl OAuthConfig {
-    /// Whether both use the same sign-ins: one owner's grant for the one is the other's too.
+    /// Returns true if both use the same sign-ins: an owner's grant for one is also used for the other.
     pub fn shares_sign_ins_with(&self, other: &Self) -> bool {
         self.subject() == other.subject()
     }
 
-    /// All that decides whose grants are used but the owner, in words that stay as they are: it names items
-    /// that last. Two configurations that read the same share grants.
+    /// Returns what a grant's vault key is made of, without the owner. Two configurations with the same subject share
+    /// grants. The texts must not change between versions, or stored grants are not found.
     pub(crate) fn subject(&self) -> Vec<String> {
         let optional = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        let can_prove =
-            self.client.as_ref().is_some_and(|client| !matches!(client.proof, ClientProof::Public));
-        let who_signs_in = match self.grant {
+        let can_authenticate = self
+            .client
+            .as_ref()
+            .is_some_and(|client| !matches!(client.authentication, ClientAuthentication::Public));
+        let grant_type = match self.grant {
             Some(GrantType::ClientCredentials) => "client",
             Some(GrantType::AuthorizationCode) => "user",
-            None if can_prove => "either",
+            None if can_authenticate => "either",
             None => "user",
         };
         let resource = match &self.resource {
@@ -145,7 +149,7 @@ impl OAuthConfig {
         };
         vec![
             self.server_url.to_string(),
-            who_signs_in.to_owned(),
+            grant_type.to_owned(),
             optional(self.client.as_ref().map(|client| client.client_id.as_str())),
             optional(self.audience.as_deref()),
             resource,
@@ -154,6 +158,7 @@ impl OAuthConfig {
         ]
     }
 
+    /// Returns subject and first owner: what identifies the sign-in, without secrets.
     pub(crate) fn identity(&self) -> Vec<String> {
         let mut identity = self.subject();
         let owner = self.first_owner();
@@ -162,35 +167,37 @@ impl OAuthConfig {
         identity
     }
 
+    /// Returns a digest of the whole configuration, secrets included. For comparing within this process only.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut parts = self.identity();
         parts.push(hex(&self.extra_headers.fingerprint()));
         parts.extend(self.scopes.iter().cloned());
-        match self.client.as_ref().map(|client| &client.proof) {
-            Some(ClientProof::Secret(secret)) => parts.push(secret.expose_secret().to_owned()),
-            Some(ClientProof::PrivateKey(key)) => parts.push(key.pem.expose_secret().to_owned()),
-            Some(ClientProof::Public) | None => {}
+        match self.client.as_ref().map(|client| &client.authentication) {
+            Some(ClientAuthentication::Secret(secret)) => parts.push(secret.expose_secret().to_owned()),
+            Some(ClientAuthentication::PrivateKey(key)) => parts.push(key.pem.expose_secret().to_owned()),
+            Some(ClientAuthentication::Public) | None => {}
         }
         digest(&parts.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// `text` without the secrets that are configured here.
+    /// Removes the secrets of this configuration from `text`.
     pub(crate) fn scrub(&self, text: String) -> String {
         let text = self.extra_headers.scrub(text);
-        match self.client.as_ref().map(|client| &client.proof) {
-            Some(ClientProof::Secret(secret)) => scrub(text, secret),
-            Some(ClientProof::PrivateKey(key)) => scrub(text, &key.pem),
-            Some(ClientProof::Public) | None => text,
+        match self.client.as_ref().map(|client| &client.authentication) {
+            Some(ClientAuthentication::Secret(secret)) => scrub(text, secret),
+            Some(ClientAuthentication::PrivateKey(key)) => scrub(text, &key.pem),
+            Some(ClientAuthentication::Public) | None => text,
         }
     }
 
-    /// The same for a caller: their own sign-in is used before everybody's. A client signs itself in for everybody.
+    /// Returns the configuration for a caller, whose own sign-in is used before everybody's. Client credentials always
+    /// belong to everybody.
     pub(crate) fn on_behalf_of(&self, caller: &User) -> Self {
         let own = (self.grant != Some(GrantType::ClientCredentials)).then(|| Owner::User(caller.clone()));
         Self { owners: own.into_iter().chain([Owner::Everybody]).collect(), ..self.clone() }
     }
 
-    /// The owner whose sign-in is used if there is one.
+    /// Returns the owner whose sign-in is preferred.
     pub(crate) fn first_owner(&self) -> &Owner {
         self.owners.first().unwrap_or(&Owner::Everybody)
     }

@@ -1,10 +1,9 @@
-//! Finding out who signs people in to a server, from its URL alone.
+//! Discovers the authorization server of an MCP server, from the server's URL and its entry.
 //!
-//! The server is asked without a credential; its 401 leads to its own metadata (RFC 9728), that to the
-//! authorization server's (RFC 8414, OpenID Connect Discovery), that to the endpoints. Every document
-//! must say of itself what it was looked up as ([`super::metadata`]).
-//! What the entry says goes before what documents say, and serves where there are none.
-//! Finds nothing out by guessing: endpoints that no document names are not tried.
+//! Sends the MCP server a request without a credential. Its 401 leads to its protected resource metadata (RFC 9728), that
+//! to the authorization server's metadata (RFC 8414, OpenID Connect Discovery), that to the endpoints. Every document must
+//! name the resource or issuer that it was looked up for ([`super::metadata`]). The entry takes precedence over documents,
+//! and is enough if it has all endpoints. Endpoints that neither a document nor the entry names are never guessed.
 //!
 //! Source: <https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization>
 
@@ -14,36 +13,37 @@ use egress::{HttpClient, Shown};
 use http::StatusCode;
 use url::Url;
 
-use super::resource::{in_clear, without_keys};
+use super::resource::{without_query, without_secret_query};
 use super::{
-    authorization_server::{Asked, AuthorizationServer},
+    authorization_server::{AuthorizationServer, ProtectedResource},
     challenge::{Challenge, scopes},
     combination::{ask_for_offline_access, check_endpoints},
     config::{GrantType, OAuthConfig, ResourceIndicator},
     error::OAuthError,
     issuer::is_same_issuer,
-    metadata::{Issuer, resource_metadata, server_metadata},
+    metadata::{IssuerLookup, resource_metadata, server_metadata},
     selection::{first_usable, within},
     wire,
 };
 use crate::credential::Credential;
 
-/// How many authorization servers of one server are looked at: it may name any number.
+/// Number of issuers that are read from one server's metadata: a server may name any number.
 const MAX_NAMED: usize = 50;
-/// How long documents may take that an entry with both endpoints can do without.
+/// Time limit for documents that an entry with all endpoints does not need, in seconds: leaves time for the sign-in within
+/// the 8 s that a list has.
 const OPTIONAL_WITHIN: Duration = Duration::from_secs(4);
 
-/// Finds out who signs people in to the server. `pinned` is the issuer that was found at the first
-/// sign-in: of several that the server names, it alone is used. Of several, those in `passed_over` are not used.
+/// Discovers the authorization server of an MCP server. `pinned` is the issuer of the first sign-in: of several that the
+/// server names, only this one is used. Those in `excluded` are not used.
 ///
 /// # Errors
-/// [`OAuthError`], by what is in the way.
+/// [`OAuthError`].
 #[tracing::instrument(name = "auth.oauth.discover", skip_all)]
 pub(crate) async fn discover(
     http: &HttpClient,
     config: &OAuthConfig,
     pinned: Option<&str>,
-    passed_over: &[String],
+    excluded: &[String],
 ) -> Result<AuthorizationServer, OAuthError> {
     match explicit(config) {
         Some(explicit) => {
@@ -52,21 +52,21 @@ pub(crate) async fn discover(
             Ok(found)
         }
         None => {
-            let asked = ask_server(http, config).await?;
-            first_usable(http, config, &asked, pinned, passed_over).await
+            let protected_resource = read_protected_resource(http, config).await?;
+            first_usable(http, config, &protected_resource, pinned, excluded).await
         }
     }
 }
 
-/// The authorization servers that the server's own metadata names; none if it has no metadata that is right.
+/// Returns the issuers that the server's metadata names; none if it has no valid metadata.
 pub(crate) async fn named_by_server(http: &HttpClient, config: &OAuthConfig) -> Vec<String> {
     let challenge = Challenge::default();
     let metadata = resource_metadata(http, config, &challenge).await.ok().flatten();
     metadata.map(|metadata| metadata.authorization_servers).unwrap_or_default()
 }
 
-/// What an entry with both endpoints leaves open, as far as the server and its authorization server say it. A
-/// fault of theirs costs nothing: the entry serves without them.
+/// Completes an entry that has all endpoints with scopes and resource from the server's documents. If a document cannot be
+/// read, the entry is used without it.
 async fn complete(
     http: &HttpClient,
     config: &OAuthConfig,
@@ -83,42 +83,47 @@ async fn complete(
     if !is_open && config.issuer.is_none() {
         return alone;
     }
-    let Ok(asked) = within(&config.server_url, OPTIONAL_WITHIN, ask_server(http, config)).await else {
+    let Ok(protected_resource) =
+        within(&config.server_url, OPTIONAL_WITHIN, read_protected_resource(http, config)).await
+    else {
         return alone;
     };
-    let mut asking = explicit.clone();
-    asking.resource = asked.resource.clone();
+    let mut completed = explicit.clone();
+    completed.resource = protected_resource.resource.clone();
     if config.scopes.is_empty() {
-        asking.scopes = asked.scopes.clone();
+        completed.scopes = protected_resource.scopes.clone();
     }
     if let Some(issuer) = &config.issuer {
-        let found = first_usable(http, config, &asked, pinned, &[]);
-        // Whatever is found, the issuer is the entry's: its grants must not depend on whether documents are there.
+        let found = first_usable(http, config, &protected_resource, pinned, &[]);
+        // The issuer is always the entry's: stored grants must not depend on whether documents can be read.
         return match within(&config.server_url, OPTIONAL_WITHIN, found).await {
             Ok(found) if is_same_issuer(&found.issuer, issuer) => found,
             Ok(found) => AuthorizationServer { issuer: issuer.clone(), issuer_is_told: true, ..found },
-            Err(_) => AuthorizationServer { resource: asking.resource, scopes: asking.scopes, ..alone },
+            Err(_) => AuthorizationServer { resource: completed.resource, scopes: completed.scopes, ..alone },
         };
     }
-    if config.scopes.is_empty() && !asking.scopes.is_empty() && asking.grant == GrantType::AuthorizationCode {
-        let supported = scopes_at_own_endpoint(http, config, &asked);
+    if config.scopes.is_empty()
+        && !completed.scopes.is_empty()
+        && completed.grant == GrantType::AuthorizationCode
+    {
+        let supported = scopes_at_own_endpoint(http, config, &protected_resource);
         let supported = within(&config.server_url, OPTIONAL_WITHIN, supported).await.unwrap_or_default();
-        ask_for_offline_access(&mut asking.scopes, &supported);
+        ask_for_offline_access(&mut completed.scopes, &supported);
     }
-    asking
+    completed
 }
 
-/// The scopes of the authorization server whose token endpoint is on the origin of the entry's: of another one
-/// nothing is believed.
+/// Returns `scopes_supported` of the authorization server whose token endpoint has the origin of the entry's token
+/// endpoint. The metadata of any other server is ignored.
 async fn scopes_at_own_endpoint(
     http: &HttpClient,
     config: &OAuthConfig,
-    asked: &Asked,
+    protected_resource: &ProtectedResource,
 ) -> Result<Vec<String>, OAuthError> {
     let ours = config.token_url.as_ref().map(Url::origin);
     let mut fault = None;
-    for issuer in &asked.issuers {
-        let found = server_metadata(http, Issuer { looked_up: issuer, named: issuer }, |metadata| {
+    for issuer in &protected_resource.issuers {
+        let found = server_metadata(http, IssuerLookup { looked_up: issuer, named: issuer }, |metadata| {
             let is_ours = metadata.token_endpoint.as_ref().map(Url::origin) == ours;
             let lacks = "has its token endpoint elsewhere than the entry";
             let other = OAuthError::NotOffered { issuer: Shown::new(&metadata.issuer), lacks };
@@ -132,7 +137,7 @@ async fn scopes_at_own_endpoint(
     fault.map_or(Ok(Vec::new()), Err)
 }
 
-/// What the entry says itself needs no finding out: with both endpoints, or the one that is needed.
+/// Returns the authorization server of an entry that has all endpoints of its grant type; `None` if discovery is needed.
 fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
     let token_endpoint = config.token_url.clone()?;
     let grant = match (config.grant, &config.authorization_url) {
@@ -141,7 +146,7 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
         (Some(GrantType::AuthorizationCode), None) => return None,
     };
     let resource = match &config.resource {
-        ResourceIndicator::Discovered => Some(in_clear(config.server_url.as_str())),
+        ResourceIndicator::Discovered => Some(without_query(config.server_url.as_str())),
         ResourceIndicator::Given(resource) => Some(resource.clone()),
         ResourceIndicator::Omitted => None,
     };
@@ -164,8 +169,11 @@ fn explicit(config: &OAuthConfig) -> Option<AuthorizationServer> {
     })
 }
 
-/// Asks the server, and reads its metadata.
-async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OAuthError> {
+/// Reads the server's challenge and its protected resource metadata.
+async fn read_protected_resource(
+    http: &HttpClient,
+    config: &OAuthConfig,
+) -> Result<ProtectedResource, OAuthError> {
     let headers: Vec<_> = Credential::none().with(&config.extra_headers).headers().collect();
     let answer = wire::ping(http, &config.server_url, &headers).await?;
     let challenge = match answer.status {
@@ -173,7 +181,7 @@ async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OA
         _ => Challenge::default(),
     };
     let metadata = match resource_metadata(http, config, &challenge).await {
-        // An entry that names the authorization server goes on as if there were no document.
+        // An entry that names the authorization server needs no document.
         Err(_) if config.issuer.is_some() || explicit(config).is_some() => None,
         metadata => metadata?,
     };
@@ -181,7 +189,7 @@ async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OA
     let issuers_are_named = metadata.is_some();
     let (found, issuers, supported) = match metadata {
         Some(found) => (Some(found.resource), found.authorization_servers, found.scopes_supported),
-        // Before 2025-06-18 a server was its own authorization server.
+        // Before the MCP specification of 2025-06-18 a server was its own authorization server.
         None => (None, vec![url.origin().ascii_serialization()], Vec::new()),
     };
     let mut distinct: Vec<String> = Vec::new();
@@ -191,11 +199,13 @@ async fn ask_server(http: &HttpClient, config: &OAuthConfig) -> Result<Asked, OA
         }
     }
     let resource = match &config.resource {
-        ResourceIndicator::Discovered => Some(found.map_or_else(|| in_clear(url.as_str()), without_keys)),
+        ResourceIndicator::Discovered => {
+            Some(found.map_or_else(|| without_query(url.as_str()), without_secret_query))
+        }
         ResourceIndicator::Given(resource) => Some(resource.clone()),
         ResourceIndicator::Omitted => None,
     };
     let supported = scopes(&supported.join(" "));
     let scopes = if challenge.scopes.is_empty() { supported } else { challenge.scopes };
-    Ok(Asked { resource, issuers: distinct, issuers_are_named, scopes })
+    Ok(ProtectedResource { resource, issuers: distinct, issuers_are_named, scopes })
 }

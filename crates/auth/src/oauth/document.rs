@@ -1,18 +1,18 @@
-//! A JSON document of an authorization server or an MCP server, read one member at a time.
+//! Reads the members of a metadata document, one at a time and tolerantly.
 //!
-//! A member that is `null` or `""` is not given: many frameworks write what is not set that way. An optional
-//! member of the wrong type is left out, so that it costs the document nothing else. A needed member that is
-//! missing or garbled is named in the error.
+//! A member that is `null` or `""` counts as absent: many frameworks write unset members so. An optional member of the
+//! wrong type counts as absent too, so that the rest of the document can be used. The error for a required member names
+//! it. Which members are required is up to [`super::metadata`].
 
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{about::Place, error::OAuthError, wire::Answer};
+use super::{error::OAuthError, request_context::Endpoint, wire::Answer};
 
 /// The members of one document.
 pub(super) struct Document {
     members: Map<String, Value>,
-    place: Place,
+    endpoint: Endpoint,
 }
 
 impl Document {
@@ -20,11 +20,11 @@ impl Document {
     ///
     /// # Errors
     /// [`OAuthError::NotJson`]; [`OAuthError::Incomplete`] if it is JSON but not an object.
-    pub(super) fn read(answer: &Answer, place: Place) -> Result<Self, OAuthError> {
-        Ok(Self { members: answer.json(place)?, place })
+    pub(super) fn read(answer: &Answer, endpoint: Endpoint) -> Result<Self, OAuthError> {
+        Ok(Self { members: answer.json(endpoint)?, endpoint })
     }
 
-    /// Returns true if the member says anything, of whatever type.
+    /// Returns true if the member has a value of any type.
     pub(super) fn is_given(&self, name: &str) -> bool {
         match self.members.get(name) {
             None | Some(Value::Null) => false,
@@ -33,18 +33,18 @@ impl Document {
         }
     }
 
-    /// The member as a text.
+    /// Returns the member as a text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.members.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// The member as an absolute URL.
+    /// Returns the member as an absolute URL.
     pub(super) fn url(&self, name: &str) -> Option<Url> {
         Url::parse(self.text(name)?).ok()
     }
 
-    /// The member as a list of texts. Elements of another type are left out. An empty list is not given: RFC 8414
-    /// §3.2 and RFC 9728 §3.2 have it left out.
+    /// Returns the member as a list of texts. Elements of another type are ignored. An empty list counts as absent: RFC
+    /// 8414 §3.2 and RFC 9728 §3.2 ask for it to be omitted.
     pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
         let texts = self.members.get(name)?.as_array()?.iter().filter_map(Value::as_str).map(str::trim);
         let texts: Vec<String> = texts.filter(|text| !text.is_empty()).map(str::to_owned).collect();
@@ -56,9 +56,9 @@ impl Document {
         self.members.get(name) == Some(&Value::Bool(true))
     }
 
-    /// The error for a member that is needed and is missing or garbled.
+    /// Returns the error for a required member that is missing or malformed.
     pub(super) fn lacks(&self, field: &'static str) -> OAuthError {
-        OAuthError::Incomplete { place: self.place, field }
+        OAuthError::Incomplete { endpoint: self.endpoint, field }
     }
 }
 
@@ -69,11 +69,11 @@ mod tests {
     fn document(text: &str) -> Document {
         let answer =
             Answer { status: http::StatusCode::OK, headers: http::HeaderMap::new(), body: text.into() };
-        Document::read(&answer, Place::ServerMetadata).unwrap()
+        Document::read(&answer, Endpoint::AuthorizationServerMetadata).unwrap()
     }
 
     #[test]
-    fn null_and_empty_members_are_not_given() {
+    fn null_and_empty_members_are_absent() {
         let check = |value: &str, is_given: bool, text: Option<&str>, texts: Option<&[&str]>| {
             let document = document(&format!(r#"{{"member": {value}}}"#));
             assert_eq!(document.is_given("member"), is_given, "{value}");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_garbled_url_is_left_out() {
+    fn a_malformed_url_is_absent() {
         let check = |value: &str, usable| {
             assert_eq!(document(&format!(r#"{{"at": {value}}}"#)).url("at").is_some(), usable, "{value}");
         };
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_hides_nothing() {
+    fn a_byte_order_mark_is_ignored() {
         assert!(document("\u{feff}{\"a\": true}").is_true("a"));
     }
 }

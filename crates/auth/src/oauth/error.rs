@@ -1,307 +1,244 @@
-//! What goes wrong on the way to an access token, and what to do about it.
+//! The errors of signing in with OAuth: the enum, its messages and its codes.
 //!
-//! Authorization servers' own words (`error`, `error_description`) are shown, since nobody can mend
-//! anything without them: cut, without control characters, and without any secret that was sent.
+//! The authorization server's own words (`error`, `error_description`) are part of a message, since an operator needs
+//! them to find the cause. They are shown cut, without control characters and without any secret that was sent. The
+//! remedies are in [`super::error_remedy`]; [`super::error_context`] adds to an error what its caller knows.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use egress::{EgressError, Shown};
-
-use super::{
-    about::{About, EntryFacts, Place},
-    config::OAuthConfig,
-    issuer::is_same_issuer,
-    remedy::{refusal_remedy, status_remedy},
-};
 use vault::VaultError;
 
-/// Why there is no access token.
+use super::request_context::{Endpoint, RequestContext};
+
+/// The reason why there is no access token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OAuthError {
-    /// An address was not reached, or is not allowed.
-    #[error("{place} was not reached: {source}")]
+    /// The endpoint was not reached, or the egress policy refuses its address.
+    #[error("{endpoint} was not reached: {source}")]
     Unreachable {
-        /// Which.
-        place: Place,
-        /// Why.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The cause.
         source: Arc<EgressError>,
     },
-    /// An answer that is neither what was asked for nor an OAuth error.
-    #[error("{place} answered with HTTP status {status}{}", described(.said))]
+    /// The endpoint answered with an error status, or with a web page, and without an OAuth error code.
+    #[error("{endpoint} answered with HTTP status {status}{}", after_colon(.server_message))]
     Status {
-        /// Which.
-        place: Place,
-        /// The status.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The HTTP status.
         status: u16,
-        /// What the answer says, where it says anything.
-        said: Option<Shown>,
-        /// What was asked for, and by which client.
-        about: About,
+        /// The error message in the answer, if it has one.
+        server_message: Option<Shown>,
+        /// What was requested, and by which client.
+        context: RequestContext,
     },
-    /// A web page, or anything else, where JSON belongs.
-    #[error("{place} answered with {} instead of JSON", if *.html { "HTML" } else { "something else" })]
+    /// The answer is not JSON.
+    #[error("{endpoint} answered with {} instead of JSON", if *.html { "HTML" } else { "something else" })]
     NotJson {
-        /// Which.
-        place: Place,
-        /// Whether it looks like a web page.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// True if the answer looks like a web page.
         html: bool,
     },
-    /// A document that is always somewhere else.
-    #[error("{place} is redirected more than {times} times")]
+    /// The document was redirected too often.
+    #[error("{endpoint} is redirected more than {times} times")]
     Moved {
-        /// Which.
-        place: Place,
-        /// How often a redirect is followed.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// How many redirects are followed.
         times: usize,
     },
-    /// An answer that goes on and on.
-    #[error("{place} answered with something larger than {limit} bytes")]
+    /// The answer is larger than the limit.
+    #[error("{endpoint} answered with something larger than {limit} bytes")]
     TooLarge {
-        /// Which.
-        place: Place,
-        /// How much is read.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// JSON without what it must hold.
-    #[error("{place} answered without a usable {field}")]
+    /// The answer is JSON and lacks a required member.
+    #[error("{endpoint} answered without a usable {field}")]
     Incomplete {
-        /// Which.
-        place: Place,
-        /// What is missing or garbled.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The member that is missing or malformed.
         field: &'static str,
     },
-    /// The server's metadata is for another resource.
+    /// The MCP server's metadata is for another resource.
     #[error("the protected-resource metadata is for the resource {found}, not for {expected}")]
     ResourceMismatch {
-        /// What it should be for.
+        /// The MCP server's URL.
         expected: String,
-        /// What it says.
+        /// `resource` in the metadata.
         found: Shown,
     },
-    /// The authorization server's metadata is of another issuer.
+    /// The authorization server's metadata names another issuer.
     #[error("the authorization server's metadata names the issuer {found}, not {expected}")]
     IssuerMismatch {
-        /// Whose it should be.
+        /// The issuer that the metadata was looked up for.
         expected: Shown,
-        /// Whose it is.
+        /// `issuer` in the metadata.
         found: Shown,
     },
-    /// The server names another authorization server than at the first sign-in.
+    /// The MCP server names another authorization server than at the first sign-in.
     #[error(
         "the server now names the authorization server {found}, where it was {pinned} at the first sign-in; nothing was sent to the new one"
     )]
     IssuerChanged {
-        /// Whom it named then.
+        /// The issuer of the first sign-in.
         pinned: Shown,
-        /// Whom it names now.
+        /// The issuer that the server names now.
         found: Shown,
     },
-    /// Nothing says who signs people in to the server.
+    /// No metadata names the authorization server's endpoints.
     #[error("the server asks for a sign-in but no metadata says where: none of {tried} is there")]
     NoMetadata {
-        /// Where it was looked for.
+        /// The URLs that were asked.
         tried: Shown,
     },
-    /// The authorization server does not promise S256.
+    /// The authorization server does not announce PKCE with S256.
     #[error("the authorization server {issuer} does not support PKCE with S256")]
     NoPkce {
-        /// Which.
+        /// The authorization server.
         issuer: Shown,
     },
-    /// The authorization server that is meant cannot be used, and the server names others.
-    #[error("{first}; the server also names the authorization servers {others}, {}", others_why(*.were_tried))]
+    /// The first authorization server that the MCP server names cannot be used, and the server names others.
+    #[error("{first}; the server also names the authorization servers {others}, {}", why_unused(*.were_tried))]
     OneOfSeveral {
-        /// What is wrong with the first.
+        /// The error of the first authorization server.
         first: Box<Self>,
-        /// The others.
+        /// The issuers of the others.
         others: Shown,
-        /// Whether they were tried too.
+        /// True if the others were tried too.
         were_tried: bool,
     },
-    /// An address that no browser may be sent to, or no secret.
-    #[error("{place} is not an https URL")]
+    /// The URL is not `https`: no browser and no secret is sent there.
+    #[error("{endpoint} is not an https URL")]
     NotHttps {
-        /// Which.
-        place: Place,
+        /// The endpoint.
+        endpoint: Endpoint,
     },
-    /// The authorization server offers nothing that this client can do.
+    /// The authorization server lacks a feature that this client needs.
     #[error("the authorization server {issuer} {lacks}")]
     NotOffered {
-        /// Which.
+        /// The authorization server.
         issuer: Shown,
-        /// What it lacks.
+        /// The missing feature, as the end of a sentence.
         lacks: &'static str,
     },
-    /// No client is known at the authorization server, and none can be made there.
+    /// The authorization server knows no client of this backend, and none can register itself there.
     #[error(
         "the authorization server {issuer} knows no client of ours and lets none register{}; the redirect URI to register one with is {redirect_uri}",
-        in_brackets(said)
+        in_brackets(server_message)
     )]
     ClientNeeded {
-        /// Which.
+        /// The authorization server.
         issuer: Shown,
-        /// The redirect URI to register it with.
+        /// The redirect URI to register a client with.
         redirect_uri: String,
-        /// What the server said when this client tried to register, if it tried.
-        said: Option<Shown>,
+        /// The error message of the registration endpoint, if there is one.
+        server_message: Option<Shown>,
     },
-    /// It refused, in its own words.
-    #[error("{place} refused with {error}{}", described(.description))]
+    /// The endpoint answered with an OAuth error code.
+    #[error("{endpoint} refused with {error}{}", after_colon(.description))]
     Refused {
-        /// Which.
-        place: Place,
-        /// The error's code.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// `error`.
         error: Shown,
-        /// What it says about it.
+        /// `error_description`.
         description: Option<Shown>,
-        /// What was asked for, and by which client.
-        about: About,
+        /// What was requested, and by which client.
+        context: RequestContext,
     },
-    /// A refusal of a sign-in by way of a redirect URI, which its remedy may name.
+    /// A refusal during a sign-in with a redirect URI, which the remedy may name.
     #[error("{refusal}")]
-    OfSignIn {
+    WithRedirectUri {
         /// The redirect URI of the sign-in.
         redirect_uri: String,
-        /// What was refused.
+        /// The refusal.
         refusal: Box<Self>,
     },
-    /// The token is of a kind that cannot be sent as a bearer token.
+    /// The token type is one that cannot be sent as a bearer token.
     #[error("the token endpoint gave a token of the type {found}, not Bearer")]
     TokenType {
-        /// What it says.
+        /// `token_type`.
         found: Shown,
     },
-    /// The key that signs assertions cannot be used.
+    /// The private key for client assertions cannot sign.
     #[error("the private key cannot sign: {reason}")]
     PrivateKey {
-        /// Why, in our own words.
+        /// The reason, in this program's words.
         reason: &'static str,
     },
-    /// The redirect came back with a state that nobody waits for.
+    /// No pending sign-in has this state.
     #[error("nobody waits for this sign-in: its state is unknown, used, or older than ten minutes")]
     State,
-    /// The redirect came back for another user than the one who started.
+    /// The sign-in was started by another user than the one who completes it.
     #[error("this sign-in was started by another user")]
     OtherUser,
-    /// The redirect came back without `iss` although it was announced.
+    /// The redirect has no `iss`, although the authorization server announces it (RFC 9207).
     #[error("the redirect names no issuer although {expected} announces that it always does")]
     IssMissing {
-        /// Who should have been named.
+        /// The issuer of the sign-in.
         expected: Shown,
     },
-    /// The redirect came back from another authorization server.
+    /// `iss` in the redirect names another issuer than the one of the sign-in.
     #[error("the redirect comes from the issuer {found}, not from {expected}")]
     IssMismatch {
-        /// Who should have been named.
+        /// The issuer of the sign-in.
         expected: Shown,
-        /// Who was.
+        /// `iss` in the redirect.
         found: Shown,
     },
-    /// The redirect came to the address of another authorization server's client.
+    /// The redirect came to the redirect URI of another authorization server.
     #[error("the redirect came back to the address of another authorization server than {expected}")]
     OtherRedirect {
-        /// Who should have sent it.
+        /// The issuer of the sign-in.
         expected: Shown,
     },
-    /// The redirect came back without a code.
+    /// The redirect has no `code`.
     #[error("the redirect holds no code")]
     NoCode,
-    /// The user has not come back yet.
+    /// No redirect has arrived for this sign-in yet.
     #[error("the user has not come back from the authorization server yet")]
     NotYet,
-    /// No random numbers, so no state that nobody can guess.
+    /// The system has no random numbers for `state` and the PKCE verifier.
     #[error("the system gives no random numbers")]
     NoRandomness,
-    /// Where tokens are kept did not answer.
+    /// The vault failed.
     #[error(transparent)]
     Store(#[from] VaultError),
 }
 
 impl OAuthError {
-    /// The same, knowing what was asked for and by which client.
-    pub(crate) fn about(mut self, known: About) -> Self {
-        if let Self::Refused { about, .. } | Self::Status { about, .. } = &mut self {
-            *about = About {
-                asking: about.asking.or(known.asking),
-                client: about.client.or(known.client),
-                status: about.status.or(known.status),
-                entry: known.entry,
-            };
-        }
-        self
-    }
-
-    /// The same, naming the redirect URI of the sign-in that was refused.
-    pub(crate) fn of_sign_in(self, redirect_uri: &str) -> Self {
+    /// Returns the error itself, without a redirect URI or the names of other authorization servers beside it.
+    pub fn innermost(&self) -> &Self {
         match self {
-            Self::Refused { .. } | Self::Status { .. } => {
-                Self::OfSignIn { redirect_uri: redirect_uri.to_owned(), refusal: Box::new(self) }
-            }
-            other => other,
+            Self::WithRedirectUri { refusal, .. } => refusal.innermost(),
+            Self::OneOfSeveral { first, .. } => first.innermost(),
+            error => error,
         }
     }
 
-    /// The fault itself, without what stands beside it: a redirect URI, the names of other authorization servers.
-    pub fn bare(&self) -> &Self {
-        match self {
-            Self::OfSignIn { refusal, .. } => refusal.bare(),
-            Self::OneOfSeveral { first, .. } => first.bare(),
-            fault => fault,
-        }
-    }
-
-    /// What the authorization server said, where it said anything.
-    pub(crate) fn said(&self) -> Option<Shown> {
+    /// Returns the error message of the authorization server, with its code or HTTP status; `None` for other errors.
+    pub(crate) fn server_message(&self) -> Option<Shown> {
         match self {
             Self::Refused { error, description, .. } => {
                 let description = description.as_ref().map(|text| format!(": {}", text.whole()));
                 Some(Shown::new(&format!("{}{}", error.whole(), description.unwrap_or_default())))
             }
-            Self::Status { status, said, .. } => {
-                let said = said.as_ref().map(|said| format!(": {}", said.whole())).unwrap_or_default();
-                Some(Shown::new(&format!("HTTP status {status}{said}")))
+            Self::Status { status, server_message, .. } => {
+                let message = server_message.as_ref().map(|message| format!(": {}", message.whole()));
+                Some(Shown::new(&format!("HTTP status {status}{}", message.unwrap_or_default())))
             }
             _ => None,
         }
     }
 
-    /// The same without any secret of `config` in what others say: a server that is shown one may name itself
-    /// after it.
-    pub(crate) fn without(mut self, config: &OAuthConfig) -> Self {
-        let texts: [Option<&mut Shown>; 2] = match &mut self {
-            Self::ResourceMismatch { found, .. } | Self::TokenType { found } => [Some(found), None],
-            Self::IssuerMismatch { expected, found }
-            | Self::IssMismatch { expected, found }
-            | Self::IssuerChanged { pinned: expected, found } => [Some(expected), Some(found)],
-            Self::NoMetadata { tried } => [Some(tried), None],
-            Self::OneOfSeveral { first, others, .. } => {
-                **first = first.clone().without(config);
-                [Some(others), None]
-            }
-            Self::NoPkce { issuer } | Self::NotOffered { issuer, .. } => [Some(issuer), None],
-            Self::ClientNeeded { issuer, said, .. } => [Some(issuer), said.as_mut()],
-            Self::IssMissing { expected } => [Some(expected), None],
-            Self::Refused { error, description, about, .. } => {
-                about.entry = EntryFacts::of(config);
-                [Some(error), description.as_mut()]
-            }
-            Self::Status { said, about, .. } => {
-                about.entry = EntryFacts::of(config);
-                [said.as_mut(), None]
-            }
-            Self::OfSignIn { refusal, .. } => {
-                **refusal = refusal.clone().without(config);
-                [None, None]
-            }
-            _ => [None, None],
-        };
-        for text in texts.into_iter().flatten() {
-            *text = Shown::new(&config.scrub(text.whole().to_owned()));
-        }
-        self
-    }
-
-    /// The kind of failure, as a word that programs can match on.
+    /// Returns the kind of failure, as a code that programs can match on.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable { source, .. } => match source.as_ref() {
@@ -309,12 +246,12 @@ impl OAuthError {
                 _ => "authorization_server_unreachable",
             },
             Self::Status { status: 429 | 500..=599, .. } => "authorization_server_failed",
-            Self::Status { place, .. }
-            | Self::NotJson { place, .. }
-            | Self::TooLarge { place, .. }
-            | Self::Moved { place, .. }
-            | Self::Incomplete { place, .. } => match place {
-                Place::ResourceMetadata | Place::ServerMetadata => "metadata_unusable",
+            Self::Status { endpoint, .. }
+            | Self::NotJson { endpoint, .. }
+            | Self::TooLarge { endpoint, .. }
+            | Self::Moved { endpoint, .. }
+            | Self::Incomplete { endpoint, .. } => match endpoint {
+                Endpoint::ResourceMetadata | Endpoint::AuthorizationServerMetadata => "metadata_unusable",
                 _ => "authorization_server_failed",
             },
             Self::ResourceMismatch { .. } => "resource_mismatch",
@@ -323,7 +260,7 @@ impl OAuthError {
             Self::NoMetadata { .. } => "no_metadata",
             Self::NoPkce { .. } => "pkce_not_supported",
             Self::OneOfSeveral { first, .. } => first.kind(),
-            Self::OfSignIn { refusal, .. } => refusal.kind(),
+            Self::WithRedirectUri { refusal, .. } => refusal.kind(),
             Self::NotHttps { .. } => "not_https",
             Self::NotOffered { .. } => "not_offered",
             Self::ClientNeeded { .. } => "client_needed",
@@ -340,114 +277,20 @@ impl OAuthError {
             Self::Store(_) => "store",
         }
     }
-
-    /// What to do about it, as an instruction that can be followed as it stands.
-    pub fn remedy(&self) -> Cow<'static, str> {
-        match self {
-            Self::ClientNeeded { redirect_uri, .. } => format!(
-                "register a client at the authorization server with the redirect URI {redirect_uri}, and give its client_id (and client_secret) in the entry"
-            )
-            .into(),
-            Self::OfSignIn { redirect_uri, refusal } => match refusal.as_ref() {
-                Self::Refused { place, about, error, .. } => {
-                    refusal_remedy(*place, *about, error.whole(), Some(redirect_uri))
-                }
-                other => other.remedy(),
-            },
-            Self::Refused { place, about, error, .. } => refusal_remedy(*place, *about, error.whole(), None),
-            Self::Status { place, about, status, .. } if !matches!(status, 429 | 500..=599) && about.client.is_some() => {
-                status_remedy(*place, *about, *status)
-            }
-            Self::OneOfSeveral { first, others, .. } => {
-                let first = first.remedy();
-                format!("{first}; or, to use another of them, give that one as issuer in the entry: {others}").into()
-            }
-            Self::IssuerMismatch { found, .. } if is_template(found.whole()) => format!(
-                "the issuer is a template: give issuer in the entry as {found}, with your own tenant in the place of the braces and what is in them"
-            )
-            .into(),
-            Self::IssMismatch { expected, found } if is_same_issuer(expected.whole(), found.whole()) => format!(
-                "the two differ by the slash at the end alone: give issuer in the entry exactly as {found}, or have the authorization server write it alike in its metadata and its redirects"
-            )
-            .into(),
-            _ => self.fixed_remedy().into(),
-        }
-    }
-
-    /// The remedies that name nothing of this one failure.
-    fn fixed_remedy(&self) -> &'static str {
-        match self {
-            Self::Unreachable { source, .. } => match source.as_ref() {
-                EgressError::Refused { .. } => {
-                    "if that address is inside your network, name its network in ALLOW_PRIVATE_MCP_SERVERS; otherwise do not trust this server"
-                }
-                EgressError::Url => "the address must be https; have the server's metadata mended",
-                _ => "check that the authorization server runs and that firewalls let this through",
-            },
-            Self::Status { status: 429, .. } => "wait: the authorization server limits requests",
-            Self::Status { status: 500..=599, .. } => "look at the authorization server's own logs",
-            Self::Status { place, .. }
-            | Self::NotJson { place, .. }
-            | Self::TooLarge { place, .. }
-            | Self::Moved { place, .. }
-            | Self::Incomplete { place, .. } => match place {
-                Place::ResourceMetadata | Place::ServerMetadata => {
-                    "have the metadata mended, or give issuer, or authorization_url and token_url, in the entry"
-                }
-                _ => "check that the endpoints are the authorization server's own, and look at its logs",
-            },
-            Self::ResourceMismatch { .. } => {
-                "give mcp_url exactly as the server's metadata names it, or that name as resource if you trust it"
-            }
-            Self::IssuerMismatch { .. } => {
-                "have the authorization server's metadata mended; if its issuer is right, give it as issuer in the entry"
-            }
-            Self::IssuerChanged { .. } => {
-                "find out whether that change is meant; if you trust the new authorization server, give it as issuer in the entry"
-            }
-            Self::NoMetadata { .. } => {
-                "give issuer, or authorization_url and token_url, in the entry; or auth_type api_key if the server takes keys"
-            }
-            Self::NoPkce { .. } => {
-                "turn PKCE with S256 on there; if it is on and only not announced, give authorization_url in the entry"
-            }
-            Self::OneOfSeveral { first, .. } | Self::OfSignIn { refusal: first, .. } => first.fixed_remedy(),
-            Self::NotHttps { .. } => "have the authorization server's metadata mended: it must be https",
-            Self::NotOffered { .. } => "check grant_type in the entry, and what the client may do there",
-            Self::ClientNeeded { .. } | Self::Refused { .. } => "look at the authorization server's own logs",
-            Self::TokenType { .. } => "use an authorization server that gives bearer tokens",
-            Self::PrivateKey { .. } => {
-                "give private_key as PEM (PKCS#8), and signing_algorithm to match the key: ES256, RS256, PS256 or EdDSA"
-            }
-            Self::State | Self::NoCode => "start the sign-in again",
-            Self::NotYet => "sign in on the page first, then complete",
-            Self::NoRandomness => "look at the machine that this runs on",
-            Self::OtherUser => "start the sign-in yourself, and finish it as the same user",
-            Self::IssMissing { .. } | Self::IssMismatch { .. } | Self::OtherRedirect { .. } => {
-                "do not go on: somebody may be mixing up authorization servers; start again, and report it if it stays"
-            }
-            Self::Store(error) => error.remedy(),
-        }
-    }
 }
 
-/// Why the others that a server names are not used.
-fn others_why(were_tried: bool) -> &'static str {
+/// Returns why the other authorization servers that the MCP server names are not used, as the end of a sentence.
+fn why_unused(were_tried: bool) -> &'static str {
     match were_tried {
         true => "which cannot be used either",
-        false => "which were not tried: the entry means one alone",
+        false => "which were not tried, since the entry is for one authorization server only",
     }
 }
 
-/// Whether an issuer is a template, as the `common` one of Entra ID: `https://login.example.com/{tenantid}/v2.0`.
-pub(super) fn is_template(issuer: &str) -> bool {
-    issuer.split_once('{').is_some_and(|(_, rest)| rest.contains('}'))
+fn after_colon(text: &Option<Shown>) -> String {
+    text.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
 }
 
-fn described(description: &Option<Shown>) -> String {
-    description.as_ref().map(|text| format!(": {text}")).unwrap_or_default()
-}
-
-fn in_brackets(said: &Option<Shown>) -> String {
-    said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default()
+fn in_brackets(text: &Option<Shown>) -> String {
+    text.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
 }

@@ -1,108 +1,114 @@
-//! What is kept of a sign-in: tokens, who gave them to whom, and why they are no longer good.
+//! The grant of a sign-in, as the vault stores it: tokens, issuer, client, scopes, and the reason of its end.
+//!
+//! Field names are part of the stored format. Sends nothing; [`super::grant_store`] reads and writes grants.
 
-use egress::Shown;
 use std::fmt;
 
+use egress::Shown;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-
-use super::resource::in_clear;
-use super::{
-    about::ClientKind,
-    authorization_server::AuthorizationServer,
-    challenge::MAX_SCOPES,
-    client_proof::Client,
-    config::{ClientProof, ClientRegistration, OAuthConfig, Owner},
-    token_set::Tokens,
-};
 use vault::{Content, Key, VaultError};
 
-/// How long what belongs to a sign-in is kept that nobody uses: longer than refresh tokens live that nobody
-/// uses.
-pub(super) const KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+use super::{
+    authorization_server::AuthorizationServer,
+    challenge::MAX_SCOPES,
+    client_authentication::Client,
+    config::{ClientAuthentication, ClientRegistration, OAuthConfig, Owner},
+    request_context::ClientKind,
+    resource::without_query,
+    token_set::TokenSet,
+};
 
-/// What one owner has been granted at one authorization server for one resource.
+/// Time for which unused items of a sign-in stay in the vault, in days: longer than authorization servers accept an
+/// unused refresh token.
+pub(super) const RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// The grant of one owner at one authorization server for one resource.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Grant {
+    /// The authorization server that issued the tokens.
     pub(crate) issuer: String,
+    /// The resource indicator (RFC 8707) that the tokens are for.
     pub(crate) resource: Option<String>,
     pub(crate) client: StoredClient,
     #[serde(with = "optional_secret")]
     pub(crate) access: Option<SecretString>,
     #[serde(with = "optional_secret")]
     pub(crate) refresh: Option<SecretString>,
+    /// The time from which the access token is not used any more.
     pub(crate) stale_from: Timestamp,
-    /// Whether the client signed in for itself.
+    /// True for the client credentials grant: the client signed in for itself.
     pub(crate) is_clients_own: bool,
-    /// What was asked for or granted beyond that: asking for it again gets no further.
+    /// The scopes that were requested, and those granted beyond them. Requesting one of them again gains nothing.
     pub(crate) scopes: Vec<String>,
-    /// What a server asked for since, and this is not good for.
+    /// The scopes that the MCP server has asked for since, and the access token lacks.
     pub(crate) wanted: Vec<String>,
-    /// Whether a refresh token is good for one use. Taken to be so until a refresh shows otherwise.
+    /// True if the authorization server accepts a refresh token once. Assumed until a refresh shows otherwise.
     pub(crate) rotates: bool,
-    pub(crate) ended: Option<Ended>,
-    /// From when on a refresh token that was refused is tried once more, though the grant has ended.
+    pub(crate) ended: Option<GrantEndReason>,
+    /// The time from which a refused refresh token is sent once more, although the grant has ended.
     #[serde(default)]
     pub(crate) retry_from: Option<Timestamp>,
 }
 
-/// A client as it is kept beside its tokens.
+/// A client, as the vault stores it with its tokens or as a registration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StoredClient {
     pub(crate) id: String,
-    /// Only of a client that registered itself: others have theirs in the entry.
+    /// The secret of a client that registered itself; the entry has the secret of any other client.
     #[serde(with = "optional_secret")]
     pub(crate) secret: Option<SecretString>,
-    /// How it proves itself: what its registration was answered with, or what worked.
+    /// How the client authenticates: the method of its registration response, or the one that succeeded.
     pub(crate) auth_method: Option<String>,
-    /// The redirect URI that it registered itself with: with the issuer, it names the registration.
+    /// The redirect URI that the client registered itself with. Issuer and redirect URI name a registration.
     #[serde(default)]
     pub(crate) redirect_uri: Option<String>,
-    /// When it took the place of one that the authorization server seemed to have forgotten.
+    /// The time at which this registration replaced one that the authorization server seemed to have forgotten.
     #[serde(default)]
     pub(crate) replaced_at: Option<Timestamp>,
 }
 
-/// Why a grant is no longer good.
+/// The reason why a grant has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
-    /// The authorization server says so.
+pub enum GrantEndReason {
+    /// The authorization server answered `invalid_grant`.
     Revoked {
-        /// What it says about it.
+        /// `error_description`.
         description: Option<String>,
     },
-    /// The authorization server refuses the refresh, with another code than that of a grant that is gone.
+    /// The authorization server refuses the refresh token with another code than `invalid_grant`.
     RefreshRefused {
-        /// What it says.
-        said: String,
+        /// The error message of the authorization server.
+        #[serde(rename = "said")]
+        server_message: String,
     },
     /// The authorization server no longer knows the client, which had registered itself.
     ClientForgotten,
-    /// A refresh was sent and its answer never kept: the refresh token may be used up.
+    /// The refresh token was sent and the token response was not stored: the refresh token may be used up.
     Lost,
-    /// The access token is over, and there is nothing to refresh it with.
+    /// The access token has expired, and there is no refresh token.
     Expired,
-    /// The server takes the token no more, and there is nothing to get another with.
+    /// The MCP server refuses the access token, and there is no refresh token.
     Refused,
-    /// The server names another authorization server.
+    /// The MCP server names another authorization server.
     IssuerChanged {
-        /// Whom it named at the sign-in.
+        /// The issuer of the sign-in.
         pinned: String,
-        /// Whom it names now.
+        /// The issuer that the server names now.
         found: String,
     },
 }
 
-/// Why a user must sign in.
+/// The reason why a user must sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignInNeeded {
-    /// Nobody has yet.
+    /// No user has signed in yet.
     Never,
-    /// What was granted is no longer good.
-    Ended(Ended),
-    /// What was granted is not enough.
+    /// The grant has ended.
+    Ended(GrantEndReason),
+    /// The grant lacks these scopes.
     Scopes(Vec<String>),
 }
 
@@ -111,11 +117,11 @@ impl Grant {
         Content {
             owner: owner.as_text(),
             issuer: self.issuer.clone(),
-            resource: in_clear(self.resource.as_deref().unwrap_or(config.server_url.as_str())),
+            resource: without_query(self.resource.as_deref().unwrap_or(config.server_url.as_str())),
             text: serde_json::to_string(self).unwrap_or_default().into(),
             sub: owner.sub().map(str::to_owned),
             usable: self.ended.is_none(),
-            expires: now + KEPT,
+            expires: now + RETENTION,
         }
     }
 
@@ -123,8 +129,8 @@ impl Grant {
         serde_json::from_str(content.text.expose_secret()).map_err(|_| VaultError::Unreadable)
     }
 
-    /// Takes in what a token endpoint gave.
-    pub(crate) fn take(&mut self, tokens: Tokens) {
+    /// Replaces the tokens by those of a token response. The grant has not ended any more.
+    pub(crate) fn set_tokens(&mut self, tokens: TokenSet) {
         self.access = Some(tokens.access);
         self.stale_from = tokens.stale_from;
         (self.ended, self.retry_from) = (None, None);
@@ -139,30 +145,30 @@ impl Grant {
         }
     }
 
-    /// Ends it: its tokens go.
-    pub(crate) fn end(&mut self, ended: Ended) {
-        (self.access, self.refresh, self.ended, self.retry_from) = (None, None, Some(ended), None);
+    /// Ends the grant and removes its tokens.
+    pub(crate) fn end(&mut self, reason: GrantEndReason) {
+        (self.access, self.refresh, self.ended, self.retry_from) = (None, None, Some(reason), None);
     }
 
-    /// Ends it but for its refresh token, which is tried once more at `retry_from`: a server that is mended then
-    /// heals it without a user. Only for refusals, after which the token cannot have been used.
-    pub(crate) fn suspend(&mut self, ended: Ended, retry_from: Timestamp) {
-        (self.access, self.ended, self.retry_from) = (None, Some(ended), Some(retry_from));
+    /// Ends the grant but keeps its refresh token, which is sent once more from `retry_from` on: if the authorization
+    /// server is repaired by then, no user has to sign in. Only for refusals, after which the token is not used up.
+    pub(crate) fn suspend(&mut self, reason: GrantEndReason, retry_from: Timestamp) {
+        (self.access, self.ended, self.retry_from) = (None, Some(reason), Some(retry_from));
     }
 
-    /// Why it is no longer good at `now`; `None` if it is, or if its refresh token is due to be tried once more.
-    pub(crate) fn over(&self, now: Timestamp) -> Option<&Ended> {
+    /// Returns why the grant has ended; `None` if it has not, or if its refresh token is due to be sent once more.
+    pub(crate) fn end_reason(&self, now: Timestamp) -> Option<&GrantEndReason> {
         let is_due = self.refresh.is_some() && self.retry_from.is_some_and(|from| from <= now);
         self.ended.as_ref().filter(|_| !is_due)
     }
 
-    /// The scopes that `needed` has beyond those that were asked for.
-    pub(crate) fn lacks(&self, needed: &[String]) -> Vec<String> {
+    /// Returns the scopes in `needed` that were not requested or granted.
+    pub(crate) fn missing_scopes(&self, needed: &[String]) -> Vec<String> {
         needed.iter().filter(|scope| !self.scopes.contains(scope)).cloned().collect()
     }
 
-    /// What to ask for the next time.
-    pub(crate) fn scopes_to_ask_for(&self, server: &AuthorizationServer) -> Vec<String> {
+    /// Returns the scopes to request at the next sign-in.
+    pub(crate) fn scopes_to_request(&self, server: &AuthorizationServer) -> Vec<String> {
         if self.wanted.is_empty() {
             server.scopes.clone()
         } else {
@@ -171,7 +177,8 @@ impl Grant {
     }
 }
 
-/// Both, as far as one request may name scopes: servers that ask for ever more are not followed for ever.
+/// Returns the scopes of both, without duplicates and at most [`MAX_SCOPES`]: a server could ask for new scopes without
+/// end.
 pub(crate) fn union(a: &[String], b: &[String]) -> Vec<String> {
     let mut all = a.to_vec();
     all.extend(b.iter().filter(|scope| !a.contains(scope)).cloned());
@@ -180,15 +187,19 @@ pub(crate) fn union(a: &[String], b: &[String]) -> Vec<String> {
 }
 
 impl StoredClient {
-    /// As it goes to the token endpoint: an entry's own proof is never kept, and always the newest.
+    /// Returns the client with its current credentials. Those of the entry's client come from the entry and are never
+    /// stored.
     pub(crate) fn registration(&self, config: &OAuthConfig) -> ClientRegistration {
         match (&config.client, &self.secret) {
             (Some(known), _) if known.client_id == self.id => known.clone(),
             (_, Some(secret)) => {
-                let proof = ClientProof::Secret(secret.clone());
-                ClientRegistration { client_id: self.id.clone(), proof }
+                let authentication = ClientAuthentication::Secret(secret.clone());
+                ClientRegistration { client_id: self.id.clone(), authentication }
             }
-            _ => ClientRegistration { client_id: self.id.clone(), proof: ClientProof::Public },
+            _ => ClientRegistration {
+                client_id: self.id.clone(),
+                authentication: ClientAuthentication::Public,
+            },
         }
     }
 
@@ -200,12 +211,12 @@ impl StoredClient {
         Client { registration, auth_method: self.auth_method.as_deref(), kind: self.kind(config) }
     }
 
-    /// A client that did not register itself.
-    pub(crate) fn known(id: String) -> Self {
+    /// Returns a client that did not register itself.
+    pub(crate) fn with_id(id: String) -> Self {
         Self { id, secret: None, auth_method: None, redirect_uri: None, replaced_at: None }
     }
 
-    /// Where the client is from.
+    /// Returns the origin of the client.
     pub(crate) fn kind(&self, config: &OAuthConfig) -> ClientKind {
         match &config.client {
             Some(known) if known.client_id == self.id => ClientKind::OfEntry,
@@ -215,7 +226,7 @@ impl StoredClient {
     }
 }
 
-/// Where what an owner was granted for a server is kept.
+/// Returns the vault key of an owner's grant for a server.
 pub(crate) fn grant_key(config: &OAuthConfig, owner: &Owner) -> Key {
     let mut parts = config.subject();
     parts.push(owner.as_text());
@@ -234,7 +245,7 @@ impl fmt::Display for SignInNeeded {
     }
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for GrantEndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Revoked { description: None } => {
@@ -244,8 +255,9 @@ impl fmt::Display for Ended {
                 let description = Shown::new(description);
                 write!(f, "the authorization server no longer takes the sign-in: {description}")
             }
-            Self::RefreshRefused { said } => {
-                write!(f, "the authorization server refuses to renew the sign-in: {}", Shown::new(said))
+            Self::RefreshRefused { server_message } => {
+                let server_message = Shown::new(server_message);
+                write!(f, "the authorization server refuses to renew the sign-in: {server_message}")
             }
             Self::ClientForgotten => f.write_str(
                 "the authorization server no longer knows this client, which had registered itself; the next sign-in registers it anew",
@@ -268,7 +280,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Secrets as JSON, inside what is sealed as a whole.
+/// Serializes secrets as JSON, for texts that the vault seals.
 pub(crate) mod optional_secret {
     use secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,6 +1,6 @@
-//! The grants in the vault: [`OAuth`], which holds the vault, and its reads and writes of grants.
+//! Reads and writes grants in the vault: [`OAuth`] and its storage methods.
 //!
-//! Decides nothing about tokens ([`super::tokens`] does) and asks no authorization server.
+//! Decides nothing about tokens ([`super::access_token`] does) and sends nothing to authorization servers.
 
 use std::{
     collections::HashMap,
@@ -19,43 +19,49 @@ use super::{
 };
 use crate::AuthError;
 
-/// OAuth for all servers: gives out access tokens, and leads users through sign-ins. Cheap to clone; clones share all.
+/// How often an unconditional write is attempted. Each attempt fails only if another process writes the same item
+/// between its read and its write, which does not go on for long.
+const REPLACE_ATTEMPTS: usize = 3;
+
+/// OAuth for all MCP servers: returns access tokens and leads users through sign-ins. Cheap to clone; clones share all.
 #[derive(Clone)]
 pub struct OAuth {
     pub(super) http: HttpClient,
-    /// For what must not be sent twice: a connection that was stored may be dead by the time it is used.
+    /// The HTTP client for requests that must not be sent twice. It opens a new HTTP connection for each request, since a
+    /// pooled one may be dead, which shows only after the request was sent.
     pub(super) posts: HttpClient,
     pub(super) vault: Arc<dyn Vault>,
-    /// Read by every exchange that must be seen through; see [`Self::settled`].
+    /// Held for reading by each running exchange, and taken for writing by [`Self::settled`].
     pub(super) running: Arc<RwLock<()>>,
     /// Grant type per configuration, for entries without `grant_type`; learned at the first sign-in.
     pub(super) grant_types: Arc<Mutex<HashMap<[u8; 32], GrantType>>>,
 }
 
-/// A grant as it was read, with its key and version.
+/// A grant as it was read from the vault, with its key and version.
 #[derive(Clone)]
 pub(super) struct StoredGrant {
     pub(super) key: Key,
     pub(super) owner: Owner,
     pub(super) grant: Grant,
     pub(super) state: ItemState,
-    /// True once this process has renewed the grant, false as it was read.
+    /// True if this process has renewed the grant since it was read.
     pub(super) issued_here: bool,
 }
 
 impl OAuth {
-    /// Asks authorization servers over `http`, keeps what they give in `store`.
+    /// Sends requests to authorization servers over `http`, and stores grants in `vault`.
     pub fn new(http: HttpClient, vault: Arc<dyn Vault>) -> Self {
         let posts = http.unpooled();
         Self { http, posts, vault, running: Arc::default(), grant_types: Arc::default() }
     }
 
-    /// Waits until every exchange begun here has been seen through. To be called before an answer is sent
-    /// after which the process may be frozen.
+    /// Waits until every exchange that this process has begun is finished and stored. A function calls it before it
+    /// answers, since the process may be frozen after the answer.
     pub async fn settled(&self) {
         drop(self.running.write().await);
     }
 
+    /// Writes a grant if its version is still `expected`. Returns the new version.
     pub(super) async fn write(
         &self,
         config: &OAuthConfig,
@@ -67,12 +73,11 @@ impl OAuth {
         Ok(self.vault.put(&stored.key, &content, Some(expected)).await?)
     }
 
-    /// Writes over whatever is there.
+    /// Writes an item, whatever version is stored.
     pub(super) async fn replace(&self, key: &Key, content: &Content) -> Result<(), OAuthError> {
-        // Somebody else may write in between, not again and again.
-        for _ in 0..3 {
-            let standing = self.vault.peek(key).await?;
-            match self.vault.put(key, content, standing.map(|standing| standing.version)).await {
+        for _ in 0..REPLACE_ATTEMPTS {
+            let current = self.vault.peek(key).await?;
+            match self.vault.put(key, content, current.map(|current| current.version)).await {
                 Err(VaultError::Changed) => {}
                 written => return Ok(written.map(drop)?),
             }
@@ -80,17 +85,18 @@ impl OAuth {
         Err(VaultError::Changed.into())
     }
 
-    /// The grant of the first owner that has one.
-    pub(super) async fn find(&self, config: &OAuthConfig) -> Result<Option<StoredGrant>, AuthError> {
+    /// Reads the grant of the first owner that has one.
+    pub(super) async fn find_grant(&self, config: &OAuthConfig) -> Result<Option<StoredGrant>, AuthError> {
         for owner in &config.owners {
-            if let Some(stored) = self.find_of(config, owner.clone()).await? {
+            if let Some(stored) = self.find_grant_of(config, owner.clone()).await? {
                 return Ok(Some(stored));
             }
         }
         Ok(None)
     }
 
-    pub(super) async fn find_of(
+    /// Reads the grant of one owner. A grant of another person with the owner's name counts as none.
+    pub(super) async fn find_grant_of(
         &self,
         config: &OAuthConfig,
         owner: Owner,
@@ -110,7 +116,7 @@ impl OAuth {
         if self.vault.peek(&stored.key).await?.as_ref() == Some(&stored.state) {
             return Ok(stored);
         }
-        let again = self.find_of(config, stored.owner).await?;
+        let again = self.find_grant_of(config, stored.owner).await?;
         again.ok_or(OAuthError::Store(VaultError::Changed))
     }
 }

@@ -1,8 +1,15 @@
-//! Issuer identifiers.
+//! Issuer identifiers: comparing them, and recognizing templates of them.
 
-/// Returns true if two texts name one issuer: people and documents differ on a trailing slash, and on nothing else.
+/// Returns true if two texts name the same issuer. A trailing slash makes no difference, since people and documents write
+/// it or leave it out; everything else does.
 pub(super) fn is_same_issuer(a: &str, b: &str) -> bool {
     a.strip_suffix('/').unwrap_or(a) == b.strip_suffix('/').unwrap_or(b)
+}
+
+/// Returns true if an issuer is a template, such as the `common` one of Entra ID:
+/// `https://login.example.com/{tenantid}/v2.0`.
+pub(super) fn is_template(issuer: &str) -> bool {
+    issuer.split_once('{').is_some_and(|(_, rest)| rest.contains('}'))
 }
 
 #[cfg(test)]

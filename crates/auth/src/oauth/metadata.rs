@@ -1,9 +1,9 @@
-//! The documents that lead to an authorization server: a protected resource's (RFC 9728), the authorization
-//! server's own (RFC 8414, OpenID Connect Discovery).
+//! Fetches metadata documents: of a protected resource (RFC 9728), and of an authorization server (RFC 8414, OpenID
+//! Connect Discovery).
 //!
-//! Looked for where each standard puts them, in the order of the MCP specification, then where older servers
-//! have them. A document that names another resource or issuer than it was looked up as, or that cannot be used,
-//! counts as missing: the next place is asked. Only if no place has a right one is the fault told.
+//! Tries the URLs of the standards, in the order of the MCP specification, then those of older servers. A document that
+//! names another resource or issuer, or that cannot be used, counts as missing, and the next URL is tried. An error is
+//! returned only if no URL has a valid document. Called by [`super::discovery`] and [`super::selection`].
 
 use std::borrow::Cow;
 
@@ -13,16 +13,16 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{
-    about::{About, Place},
     challenge::Challenge,
     config::{OAuthConfig, ResourceIndicator},
     document::Document,
     error::OAuthError,
     issuer::is_same_issuer,
+    request_context::{Endpoint, RequestContext},
     wire,
 };
 
-/// RFC 9728 §2.
+/// Protected resource metadata (RFC 9728 §2).
 #[derive(Debug)]
 pub(super) struct ResourceMetadata {
     pub(super) resource: String,
@@ -30,13 +30,13 @@ pub(super) struct ResourceMetadata {
     pub(super) scopes_supported: Vec<String>,
 }
 
-/// RFC 8414 §2, OpenID Connect Discovery 1.0 §3, RFC 9207 §3.
+/// Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery 1.0 §3, RFC 9207 §3).
 #[derive(Debug)]
 pub(super) struct ServerMetadata {
     pub(super) issuer: String,
     pub(super) authorization_endpoint: Option<Url>,
-    /// Whether there is an `authorization_endpoint` that is no URL.
-    pub(super) authorization_endpoint_is_garbled: bool,
+    /// True if `authorization_endpoint` is present and not a URL.
+    pub(super) authorization_endpoint_is_malformed: bool,
     pub(super) token_endpoint: Option<Url>,
     pub(super) registration_endpoint: Option<Url>,
     pub(super) revocation_endpoint: Option<Url>,
@@ -48,16 +48,17 @@ pub(super) struct ServerMetadata {
     pub(super) authorization_response_iss_parameter_supported: bool,
 }
 
-/// Where an authorization server's metadata is looked for, and which issuer it must name.
+/// The issuer that metadata is looked up for, and the issuer that it must name.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Issuer<'a> {
-    /// The identifier whose well-known places are asked.
+pub(super) struct IssuerLookup<'a> {
+    /// The issuer whose well-known URLs are tried.
     pub(super) looked_up: &'a str,
-    /// What the document must name as its issuer.
+    /// The issuer that the document must name.
     pub(super) named: &'a str,
 }
 
-/// The server's metadata, where its 401 says, else where RFC 9728 puts it; `None` if it has none.
+/// Fetches the protected resource metadata: from the URL in the challenge, else from the well-known URLs of RFC 9728.
+/// Returns `None` if there is none.
 pub(super) async fn resource_metadata(
     http: &HttpClient,
     config: &OAuthConfig,
@@ -70,7 +71,7 @@ pub(super) async fn resource_metadata(
     candidates.extend(well_known(url, "oauth-protected-resource"));
     candidates.extend(Url::parse(&format!("{origin}/.well-known/oauth-protected-resource")));
     let judge = |document: &Document| read_resource(document, config);
-    first_of(http, &distinct(candidates), Place::ResourceMetadata, judge).await
+    first_usable_document(http, &distinct(candidates), Endpoint::ResourceMetadata, judge).await
 }
 
 fn read_resource(document: &Document, config: &OAuthConfig) -> Result<ResourceMetadata, OAuthError> {
@@ -83,7 +84,7 @@ fn read_resource(document: &Document, config: &OAuthConfig) -> Result<ResourceMe
     }
     let servers = document.texts("authorization_servers").unwrap_or_default();
     let servers: Vec<String> = servers.into_iter().filter(|issuer| Url::parse(issuer).is_ok()).collect();
-    // An entry that names the authorization server need not be told it.
+    // An entry that names the authorization server does not need it from the metadata.
     if servers.is_empty() && config.issuer.is_none() && config.token_url.is_none() {
         return Err(document.lacks("authorization_servers"));
     }
@@ -94,8 +95,9 @@ fn read_resource(document: &Document, config: &OAuthConfig) -> Result<ResourceMe
     })
 }
 
-/// Whether `resource` names the server of `config`: as the entry says, or as the official SDKs have it, which
-/// take a parent path on the same origin and a slash at the end. RFC 9728 §3.3 alone would have it identical.
+/// Returns true if `resource` names the server of `config`: it is the entry's `resource`, or the server's URL, or a parent
+/// path of it on the same origin, with or without a trailing slash. The official SDKs accept the same; RFC 9728 §3.3 asks
+/// for identity.
 fn is_ours(resource: &str, config: &OAuthConfig) -> bool {
     if matches!(&config.resource, ResourceIndicator::Given(given) if given == resource) {
         return true;
@@ -104,20 +106,22 @@ fn is_ours(resource: &str, config: &OAuthConfig) -> bool {
     Url::parse(resource).is_ok_and(|resource| is_same_resource(&resource, url) || is_parent(&resource, url))
 }
 
-/// The authorization server's metadata, at the first known place that has what `judge` can use.
+/// Fetches the authorization server's metadata: the first document that `judge` accepts.
 pub(super) async fn server_metadata<T>(
     http: &HttpClient,
-    issuer: Issuer<'_>,
+    issuer: IssuerLookup<'_>,
     judge: impl Fn(ServerMetadata) -> Result<T, OAuthError>,
 ) -> Result<T, OAuthError> {
-    let not_https = OAuthError::NotHttps { place: Place::ServerMetadata };
+    let not_https = OAuthError::NotHttps { endpoint: Endpoint::AuthorizationServerMetadata };
     let url = Url::parse(issuer.looked_up).map_err(|_| not_https)?;
     let candidates = server_metadata_locations(&url);
     let judged = |document: &Document| judge(read_server(document, issuer.named)?);
-    first_of(http, &candidates, Place::ServerMetadata, judged).await?.ok_or_else(|| {
-        let tried: Vec<&str> = candidates.iter().map(Url::as_str).collect();
-        OAuthError::NoMetadata { tried: Shown::new(&tried.join(", ")) }
-    })
+    first_usable_document(http, &candidates, Endpoint::AuthorizationServerMetadata, judged).await?.ok_or_else(
+        || {
+            let tried: Vec<&str> = candidates.iter().map(Url::as_str).collect();
+            OAuthError::NoMetadata { tried: Shown::new(&tried.join(", ")) }
+        },
+    )
 }
 
 fn read_server(document: &Document, issuer: &str) -> Result<ServerMetadata, OAuthError> {
@@ -129,7 +133,7 @@ fn read_server(document: &Document, issuer: &str) -> Result<ServerMetadata, OAut
     let authorization_endpoint = document.url("authorization_endpoint");
     Ok(ServerMetadata {
         issuer: found.to_owned(),
-        authorization_endpoint_is_garbled: authorization_endpoint.is_none()
+        authorization_endpoint_is_malformed: authorization_endpoint.is_none()
             && document.is_given("authorization_endpoint"),
         authorization_endpoint,
         token_endpoint: document.url("token_endpoint"),
@@ -145,7 +149,8 @@ fn read_server(document: &Document, issuer: &str) -> Result<ServerMetadata, OAut
     })
 }
 
-/// RFC 8414 inserts, OpenID appends; some have OAuth's document where OpenID's belongs.
+/// Returns the URLs to try. RFC 8414 inserts the well-known path before the issuer's path, OpenID Connect appends it; some
+/// servers have the document of RFC 8414 at the appended path.
 fn server_metadata_locations(issuer: &Url) -> Vec<Url> {
     let appended = |name: &str| {
         Url::parse(&format!("{}/.well-known/{name}", issuer.as_str().trim_end_matches('/'))).ok()
@@ -169,7 +174,7 @@ fn distinct(urls: impl IntoIterator<Item = Url>) -> Vec<Url> {
     distinct
 }
 
-/// `https://host/.well-known/{name}/{path}`, with the query.
+/// Returns `https://host/.well-known/{name}/{path}`, with the query.
 fn well_known(url: &Url, name: &str) -> Option<Url> {
     let mut at = url.clone();
     at.set_path(&format!("/.well-known/{name}{}", url.path().trim_end_matches('/')));
@@ -177,53 +182,53 @@ fn well_known(url: &Url, name: &str) -> Option<Url> {
     Some(at)
 }
 
-/// What `judge` makes of the first document that it can use; `None` if no place has a document. What is wrong is
-/// told only if no place has a right one: a web application answers every path with its page.
-async fn first_of<T>(
+/// Returns the result of `judge` for the first document that it accepts; `None` if no URL has a document. An error is
+/// returned only if no document is accepted: a web application answers every path with a page.
+async fn first_usable_document<T>(
     http: &HttpClient,
     candidates: &[Url],
-    place: Place,
+    endpoint: Endpoint,
     judge: impl Fn(&Document) -> Result<T, OAuthError>,
 ) -> Result<Option<T>, OAuthError> {
     let mut fault: Option<OAuthError> = None;
     for url in candidates {
-        let found = match wire::get(http, url, place).await {
+        let found = match wire::get(http, url, endpoint).await {
             Ok(answer) if answer.status == StatusCode::OK => {
-                Document::read(&answer, place).and_then(|document| judge(&document))
+                Document::read(&answer, endpoint).and_then(|document| judge(&document))
             }
             Ok(answer) if answer.is_busy() => Err(OAuthError::Status {
-                place,
+                endpoint,
                 status: answer.status.as_u16(),
-                said: None,
-                about: About::default(),
+                server_message: None,
+                context: RequestContext::default(),
             }),
             Ok(_) => continue,
             Err(error) => Err(error),
         };
         match found {
             Ok(found) => return Ok(Some(found)),
-            Err(error) => fault = Some(more_telling(fault, error)),
+            Err(error) => fault = Some(more_specific(fault, error)),
         }
     }
     fault.map_or(Ok(None), Err)
 }
 
-/// The fault that says more of two; the first, if both say as much.
-pub(super) fn more_telling(earlier: Option<OAuthError>, later: OAuthError) -> OAuthError {
-    let says = |error: &OAuthError| match error {
-        // A document that is one, and of somebody else.
+/// Returns the more specific of two errors; the earlier one if both are alike.
+pub(super) fn more_specific(earlier: Option<OAuthError>, later: OAuthError) -> OAuthError {
+    let rank = |error: &OAuthError| match error {
+        // A valid document of another resource or issuer.
         OAuthError::ResourceMismatch { .. } | OAuthError::IssuerMismatch { .. } => 3,
         OAuthError::Incomplete { .. } | OAuthError::NoPkce { .. } | OAuthError::NotOffered { .. } => 2,
         OAuthError::Unreachable { source, .. } if matches!(source.as_ref(), EgressError::Refused { .. }) => 2,
         _ => 1,
     };
     match earlier {
-        Some(earlier) if says(&earlier) >= says(&later) => earlier,
+        Some(earlier) if rank(&earlier) >= rank(&later) => earlier,
         _ => later,
     }
 }
 
-/// AgentCore has a runtime's metadata below the runtime's own path.
+/// Returns the URL of the metadata of an AgentCore runtime, which is below the runtime's path.
 fn appended_for_agentcore(url: &Url) -> Option<Url> {
     let is_runtime = url.path().starts_with("/runtimes/") && url.path().ends_with("/invocations");
     let mut at = url.clone();
@@ -231,14 +236,14 @@ fn appended_for_agentcore(url: &Url) -> Option<Url> {
     is_runtime.then_some(at)
 }
 
-/// Whether two URLs name one resource: an ARN in a path may be escaped in more than one way, and one may have a
-/// slash at the end that the other lacks.
+/// Returns true if two URLs name the same resource. Percent-encoding may differ, as of an ARN in a path, and so may a
+/// trailing slash.
 fn is_same_resource(a: &Url, b: &Url) -> bool {
     let path = |url: &Url| decoded(url.path().strip_suffix('/').unwrap_or(url.path())).into_owned();
     a.origin() == b.origin() && path(a) == path(b) && a.query() == b.query()
 }
 
-/// Whether `resource` is above `url` on the same origin. A query would narrow it to something else.
+/// Returns true if the path of `resource` is a parent of that of `url` on the same origin, and `resource` has no query.
 fn is_parent(resource: &Url, url: &Url) -> bool {
     let above = resource.path().trim_end_matches('/').split('/').map(decoded);
     let below: Vec<Cow<'_, [u8]>> = url.path().split('/').map(decoded).collect();
@@ -250,7 +255,7 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
     percent_decode_str(text).into()
 }
 
-/// A server's URL without what may be a key.
+/// Returns a server's URL without its query, which may have a key.
 fn shown_url(url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);
@@ -300,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_looked_for_where_each_standard_puts_it() {
+    fn metadata_is_fetched_from_the_urls_of_each_standard() {
         let check = |issuer: &str, expected: &[&str]| {
             let found = server_metadata_locations(&issuer.parse().unwrap());
             assert_eq!(found.iter().map(Url::as_str).collect::<Vec<_>>(), expected);

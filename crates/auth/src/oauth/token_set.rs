@@ -5,11 +5,11 @@ use secrecy::SecretString;
 
 /// The tokens of one token response.
 #[derive(Debug, Clone)]
-pub(crate) struct Tokens {
+pub(crate) struct TokenSet {
     pub(crate) access: SecretString,
     pub(crate) refresh: Option<SecretString>,
-    /// From when on the access token is not to be used any more.
+    /// The time from which the access token is not used any more.
     pub(crate) stale_from: Timestamp,
-    /// What it is good for, where that is told.
+    /// The granted scopes; `None` if the response does not name them.
     pub(crate) scopes: Option<Vec<String>>,
 }

@@ -1,89 +1,98 @@
-//! What a refusal of an authorization server means: one verdict from who asked where for what, and what was said.
+//! The verdict on a refusal of an authorization server, from the endpoint, the request, the client, and the answer.
 //!
-//! Decides nothing about what is then done: [`super::renewal`], [`super::consent`] and [`super::registration`] do.
-//! What to tell people is [`super::remedy`]'s.
+//! Does not act on it: [`super::lease_holder`], [`super::consent`] and [`super::registration`] do. The text for people is
+//! in [`super::refusal_remedy`].
 //!
-//! Sources: RFC 6749 §§4.1.2.1 and 5.2, RFC 7591 §3.2.2, RFC 8707 §2; and what servers say instead.
+//! Sources: RFC 6749 §§4.1.2.1 and 5.2, RFC 7591 §3.2.2, RFC 8707 §2; and the codes that servers use in their place.
 
-use super::about::{About, Asking, ClientKind, Place};
 use super::error::OAuthError;
+use super::request_context::{ClientKind, Endpoint, RequestContext, TokenRequestKind};
 
-/// What follows from a refusal.
+/// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The grant is no longer good: a user must sign in again.
+    /// The grant has ended: a user must sign in again.
     GrantEnds,
-    /// The client that registered itself is not known any more: its grant ends, and the next sign-in registers anew.
+    /// The server no longer knows the client that registered itself: its grants have ended, and the next sign-in
+    /// registers a new client.
     ClientForgotten,
-    /// The server registers no clients that ask for it: a person must register one.
+    /// No client can register itself at the server: an administrator must register one.
     ClientNeeded,
-    /// Nothing is decided: the same request may succeed later.
+    /// The same request may succeed later.
     RetryLater,
-    /// Something that an operator can change is wrong (client, scopes, resource); what was granted stays.
+    /// The entry is wrong (client, scopes, resource), and its author can correct it. The grant does not end.
     EntryWrong,
 }
 
-/// What an error code is about.
+/// The subject of an error code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Topic {
-    /// The server itself: it cannot answer now.
+    /// The authorization server itself: it cannot answer now.
     Server,
     /// The client, or its redirect URI.
     Client,
-    /// What is asked for: scopes, the resource.
-    Demand,
-    /// The code or the refresh token.
+    /// The scopes or the resource that were requested.
+    ScopeOrResource,
+    /// The authorization code or the refresh token.
     Grant,
-    /// The form of the request, or something else.
+    /// The syntax of the request, or anything else.
     Other,
 }
 
-/// The verdict on a refusal; [`Verdict::RetryLater`] on errors that are no refusal.
+/// Returns the verdict on a refusal; [`Verdict::RetryLater`] on errors that are no refusal.
 pub(crate) fn verdict(error: &OAuthError) -> Verdict {
-    match error.bare() {
-        OAuthError::Refused { place, error, about, .. } => {
-            let status = about.status.unwrap_or(400);
-            judge(*place, about.asking, about.client, status, Some(error.whole()))
+    match error.innermost() {
+        OAuthError::Refused { endpoint, error, context, .. } => {
+            let status = context.status.unwrap_or(400);
+            judge(*endpoint, context.token_request, context.client, status, Some(error.whole()))
         }
-        OAuthError::Status { place, status, about, .. } => {
-            judge(*place, about.asking, about.client, *status, None)
+        OAuthError::Status { endpoint, status, context, .. } => {
+            judge(*endpoint, context.token_request, context.client, *status, None)
         }
         _ => Verdict::RetryLater,
     }
 }
 
-/// The verdict on what was said; `code` is `None` where it was no OAuth error: a page, or another JSON.
+/// Returns the verdict on an answer. `code` is `None` if the answer is no OAuth error: a web page, or other JSON.
 fn judge(
-    place: Place,
-    asking: Option<Asking>,
+    endpoint: Endpoint,
+    token_request: Option<TokenRequestKind>,
     client: Option<ClientKind>,
     status: u16,
     code: Option<&str>,
 ) -> Verdict {
     let topic = code.map(topic);
-    if is_passing(status, topic) {
+    if is_temporary(status, topic) {
         return Verdict::RetryLater;
     }
-    match (place, topic) {
-        (Place::Registration, _) => of_registration(status, code),
+    match (endpoint, topic) {
+        (Endpoint::Registration, _) => of_registration(status, code),
         (_, Some(Topic::Client)) if client == Some(ClientKind::Registered) => Verdict::ClientForgotten,
-        // A document is read again at the next sign-in; until then the server refuses it.
-        (Place::Token, Some(Topic::Client)) if client == Some(ClientKind::Document) => ends(asking),
-        (_, Some(Topic::Client | Topic::Demand)) => Verdict::EntryWrong,
-        // Servers show a page, or whatever else, for a client that they have purged.
-        (Place::Token | Place::Revocation, None) if client == Some(ClientKind::Registered) => {
+        // The server reads the client ID metadata document again at the next sign-in, and refuses it until then.
+        (Endpoint::Token, Some(Topic::Client)) if client == Some(ClientKind::Document) => ends(token_request),
+        (_, Some(Topic::Client | Topic::ScopeOrResource)) => Verdict::EntryWrong,
+        // Some servers answer with a web page or other JSON for a client that they have deleted.
+        (Endpoint::Token | Endpoint::Revocation, None) if client == Some(ClientKind::Registered) => {
             Verdict::ClientForgotten
         }
-        (Place::Token, Some(Topic::Grant)) if asking == Some(Asking::Code) => Verdict::GrantEnds,
-        // Whatever it is called: the refresh token is no longer taken.
-        (Place::Token, _) => ends(asking),
+        (Endpoint::Token, Some(Topic::Grant))
+            if token_request == Some(TokenRequestKind::AuthorizationCode) =>
+        {
+            Verdict::GrantEnds
+        }
+        // With any other code the refresh token is refused for good.
+        (Endpoint::Token, _) => ends(token_request),
         _ => Verdict::EntryWrong,
     }
 }
 
-/// A refresh that is refused for good ends the grant; nothing else has one that could end.
-fn ends(asking: Option<Asking>) -> Verdict {
-    if asking == Some(Asking::Refresh) { Verdict::GrantEnds } else { Verdict::EntryWrong }
+/// Returns the verdict on a final refusal: a refused refresh token ends its grant; other requests have no grant yet.
+fn ends(token_request: Option<TokenRequestKind>) -> Verdict {
+    if token_request == Some(TokenRequestKind::RefreshToken) {
+        Verdict::GrantEnds
+    } else {
+        Verdict::EntryWrong
+    }
 }
 
 fn of_registration(status: u16, code: Option<&str>) -> Verdict {
@@ -108,11 +117,11 @@ fn of_registration(status: u16, code: Option<&str>) -> Verdict {
 pub(super) fn may_be_asked_for_less(error: &OAuthError) -> bool {
     match error {
         // Keycloak refuses scopes by policy, with 403.
-        OAuthError::Refused { error, about: About { status: Some(403), .. }, .. } => {
+        OAuthError::Refused { error, context: RequestContext { status: Some(403), .. }, .. } => {
             matches!(error.whole(), "insufficient_scope" | "invalid_scope" | "invalid_client_metadata")
         }
-        OAuthError::Refused { error, about, .. } => {
-            matches!(about.status, Some(400 | 422)) && error.whole() != "invalid_redirect_uri"
+        OAuthError::Refused { error, context, .. } => {
+            matches!(context.status, Some(400 | 422)) && error.whole() != "invalid_redirect_uri"
         }
         // Some frameworks refuse a JSON body with 422.
         OAuthError::Status { status, .. } => matches!(status, 400 | 422),
@@ -120,9 +129,9 @@ pub(super) fn may_be_asked_for_less(error: &OAuthError) -> bool {
     }
 }
 
-/// 408, 429 and what a server or gateway says when it fails. `invalid_grant` is the last word on a grant, even of a
-/// server that says it with 500; a gateway's 502 and 504 are never the authorization server's words.
-fn is_passing(status: u16, topic: Option<Topic>) -> bool {
+/// Returns true if the refusal is temporary: 408, 425, 429, and the 5xx of a failing server or gateway. `invalid_grant` is
+/// final even with status 500. 502 and 504 come from a gateway, whatever the body says.
+fn is_temporary(status: u16, topic: Option<Topic>) -> bool {
     match status {
         408 | 425 | 429 | 502 | 504 => true,
         501 => topic == Some(Topic::Server),
@@ -131,7 +140,7 @@ fn is_passing(status: u16, topic: Option<Topic>) -> bool {
     }
 }
 
-/// The standards' codes, and those that GitHub, Slack, Google and others use in their place.
+/// Returns the subject of an error code: one of the standards, or one that GitHub, Slack, Google and others use instead.
 fn topic(code: &str) -> Topic {
     match code {
         "temporarily_unavailable"
@@ -156,7 +165,9 @@ fn topic(code: &str) -> Topic {
         | "invalid_redirect_uri"
         | "redirect_uri_mismatch"
         | "bad_redirect_uri" => Topic::Client,
-        "invalid_scope" | "insufficient_scope" | "invalid_target" | "invalid_resource" => Topic::Demand,
+        "invalid_scope" | "insufficient_scope" | "invalid_target" | "invalid_resource" => {
+            Topic::ScopeOrResource
+        }
         "invalid_grant" => Topic::Grant,
         _ => Topic::Other,
     }
@@ -167,16 +178,27 @@ mod tests {
     use super::*;
     use egress::Shown;
 
-    fn refused(place: Place, asking: Option<Asking>, client: ClientKind, status: u16, code: &str) -> Verdict {
-        let about = About { asking, client: Some(client), status: Some(status), ..About::default() };
-        verdict(&OAuthError::Refused { place, error: Shown::new(code), description: None, about })
+    fn refused(
+        endpoint: Endpoint,
+        token_request: Option<TokenRequestKind>,
+        client: ClientKind,
+        status: u16,
+        code: &str,
+    ) -> Verdict {
+        let context = RequestContext {
+            token_request,
+            client: Some(client),
+            status: Some(status),
+            ..RequestContext::default()
+        };
+        verdict(&OAuthError::Refused { endpoint, error: Shown::new(code), description: None, context })
     }
 
     #[test]
-    fn a_refresh_that_is_refused_for_good_ends_the_grant() {
+    fn a_final_refusal_of_a_refresh_token_ends_the_grant() {
         let check = |client, status, code: &str, expected| {
             assert_eq!(
-                refused(Place::Token, Some(Asking::Refresh), client, status, code),
+                refused(Endpoint::Token, Some(TokenRequestKind::RefreshToken), client, status, code),
                 expected,
                 "{status} {code}"
             );
@@ -206,37 +228,55 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_about_the_client_or_ends_the_grant() {
-        let check = |place, asking, client, status, expected| {
-            let about = About { asking, client: Some(client), ..About::default() };
+    fn a_web_page_means_a_forgotten_client_or_the_end_of_the_grant() {
+        let check = |endpoint, token_request, client, status, expected| {
+            let context = RequestContext { token_request, client: Some(client), ..RequestContext::default() };
             assert_eq!(
-                verdict(&OAuthError::Status { place, status, said: None, about }),
+                verdict(&OAuthError::Status { endpoint, status, server_message: None, context }),
                 expected,
-                "{place:?} {status}"
+                "{endpoint:?} {status}"
             );
         };
-        let refresh = Some(Asking::Refresh);
-        check(Place::Token, refresh, ClientKind::Registered, 401, Verdict::ClientForgotten);
-        check(Place::Token, refresh, ClientKind::OfEntry, 401, Verdict::GrantEnds);
+        let refresh = Some(TokenRequestKind::RefreshToken);
+        check(Endpoint::Token, refresh, ClientKind::Registered, 401, Verdict::ClientForgotten);
+        check(Endpoint::Token, refresh, ClientKind::OfEntry, 401, Verdict::GrantEnds);
         for status in [200, 302, 400, 403, 404] {
-            check(Place::Token, refresh, ClientKind::Registered, status, Verdict::ClientForgotten);
-            check(Place::Token, Some(Asking::Code), ClientKind::Registered, status, Verdict::ClientForgotten);
+            check(Endpoint::Token, refresh, ClientKind::Registered, status, Verdict::ClientForgotten);
+            check(
+                Endpoint::Token,
+                Some(TokenRequestKind::AuthorizationCode),
+                ClientKind::Registered,
+                status,
+                Verdict::ClientForgotten,
+            );
         }
-        check(Place::Token, refresh, ClientKind::OfEntry, 404, Verdict::GrantEnds);
-        check(Place::Token, refresh, ClientKind::OfEntry, 502, Verdict::RetryLater);
-        check(Place::Token, Some(Asking::Code), ClientKind::Registered, 403, Verdict::ClientForgotten);
-        check(Place::Token, Some(Asking::ClientCredentials), ClientKind::OfEntry, 400, Verdict::EntryWrong);
+        check(Endpoint::Token, refresh, ClientKind::OfEntry, 404, Verdict::GrantEnds);
+        check(Endpoint::Token, refresh, ClientKind::OfEntry, 502, Verdict::RetryLater);
+        check(
+            Endpoint::Token,
+            Some(TokenRequestKind::AuthorizationCode),
+            ClientKind::Registered,
+            403,
+            Verdict::ClientForgotten,
+        );
+        check(
+            Endpoint::Token,
+            Some(TokenRequestKind::ClientCredentials),
+            ClientKind::OfEntry,
+            400,
+            Verdict::EntryWrong,
+        );
         for status in [400, 401, 403, 404, 405, 410] {
-            check(Place::Registration, None, ClientKind::Registered, status, Verdict::ClientNeeded);
+            check(Endpoint::Registration, None, ClientKind::Registered, status, Verdict::ClientNeeded);
         }
-        check(Place::Registration, None, ClientKind::Registered, 503, Verdict::RetryLater);
+        check(Endpoint::Registration, None, ClientKind::Registered, 503, Verdict::RetryLater);
     }
 
     #[test]
-    fn a_registration_is_closed_or_asks_for_too_much() {
+    fn a_refused_registration_needs_a_client_or_another_entry() {
         let check = |status, code: &str, expected| {
             assert_eq!(
-                refused(Place::Registration, None, ClientKind::Registered, status, code),
+                refused(Endpoint::Registration, None, ClientKind::Registered, status, code),
                 expected,
                 "{code}"
             );

@@ -9,9 +9,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use auth::{
-    AuthConfig, AuthError, ClientIdentity, ClientProof, ClientRegistration, Credential, Ended, ExtraHeaders,
-    GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect, Registration, ResourceIndicator,
-    SignIn, SignInNeeded, Started, User,
+    AuthConfig, AuthError, ClientAuthentication, ClientIdentity, ClientRegistration, Credential,
+    ExtraHeaders, GrantEndReason, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
+    RegistrationChoice, ResourceIndicator, SignIn, SignInNeeded, StartedSignIn, User,
 };
 use aws_config::{BehaviorVersion, SdkConfig};
 use egress::{Deadlines, HttpClient};
@@ -74,10 +74,10 @@ pub(crate) fn of_user(server: &AuthorizationServer) -> OAuthConfig {
 
 /// An entry whose client signs in for itself, as `client` with `secret`.
 pub(crate) fn of_client(server: &AuthorizationServer, client: &str, secret: &str) -> OAuthConfig {
-    let proof = ClientProof::Secret(secret.into());
+    let authentication = ClientAuthentication::Secret(secret.into());
     OAuthConfig {
         grant: Some(GrantType::ClientCredentials),
-        client: Some(ClientRegistration { client_id: client.to_owned(), proof }),
+        client: Some(ClientRegistration { client_id: client.to_owned(), authentication }),
         owners: vec![Owner::Everybody],
         ..of_user(server)
     }
@@ -85,7 +85,11 @@ pub(crate) fn of_client(server: &AuthorizationServer, client: &str, secret: &str
 
 /// This client, without a metadata document of its own.
 pub(crate) fn identity() -> ClientIdentity {
-    ClientIdentity { redirect_uri: REDIRECT_URI.to_owned(), metadata_url: None, serves_many: false }
+    ClientIdentity {
+        redirect_uri: REDIRECT_URI.to_owned(),
+        metadata_url: None,
+        redirect_uri_per_issuer: false,
+    }
 }
 
 /// Starts a sign-in of `user` for `user`.
@@ -94,10 +98,10 @@ pub(crate) async fn start(
     config: &OAuthConfig,
     user: &User,
     now: Timestamp,
-) -> Result<Started, OAuthError> {
+) -> Result<StartedSignIn, OAuthError> {
     let owner = Owner::User(user.clone());
     let purpose = Purpose { agent_id: "agent", starter: user, owner: &owner, origin: None };
-    process.oauth().start(config, purpose, &identity(), Registration::Kept, now).await
+    process.oauth().start(config, purpose, &identity(), RegistrationChoice::Stored, now).await
 }
 
 /// What a redirect brings.
@@ -116,8 +120,9 @@ pub(crate) async fn sign_in(
     let started = start(process, config, &user, now).await.unwrap();
     let came_back = server.agree(&started.authorization_url).unwrap();
     process.oauth().callback(&redirect(&came_back), now).await.unwrap();
-    let arrival = process.oauth().arrival(started.state.expose_secret(), &user, now).await.unwrap();
-    process.oauth().complete(config, arrival, now).await.unwrap();
+    let ready_sign_in =
+        process.oauth().ready_sign_in(started.state.expose_secret(), &user, now).await.unwrap();
+    process.oauth().complete(config, ready_sign_in, now).await.unwrap();
 }
 
 /// The access token that a process gives for an entry.
@@ -138,7 +143,7 @@ pub(crate) fn bearer(credential: &Credential) -> String {
 
 /// Why the user must sign in again.
 #[track_caller]
-pub(crate) fn ended(outcome: Result<String, AuthError>) -> Ended {
+pub(crate) fn ended(outcome: Result<String, AuthError>) -> GrantEndReason {
     match outcome {
         Err(AuthError::NeedsSignIn(SignInNeeded::Ended(ended))) => ended,
         other => panic!("the grant has not ended: {other:?}"),

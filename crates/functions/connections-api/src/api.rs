@@ -3,8 +3,8 @@
 //! Every error leaves here as an [`ApiError`], without the secrets of the entry that it is about.
 
 use auth::{
-    Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, Owner, Purpose, Redirect,
-    RedirectError, Registration, User,
+    AcceptedRedirect, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, Owner, Purpose, Redirect,
+    RedirectError, RegistrationChoice, User,
 };
 use aws_config::SdkConfig;
 use backend::Backend;
@@ -67,7 +67,7 @@ impl Api {
     pub(crate) async fn start(
         &self,
         request: &SignInRequest<'_>,
-        registration: Registration,
+        registration: RegistrationChoice,
     ) -> Result<Started, ApiError> {
         let SignInRequest { agent_id, caller, owner, origin } = request;
         if origin.is_some_and(|origin| !self.allowed_origins.contains(origin)) {
@@ -87,7 +87,7 @@ impl Api {
     }
 
     /// Accepts the redirect that a browser brings, and stores its code until the user completes the sign-in.
-    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<Arrived, ApiError> {
+    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<AcceptedRedirect, ApiError> {
         let RedirectError { agent_id, error } = match self.oauth().callback(redirect, runtime::now()).await {
             Ok(arrived) => return Ok(arrived),
             Err(refused) => refused,
@@ -101,11 +101,11 @@ impl Api {
 
     /// Completes a sign-in that `user` has started.
     pub(crate) async fn complete(&self, state: &str, user: &User) -> Result<Completed, ApiError> {
-        let arrival = self.oauth().arrival(state, user, runtime::now()).await;
-        let arrival = arrival.map_err(|error| ApiError::state(&error))?;
-        let agent_id = arrival.agent_id().to_owned();
+        let ready = self.oauth().ready_sign_in(state, user, runtime::now()).await;
+        let ready = ready.map_err(|error| ApiError::state(&error))?;
+        let agent_id = ready.agent_id().to_owned();
         let server = self.server(&agent_id).await?;
-        let completed = self.oauth().complete(oauth_config(&server)?, arrival, runtime::now()).await;
+        let completed = self.oauth().complete(oauth_config(&server)?, ready, runtime::now()).await;
         completed.map_err(|error| ApiError::oauth(&error, &server))?;
         Ok(Completed { agent_id, status: CompletedStatus::Connected })
     }
@@ -123,7 +123,7 @@ impl Api {
         };
         if grant != GrantType::ClientCredentials {
             // All users share the client that registered itself, so that only an administrator may replace it.
-            let registration = if is_admin { Registration::Anew } else { Registration::Kept };
+            let registration = if is_admin { RegistrationChoice::New } else { RegistrationChoice::Stored };
             return Ok(Regenerated::Started(self.start(request, registration).await?));
         }
         if !is_admin {
@@ -163,13 +163,13 @@ impl Api {
     ) -> Result<Connection, ApiError> {
         let owners = [(Owner::User(user.clone()), OwnerName::Me), (Owner::Everybody, OwnerName::Everybody)];
         for (owner, name) in owners {
-            let standing = self.oauth().standing(config, &owner).await;
-            let standing = standing.map_err(|error| ApiError::oauth(&error, &agent.server))?;
-            if let Some((issuer, scopes, ended)) = standing {
-                let is_connected = ended.is_none();
+            let grant = self.oauth().grant_summary(config, &owner).await;
+            let grant = grant.map_err(|error| ApiError::oauth(&error, &agent.server))?;
+            if let Some(grant) = grant {
+                let is_connected = grant.ended.is_none();
                 let scrub = |text: String| agent.server.scrub(text);
-                let reason = ended.map(|ended| scrub(ended.to_string()));
-                let scopes = scopes.into_iter().map(scrub).collect();
+                let reason = grant.ended.map(|ended| scrub(ended.to_string()));
+                let scopes = grant.scopes.into_iter().map(scrub).collect();
                 return Ok(Connection {
                     agent_id: agent.id.clone(),
                     status: if is_connected {
@@ -179,7 +179,7 @@ impl Api {
                     },
                     reason,
                     owner: Some(name),
-                    issuer: Some(scrub(issuer)),
+                    issuer: Some(scrub(grant.issuer)),
                     scopes: Some(scopes),
                 });
             }

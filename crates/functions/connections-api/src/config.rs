@@ -34,7 +34,7 @@ impl Config {
                 metadata_url: vars
                     .optional("OAUTH_CLIENT_METADATA_URL")
                     .filter(|url| url.starts_with("https://")),
-                serves_many: true,
+                redirect_uri_per_issuer: true,
             },
             allowed_origins: vars.parsed("OAUTH_ALLOWED_ORIGINS", AllowedOrigins::default()),
         };

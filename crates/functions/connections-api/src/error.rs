@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use auth::{AuthError, OAuthError, Place};
+use auth::{AuthError, Endpoint, OAuthError};
 use catalog::SourceError;
 use edge::ErrorKind;
 use mcp::McpServer;
@@ -50,7 +50,7 @@ impl ApiError {
     /// Converts an error of OAuth at this server. Removes the secrets of the server's entry.
     pub(crate) fn oauth(error: &OAuthError, server: &McpServer) -> Self {
         Self::SignIn(SignInError {
-            kind: oauth_kind(error.bare()),
+            kind: oauth_kind(error.innermost()),
             code: error.kind(),
             message: server.scrub(error.to_string()),
             remedy: server.scrub(error.remedy().into_owned()),
@@ -70,7 +70,7 @@ impl ApiError {
     /// Converts an error about a state, which holds no text of an authorization server.
     pub(crate) fn state(error: &OAuthError) -> Self {
         Self::SignIn(SignInError {
-            kind: oauth_kind(error.bare()),
+            kind: oauth_kind(error.innermost()),
             code: error.kind(),
             message: error.to_string(),
             remedy: error.remedy().into_owned(),
@@ -81,7 +81,7 @@ impl ApiError {
     /// secrets to remove from them are not known.
     pub(crate) fn without_texts(error: &OAuthError) -> Self {
         Self::SignIn(SignInError {
-            kind: oauth_kind(error.bare()),
+            kind: oauth_kind(error.innermost()),
             code: error.kind(),
             message: "the sign-in failed; details are not shown, because the agent's entry cannot be read"
                 .to_owned(),
@@ -135,7 +135,7 @@ fn oauth_kind(error: &OAuthError) -> ErrorKind {
             ErrorKind::Conflict
         }
         OAuthError::State
-        | OAuthError::Refused { place: Place::Authorization, .. }
+        | OAuthError::Refused { endpoint: Endpoint::Authorization, .. }
         | OAuthError::NoCode
         | OAuthError::IssMissing { .. }
         | OAuthError::IssMismatch { .. }

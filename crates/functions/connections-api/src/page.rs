@@ -8,7 +8,7 @@
 //!
 //! A page without such an origin is separated from the page that opened it (Cross-Origin-Opener-Policy).
 
-use auth::Arrived;
+use auth::AcceptedRedirect;
 use axum::{
     http::{StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
@@ -29,7 +29,7 @@ const SCRIPT: &str = r#"
 const SCRIPT_HASH: &str = "sha256-e52VtHZcyV9ipEKhRdqIA3v7ZZfJF4JjhSlE6MqCGOY=";
 
 /// Returns the page for a sign-in that the user who started it can complete now.
-pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Response {
+pub(crate) fn arrived(arrived: &AcceptedRedirect, state: &str) -> Response {
     let text = format!(
         "<h1>Almost there</h1>\
          <p>The sign-in to the agent <b>{}</b>, started by <b>{}</b>, has come back.</p>\
@@ -126,7 +126,7 @@ mod tests {
     async fn texts_of_others_are_escaped() {
         let evil = "<script>alert('x')</script>\"&";
         let origin = Some(evil.to_owned());
-        let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into(), origin }, evil);
+        let page = arrived(&AcceptedRedirect { agent_id: evil.into(), starter: evil.into(), origin }, evil);
         let body = body_of(page).await;
         assert!(!body.contains("alert('x')"), "{body}");
         assert_eq!(body.matches("<script>").count(), 1);
@@ -136,8 +136,10 @@ mod tests {
     async fn only_a_page_for_a_named_origin_is_not_separated_from_its_opener() {
         for (origin, is_separated) in [(None, true), (Some("https://app.example.com"), false)] {
             let origin = origin.map(str::to_owned);
-            let page =
-                arrived(&Arrived { agent_id: "a".into(), starter: "b".into(), origin: origin.clone() }, "s");
+            let page = arrived(
+                &AcceptedRedirect { agent_id: "a".into(), starter: "b".into(), origin: origin.clone() },
+                "s",
+            );
             assert_eq!(page.headers().contains_key(OPENER_POLICY), is_separated);
             let data = origin.map(|origin| format!("data-origin=\"{origin}\""));
             let body = body_of(page).await;

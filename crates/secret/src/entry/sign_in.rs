@@ -1,8 +1,8 @@
 //! Reads the fields of the sign-in: `auth_type`, and those that belong to one `auth_type`.
 
 use auth::{
-    ApiKeyConfig, ApiKeyError, AuthConfig, ClientProof, ClientRegistration, CognitoConfig, ExtraHeaders,
-    GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator, is_loopback,
+    ApiKeyConfig, ApiKeyError, AuthConfig, ClientAuthentication, ClientRegistration, CognitoConfig,
+    ExtraHeaders, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator, is_loopback,
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -217,12 +217,12 @@ impl Reader<'_> {
             self.note("private_key", "is given beside client_secret: one of them is enough", true);
         }
         let (algorithm, key_id) = (self.text("signing_algorithm"), self.text("private_key_id"));
-        let proof = match (secret, pem) {
-            (Some(secret), _) => ClientProof::Secret(secret.expose_secret().trim().into()),
-            (None, Some(pem)) => ClientProof::PrivateKey(PrivateKey { pem, algorithm, key_id }),
-            (None, None) => ClientProof::Public,
+        let authentication = match (secret, pem) {
+            (Some(secret), _) => ClientAuthentication::Secret(secret.expose_secret().trim().into()),
+            (None, Some(pem)) => ClientAuthentication::PrivateKey(PrivateKey { pem, algorithm, key_id }),
+            (None, None) => ClientAuthentication::Public,
         };
-        Some(ClientRegistration { client_id: client_id?, proof })
+        Some(ClientRegistration { client_id: client_id?, authentication })
     }
 
     /// Returns the URL that a secret or the user's browser is sent to: `https`, or `http` on a loopback address.

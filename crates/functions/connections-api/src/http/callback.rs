@@ -49,9 +49,9 @@ pub(super) async fn callback_of_server(
 /// Checks the state and stores the code. Returns the page that tells the user the next step.
 async fn accept_redirect(api: &Api, query: &str, server: Option<&str>) -> Response {
     let base = api.identity().redirect_uri.as_str();
-    let came_to = server.map_or_else(|| base.to_owned(), |server| format!("{base}/{server}"));
+    let redirect_uri = server.map_or_else(|| base.to_owned(), |server| format!("{base}/{server}"));
     let parameters: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    let redirect = Redirect { came_to: Some(came_to), ..Redirect::from_pairs(parameters) };
+    let redirect = Redirect { redirect_uri: Some(redirect_uri), ..Redirect::from_pairs(parameters) };
     match api.callback(&redirect).await {
         Ok(arrived) => page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default()),
         Err(error) => {

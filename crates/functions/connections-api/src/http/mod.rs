@@ -9,7 +9,7 @@ mod responses;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{Owner, Registration, client_metadata};
+use auth::{Owner, RegistrationChoice, client_metadata};
 use axum::{
     Router,
     extract::State,
@@ -93,7 +93,7 @@ async fn start_sign_in(
     Json(body): Json<SignInBody>,
 ) -> Result<Json<Started>, HttpError> {
     let request = sign_in_request(&body, &caller)?;
-    response(api.start(&request, Registration::Kept).await)
+    response(api.start(&request, RegistrationChoice::Stored).await)
 }
 
 /// Completes a sign-in that the caller has started

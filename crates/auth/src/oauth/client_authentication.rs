@@ -1,11 +1,10 @@
-//! How a client proves who it is to an endpoint of an authorization server.
+//! Client authentication at the token and revocation endpoints of an authorization server.
 //!
-//! `client_id` always stands in the form, at first beside Basic too: RFC 6749 §3.2.1 allows it, and the MCP Python
-//! SDK's own endpoints ask for it, while Cloudflare's workers-oauth-provider takes it for a second method. Servers
-//! differ on how a secret is to be sent, and their metadata is often silent or wrong. So where a server says that
-//! it does not take the client, the other way is tried once. By then nothing is used up: a server
-//! looks at the client before it looks at a code or a refresh token (RFC 6749 §§4.1.3, 6), and says so with an
-//! error under which it has issued nothing. What worked is told, for its caller to keep.
+//! The form always has `client_id`, at first beside HTTP Basic too: RFC 6749 §3.2.1 allows it, and the MCP Python SDK's
+//! endpoints require it, while Cloudflare's workers-oauth-provider takes it for a second method. Servers differ on how a
+//! secret must be sent, and their metadata is often silent or wrong. So if a server refuses the client, the other method
+//! is tried once. This uses up no code and no refresh token: a server checks the client first (RFC 6749 §§4.1.3, 6), and
+//! issues nothing with that error. The method that succeeded is returned, and the caller stores it.
 //!
 //! Source: RFC 6749 §2.3; RFC 7523 for assertions.
 
@@ -20,67 +19,68 @@ use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use super::{
-    about::{ClientKind, Place},
     authorization_server::AuthorizationServer,
-    config::{ClientProof, ClientRegistration, PrivateKey},
+    config::{ClientAuthentication, ClientRegistration, PrivateKey},
     error::OAuthError,
+    request_context::{ClientKind, Endpoint},
     wire::{self, Answer},
 };
 use crate::credential::UNRESERVED;
 
-/// How long an assertion is good for: it is used at once, and clocks differ.
+/// Life of a client assertion, in seconds: it is used at once, and the clocks of two machines differ.
 const ASSERTION_LIFE: SignedDuration = SignedDuration::from_secs(60);
-/// What is kept as the method of a client that is taken with Basic and nothing else.
+/// The stored name of [`AuthMethod::BasicAlone`].
 const BASIC_ALONE: &str = "client_secret_basic without client_id";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A client, and what is known of how this server has it prove itself.
+/// A client, with the method of authentication that its server is known to accept.
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     pub(crate) registration: &'a ClientRegistration,
-    /// What its registration was answered with, or what worked before; goes before the server's metadata.
+    /// The method of its registration response, or the one that succeeded before. Takes precedence over the server's
+    /// metadata.
     pub(crate) auth_method: Option<&'a str>,
     pub(crate) kind: ClientKind,
 }
 
-/// A way to prove who one is (RFC 8414 §2, `token_endpoint_auth_methods_supported`).
+/// A method of client authentication (RFC 8414 §2, `token_endpoint_auth_methods_supported`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// Not at all.
+pub(crate) enum AuthMethod {
+    /// No authentication: a public client.
     None,
     /// The secret in the form.
     Post,
     /// The secret in the header `Authorization`, and `client_id` in the form too.
     Basic,
-    /// The secret in the header `Authorization`, and nothing of the client in the form.
+    /// The secret in the header `Authorization`, and no `client_id` in the form.
     BasicAlone,
-    /// A signed assertion.
+    /// A signed assertion (RFC 7523).
     PrivateKey,
 }
 
-/// A request of a client to an endpoint that wants to know who asks.
+/// A request to an endpoint that authenticates clients.
 pub(crate) struct ClientRequest<'a> {
     pub(crate) http: &'a HttpClient,
     pub(crate) server: &'a AuthorizationServer,
     pub(crate) client: Client<'a>,
     pub(crate) to: &'a Url,
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
     pub(crate) form: Vec<(&'static str, SecretString)>,
-    /// Whether the same may be sent again after an answer.
-    pub(crate) repeats: &'a (dyn Fn(&Answer) -> bool + Sync),
+    /// Returns true if the same request may be sent again after an answer.
+    pub(crate) may_repeat: &'a (dyn Fn(&Answer) -> bool + Sync),
     pub(crate) now: Timestamp,
 }
 
-/// An answer to a [`ClientRequest`].
-pub(crate) struct Answered {
+/// The answer to a [`ClientRequest`].
+pub(crate) struct ClientAnswer {
     pub(crate) answer: Answer,
-    /// What the answer may repeat, and nobody may be shown.
+    /// The secrets that were sent. The answer may repeat them, and they must be removed before it is shown.
     pub(crate) secrets: Vec<SecretString>,
-    pub(crate) method: Method,
+    pub(crate) method: AuthMethod,
 }
 
-impl Method {
-    /// The method's name, of those between which there is a choice.
+impl AuthMethod {
+    /// Returns the method's name; `None` if the client has no other method.
     pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::None => Some("none"),
@@ -93,94 +93,94 @@ impl Method {
 }
 
 impl ClientRequest<'_> {
-    /// Sends the request; where the server does not take the client, once more in each other way.
-    pub(crate) async fn send(&self) -> Result<Answered, OAuthError> {
+    /// Sends the request; if the server refuses the client, once more with each other method.
+    pub(crate) async fn send(&self) -> Result<ClientAnswer, OAuthError> {
         let (first, others) = methods(self.server, self.client);
-        let answered = self.send_first(first).await?;
-        if !does_not_take_client(&answered.answer) {
+        let answered = self.send_with(first).await?;
+        if !refuses_client(&answered.answer) {
             return Ok(answered);
         }
         for other in others {
-            let tried = self.send_first(*other).await?;
-            if !does_not_take_client(&tried.answer) {
+            let tried = self.send_with(*other).await?;
+            if !refuses_client(&tried.answer) {
                 return Ok(tried);
             }
         }
-        // The first refusal says more than that of a way which was only tried.
+        // All methods were refused: the refusal of the likeliest one says most.
         Ok(answered)
     }
 
-    /// Sends the request by one method; where that is Basic and the server takes `client_id` beside it for another
-    /// method, once more without.
-    async fn send_first(&self, method: Method) -> Result<Answered, OAuthError> {
-        let answered = self.send_by(method).await?;
-        match method == Method::Basic && sees_two_methods(&answered.answer) {
-            true => self.send_by(Method::BasicAlone).await,
+    /// Sends the request with one method. If that is Basic and the server takes `client_id` for another method, sends it
+    /// once more without `client_id`.
+    async fn send_with(&self, method: AuthMethod) -> Result<ClientAnswer, OAuthError> {
+        let answered = self.send_with_retries(method).await?;
+        match method == AuthMethod::Basic && sees_two_methods(&answered.answer) {
+            true => self.send_with_retries(AuthMethod::BasicAlone).await,
             false => Ok(answered),
         }
     }
 
-    async fn send_by(&self, method: Method) -> Result<Answered, OAuthError> {
-        let mut tried = 0;
+    async fn send_with_retries(&self, method: AuthMethod) -> Result<ClientAnswer, OAuthError> {
+        let mut attempts = 0;
         loop {
-            let Prepared { authorization, body, secrets } = self.prepare(method)?;
+            let PreparedRequest { authorization, body, secrets } = self.prepare(method)?;
             const FORM: &str = "application/x-www-form-urlencoded";
-            let answer = wire::post(self.http, self.to, self.place, FORM, authorization, body).await?;
-            tried += 1;
-            if tried == wire::TRIES || !(self.repeats)(&answer) {
-                return Ok(Answered { answer, secrets, method });
+            let answer = wire::post(self.http, self.to, self.endpoint, FORM, authorization, body).await?;
+            attempts += 1;
+            if attempts == wire::MAX_ATTEMPTS || !(self.may_repeat)(&answer) {
+                return Ok(ClientAnswer { answer, secrets, method });
             }
-            tokio::time::sleep(answer.pause(tried - 1)).await;
+            tokio::time::sleep(answer.pause(attempts - 1)).await;
         }
     }
 
-    fn prepare(&self, method: Method) -> Result<Prepared, OAuthError> {
+    fn prepare(&self, method: AuthMethod) -> Result<PreparedRequest, OAuthError> {
         const SECRET: [&str; 5] = ["code", "code_verifier", "refresh_token", "token", "client_assertion"];
         let id = self.client.registration.client_id.as_str();
         let mut form = self.form.clone();
-        if method != Method::BasicAlone {
+        if method != AuthMethod::BasicAlone {
             form.push(("client_id", id.into()));
         }
         let mut authorization = None;
         let mut secrets = Vec::new();
-        match (&self.client.registration.proof, method) {
-            (ClientProof::Secret(secret), Method::Basic | Method::BasicAlone) => {
+        match (&self.client.registration.authentication, method) {
+            (ClientAuthentication::Secret(secret), AuthMethod::Basic | AuthMethod::BasicAlone) => {
                 let pair =
                     BASE64_STANDARD.encode(format!("{}:{}", escaped(id), escaped(secret.expose_secret())));
                 authorization = HeaderValue::from_str(&format!("Basic {pair}")).ok();
                 secrets.extend([secret.clone(), pair.into()]);
             }
-            (ClientProof::Secret(secret), Method::Post) => {
+            (ClientAuthentication::Secret(secret), AuthMethod::Post) => {
                 form.push(("client_secret", secret.clone()));
                 secrets.push(secret.clone());
             }
-            (ClientProof::PrivateKey(key), _) => form.extend([
+            (ClientAuthentication::PrivateKey(key), _) => form.extend([
                 ("client_assertion_type", ASSERTION_TYPE.into()),
                 ("client_assertion", assertion(key, id, audience(self.server), self.now)?),
             ]),
-            (ClientProof::Public | ClientProof::Secret(_), _) => {}
+            (ClientAuthentication::Public | ClientAuthentication::Secret(_), _) => {}
         }
         secrets.extend(form.iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| value.clone()));
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(form.iter().map(|(name, value)| (name, value.expose_secret())));
-        Ok(Prepared { authorization, body: body.finish().into_bytes(), secrets })
+        Ok(PreparedRequest { authorization, body: body.finish().into_bytes(), secrets })
     }
 }
 
-/// A request with the client's proof in it.
-struct Prepared {
+/// A request with the client's authentication in it.
+struct PreparedRequest {
     authorization: Option<HeaderValue>,
     body: Vec<u8>,
     secrets: Vec<SecretString>,
 }
 
-/// The likeliest way to prove who the client is, and those to try where the server does not take it.
-fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, &'static [Method]) {
-    use Method::{Basic, BasicAlone, Post};
-    match &client.registration.proof {
-        ClientProof::Public => return (Method::None, &[]),
-        ClientProof::PrivateKey(_) => return (Method::PrivateKey, &[]),
-        ClientProof::Secret(_) => {}
+/// Returns the likeliest method, and those to try if the server refuses the client.
+fn methods(server: &AuthorizationServer, client: Client<'_>) -> (AuthMethod, &'static [AuthMethod]) {
+    use AuthMethod::{Basic, BasicAlone, Post};
+    match &client.registration.authentication {
+        ClientAuthentication::Public => return (AuthMethod::None, &[]),
+        ClientAuthentication::PrivateKey(_) => return (AuthMethod::PrivateKey, &[]),
+        ClientAuthentication::Secret(_) => {}
     }
     let offers = |method: &str| server.token_endpoint_auth_methods.iter().any(|one| one == method);
     let (basic, post) = (offers("client_secret_basic"), offers("client_secret_post"));
@@ -188,17 +188,17 @@ fn methods(server: &AuthorizationServer, client: Client<'_>) -> (Method, &'stati
         Some("client_secret_post") => (Post, &[Basic]),
         Some("client_secret_basic") => (Basic, &[Post]),
         Some(BASIC_ALONE) => (BasicAlone, &[Post]),
-        // A server that issues a secret expects it to be sent, whatever method it echoes.
-        Some("none") if basic && !post => (Basic, &[Post, Method::None]),
-        Some("none") => (Post, &[Basic, Method::None]),
+        // A server that issues a secret expects it to be sent, even if its response says `none`.
+        Some("none") if basic && !post => (Basic, &[Post, AuthMethod::None]),
+        Some("none") => (Post, &[Basic, AuthMethod::None]),
         _ if post && !basic => (Post, &[Basic]),
         _ => (Basic, &[Post]),
     }
 }
 
-/// Returns true if an answer says that the server does not take the client, so that it looked at nothing else. RFC
-/// 6749 §5.2 has `invalid_client` for that; some servers answer a bare 401, or 401 with another code.
-fn does_not_take_client(answer: &Answer) -> bool {
+/// Returns true if an answer refuses the client, so that the server did not look at the code or the refresh token. RFC
+/// 6749 §5.2 has `invalid_client` for that; some servers answer 401 without a code, or `unauthorized_client`.
+fn refuses_client(answer: &Answer) -> bool {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let says = |code: &str| body["error"] == code;
     match answer.status {
@@ -209,8 +209,8 @@ fn does_not_take_client(answer: &Answer) -> bool {
     }
 }
 
-/// Returns true if an answer refuses a request for proving the client in two ways at once (RFC 6749 §2.3 forbids
-/// that, and workers-oauth-provider takes `client_id` for a way of its own).
+/// Returns true if an answer refuses a request for using two methods at once. RFC 6749 §2.3 forbids that, and
+/// workers-oauth-provider takes `client_id` for a method.
 fn sees_two_methods(answer: &Answer) -> bool {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let description = body["error_description"].as_str().unwrap_or_default().to_ascii_lowercase();
@@ -220,18 +220,18 @@ fn sees_two_methods(answer: &Answer) -> bool {
         && description.contains("method")
 }
 
-/// RFC 6749 §2.3.1 wants ids and secrets escaped; what needs no escaping goes as every server knows it.
+/// Escapes an id or secret for HTTP Basic (RFC 6749 §2.3.1). Unreserved characters stay, for servers that do not unescape.
 fn escaped(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
-/// Whom an assertion is for: the issuer, since for the token endpoint alone another server could have it made
-/// out to itself; where no issuer is told, the endpoint that the entry names.
+/// Returns the audience of an assertion: the issuer. With the token endpoint, which metadata names, another server could
+/// obtain an assertion for its own. If the issuer is not known, the entry's token endpoint.
 fn audience(server: &AuthorizationServer) -> &str {
     if server.issuer_is_told { &server.issuer } else { server.token_endpoint.as_str() }
 }
 
-/// A statement, signed with the client's key, that it is this client (RFC 7523 §3).
+/// Returns a client assertion, signed with the client's private key (RFC 7523 §3).
 fn assertion(
     key: &PrivateKey,
     client_id: &str,
@@ -283,11 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_sent_as_told_and_then_the_other_way() {
-        use Method::{Basic, BasicAlone, None as Without, Post};
-        let check = |offered: &[&str], known: Option<&str>, first: Method, others: &[Method]| {
-            let registration =
-                ClientRegistration { client_id: "c".into(), proof: ClientProof::Secret("s".into()) };
+    fn a_secret_is_sent_by_the_known_method_and_then_by_the_other() {
+        use AuthMethod::{Basic, BasicAlone, None as Without, Post};
+        let check = |offered: &[&str], known: Option<&str>, first: AuthMethod, others: &[AuthMethod]| {
+            let registration = ClientRegistration {
+                client_id: "c".into(),
+                authentication: ClientAuthentication::Secret("s".into()),
+            };
             let client =
                 Client { registration: &registration, auth_method: known, kind: ClientKind::OfEntry };
             assert_eq!(methods(&server(offered), client), (first, others), "{offered:?} {known:?}");
@@ -306,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_not_taken_is_told_from_everything_else() {
+    fn a_refusal_of_the_client_is_recognized() {
         let check = |status: u16, body: &str, expected: bool| {
             let answer = Answer {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: http::HeaderMap::new(),
                 body: body.as_bytes().to_vec(),
             };
-            assert_eq!(does_not_take_client(&answer), expected, "{status} {body}");
+            assert_eq!(refuses_client(&answer), expected, "{status} {body}");
         };
         check(401, r#"{"error":"invalid_client"}"#, true);
         check(400, r#"{"error":"invalid_client"}"#, true);

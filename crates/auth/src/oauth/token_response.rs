@@ -1,7 +1,7 @@
-//! What a token endpoint answers: tokens, in the forms that authorization servers give them in.
+//! Reads token responses (RFC 6749 §5.1), in all forms that authorization servers use.
 //!
-//! JSON as RFC 6749 §5.1 has it, or a form, as its content type says (GitHub's). The user's token may lie under
-//! `authed_user` (Slack's). An optional member that is `null`, empty or of the wrong type is not given.
+//! The body is JSON, or a form if its content type says so (GitHub). The user's token may be a member of `authed_user`
+//! (Slack). An optional member that is `null`, empty or of the wrong type counts as absent. Stores nothing.
 
 use egress::Shown;
 use std::borrow::Cow;
@@ -14,26 +14,26 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::{
-    about::Place, challenge::scopes, error::OAuthError, token_refusal::refusal, token_set::Tokens,
-    wire::Answer,
+    challenge::scopes, error::OAuthError, error_response::refusal, request_context::Endpoint,
+    token_set::TokenSet, wire::Answer,
 };
 
-/// A token is taken as stale this long before it expires, so that it does not on its way; a tenth of its
-/// life if that is shorter.
+/// Time before its expiry from which a token is stale, in seconds, so that it does not expire during a request. A tenth
+/// of the token's life if that is shorter.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-/// How long a token is used whose life is not told: until the server refuses it.
-const UNTOLD_LIFE: SignedDuration = SignedDuration::from_hours(24 * 400);
-/// The longest life that is believed, in seconds: about three years.
+/// Assumed life of a token without `expires_in`, in days: it is used until the MCP server refuses it.
+const ASSUMED_LIFE: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// Longest life of a token, in seconds (about three years): a larger `expires_in` is cut.
 const LONGEST_LIFE: f64 = 100_000_000.0;
-/// The types of tokens that prove possession of a key, and of those that are no access tokens: DPoP (RFC 9449),
-/// PoP (RFC 9200), MAC (draft-ietf-oauth-v2-http-mac), N_A (RFC 8693). Whatever else stands there (`user`, `bot`,
-/// `JWT`, …) is sent as a bearer token.
+/// The token types that need proof of possession of a key, or that are no access tokens: DPoP (RFC 9449), PoP (RFC 9200),
+/// MAC (draft-ietf-oauth-v2-http-mac), N_A (RFC 8693). A token of any other type (`user`, `bot`, `JWT`, …) is sent as a
+/// bearer token.
 const NOT_BEARER: [&str; 4] = ["dpop", "pop", "mac", "n_a"];
 
-/// The members of an answer that are of use here.
+/// The members of a token response that are read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Given {
+struct TokenResponseBody {
     #[serde(deserialize_with = "or_none")]
     access_token: Option<SecretString>,
     #[serde(deserialize_with = "or_none")]
@@ -44,30 +44,35 @@ struct Given {
     error: Option<String>,
     expires_in: Value,
     scope: Value,
-    /// Slack: the token of the user who signed in, beside that of an app's own bot.
+    /// Slack: the tokens of the user who signed in; the members beside it are the app's bot's.
     #[serde(deserialize_with = "or_none")]
-    authed_user: Option<Box<Given>>,
+    authed_user: Option<Box<TokenResponseBody>>,
 }
 
-/// The tokens in an answer.
+/// Reads the tokens in an answer.
 ///
 /// # Errors
-/// As the server refuses, with whatever status; [`OAuthError::TokenType`]; [`OAuthError::Incomplete`].
-pub(super) fn read(answer: &Answer, secrets: &[SecretString], now: Timestamp) -> Result<Tokens, OAuthError> {
+/// [`OAuthError::Refused`] or [`OAuthError::Status`] for a refusal, also one with a 2xx status;
+/// [`OAuthError::TokenType`]; [`OAuthError::Incomplete`].
+pub(super) fn read(
+    answer: &Answer,
+    secrets: &[SecretString],
+    now: Timestamp,
+) -> Result<TokenSet, OAuthError> {
     let answer = as_json(answer);
     if !answer.status.is_success() {
-        return Err(refusal(&answer, Place::Token, secrets));
+        return Err(refusal(&answer, Endpoint::Token, secrets));
     }
-    let given: Given = answer.json(Place::Token)?;
+    let given: TokenResponseBody = answer.json(Endpoint::Token)?;
     if given.error.as_ref().is_some_and(|error| !error.is_empty()) {
-        // Some refuse with the status of a success.
-        return Err(refusal(&answer, Place::Token, secrets));
+        // Some servers refuse with a 2xx status.
+        return Err(refusal(&answer, Endpoint::Token, secrets));
     }
     given.users_own().tokens(now)
 }
 
-impl Given {
-    /// The part that is the user's: under `authed_user`, if there is a token.
+impl TokenResponseBody {
+    /// Returns the user's part: `authed_user` if it has a token, else the response itself.
     fn users_own(self) -> Self {
         match self.authed_user {
             Some(user) if user.access_token.is_some() => *user,
@@ -75,16 +80,16 @@ impl Given {
         }
     }
 
-    fn tokens(self, now: Timestamp) -> Result<Tokens, OAuthError> {
+    fn tokens(self, now: Timestamp) -> Result<TokenSet, OAuthError> {
         let is_not_bearer =
             |kind: &String| NOT_BEARER.iter().any(|one| kind.trim().eq_ignore_ascii_case(one));
         if let Some(found) = self.token_type.filter(is_not_bearer) {
             return Err(OAuthError::TokenType { found: Shown::new(&found) });
         }
-        let missing = OAuthError::Incomplete { place: Place::Token, field: "access_token" };
+        let missing = OAuthError::Incomplete { endpoint: Endpoint::Token, field: "access_token" };
         let access = self.access_token.filter(is_sendable).ok_or(missing)?;
         let life = life(&self.expires_in);
-        Ok(Tokens {
+        Ok(TokenSet {
             access,
             refresh: self.refresh_token.filter(|token| !token.expose_secret().is_empty()),
             stale_from: now + (life - LEEWAY.min(life / 10)),
@@ -93,15 +98,15 @@ impl Given {
     }
 }
 
-/// How long a token lives: a number of seconds, which some write as a text or with a fraction.
+/// Returns the life of a token from `expires_in`, in seconds. Some servers write a text or a fraction.
 fn life(expires_in: &Value) -> SignedDuration {
     let seconds = expires_in.as_f64().or_else(|| expires_in.as_str()?.trim().parse().ok());
     seconds
         .filter(|seconds: &f64| seconds.is_finite())
-        .map_or(UNTOLD_LIFE, |seconds| SignedDuration::from_secs(seconds.clamp(0.0, LONGEST_LIFE) as i64))
+        .map_or(ASSUMED_LIFE, |seconds| SignedDuration::from_secs(seconds.clamp(0.0, LONGEST_LIFE) as i64))
 }
 
-/// What the token is good for, where that is told: a text, which some write with commas, or a list.
+/// Returns the granted scopes; `None` if they are not named. Some servers write commas between them, or a list.
 fn granted(scope: &Value) -> Option<Vec<String>> {
     let text = match scope {
         Value::String(text) if text.contains(char::is_whitespace) => text.clone(),
@@ -117,7 +122,7 @@ fn is_sendable(token: &SecretString) -> bool {
     !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// An answer whose content type says that it is a form, with the same members as JSON.
+/// Converts a form to JSON with the same members, if the content type says that it is one.
 fn as_json(answer: &Answer) -> Cow<'_, Answer> {
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -130,7 +135,7 @@ fn as_json(answer: &Answer) -> Cow<'_, Answer> {
     Cow::Owned(Answer { body: Value::Object(members).to_string().into_bytes(), ..answer.clone() })
 }
 
-/// A member of the wrong type is not given.
+/// Reads a member of the wrong type as absent.
 fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -150,14 +155,14 @@ mod tests {
 
     use super::*;
 
-    fn read_as(kind: &'static str, status: u16, body: &str) -> Result<Tokens, OAuthError> {
+    fn read_as(kind: &'static str, status: u16, body: &str) -> Result<TokenSet, OAuthError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         let status = StatusCode::from_u16(status).unwrap();
         read(&Answer { status, headers, body: body.into() }, &[], Timestamp::UNIX_EPOCH)
     }
 
-    /// Access token, refresh token, seconds until it is stale, scopes.
+    /// Expects: access token, refresh token, seconds until the access token is stale, scopes.
     fn check(body: &str, expected: (&str, Option<&str>, i64, Option<&[&str]>)) {
         let found = read_as("application/json", 200, body).expect(body);
         let refresh = found.refresh.as_ref().map(|token| token.expose_secret());
@@ -169,10 +174,10 @@ mod tests {
         assert_eq!(scopes.as_deref(), expected.3, "{body}");
     }
 
-    const UNTOLD: i64 = 24 * 400 * 3600 - 60;
+    const ASSUMED: i64 = 24 * 400 * 3600 - 60;
 
     #[test]
-    fn tokens_are_read_in_every_form_that_servers_give_them_in() {
+    fn token_responses_of_many_servers_are_read() {
         check(
             r#"{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"r","scope":"x y"}"#,
             ("a", Some("r"), 3540, Some(&["x", "y"])),
@@ -187,16 +192,16 @@ mod tests {
         );
         let nulls = r#"{"access_token":"a","token_type":null,"expires_in":null,"refresh_token":null,"scope":null,
             "error":null,"authed_user":null}"#;
-        check(nulls, ("a", None, UNTOLD, None));
+        check(nulls, ("a", None, ASSUMED, None));
         let empty = r#"{"access_token":"a","token_type":"","expires_in":"","refresh_token":"","scope":"","error":""}"#;
-        check(empty, ("a", None, UNTOLD, None));
-        let garbled = r#"{"access_token":"a","token_type":7,"expires_in":[],"refresh_token":{},"scope":7,"error":false,
+        check(empty, ("a", None, ASSUMED, None));
+        let wrong_types = r#"{"access_token":"a","token_type":7,"expires_in":[],"refresh_token":{},"scope":7,"error":false,
             "authed_user":"U1"}"#;
-        check(garbled, ("a", None, UNTOLD, None));
+        check(wrong_types, ("a", None, ASSUMED, None));
     }
 
     #[test]
-    fn slacks_users_token_is_the_users() {
+    fn slacks_user_token_is_used_before_its_bot_token() {
         let user = r#""authed_user":{"id":"U1","scope":"search:read,users:read","access_token":"xoxp-1",
             "token_type":"user","refresh_token":"xoxe-1","expires_in":43200}"#;
         let expected = ("xoxp-1", Some("xoxe-1"), 43140, Some(["search:read", "users:read"].as_slice()));
@@ -205,16 +210,16 @@ mod tests {
         check(&format!(r#"{{"ok":true,{bot},{user}}}"#), expected);
         check(
             &format!(r#"{{"ok":true,{bot},"authed_user":{{"id":"U1"}}}}"#),
-            ("xoxb-1", Some("xoxe-bot"), UNTOLD, None),
+            ("xoxb-1", Some("xoxe-bot"), ASSUMED, None),
         );
         let refused = read_as("application/json", 200, r#"{"ok":false,"error":"invalid_code"}"#).unwrap_err();
         assert!(refused.to_string().contains("invalid_code"), "{refused}");
     }
 
     #[test]
-    fn every_type_but_those_that_prove_possession_is_a_bearer_token() {
+    fn every_token_type_without_proof_of_possession_is_bearer() {
         for kind in ["bearer", "BEARER", "user", "bot", "JWT", "access_token", "Basic", " "] {
-            check(&format!(r#"{{"access_token":"a","token_type":"{kind}"}}"#), ("a", None, UNTOLD, None));
+            check(&format!(r#"{{"access_token":"a","token_type":"{kind}"}}"#), ("a", None, ASSUMED, None));
         }
         for kind in ["DPoP", "dpop", "PoP", "mac", "MAC", "N_A"] {
             let body = format!(r#"{{"access_token":"a","token_type":"{kind}"}}"#);
@@ -223,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_by_its_content_type() {
+    fn a_form_is_recognized_by_its_content_type() {
         for kind in ["application/x-www-form-urlencoded; charset=utf-8", "Application/X-WWW-Form-Urlencoded"]
         {
             let tokens =
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_usable_token_is_told_so() {
+    fn a_response_without_a_usable_token_is_an_error() {
         for body in [r#"{}"#, r#"{"access_token":""}"#, r#"{"access_token":7}"#, r#"{"access_token":"a b"}"#]
         {
             let error = read_as("application/json", 200, body).unwrap_err();
