@@ -2,7 +2,11 @@
 //!
 //! Called once, at cold start. Decides nothing at run time.
 
+mod identity;
+
 use std::{sync::Arc, time::Duration};
+
+pub use identity::IdentityConfig;
 
 use auth::{OAuth, SignIn};
 use aws_config::SdkConfig;

@@ -113,7 +113,7 @@ mod tests {
     };
     use axum::{Router, http::StatusCode, routing::get};
     use base64::{Engine, prelude::BASE64_STANDARD};
-    use egress::Deadlines;
+    use egress::{Deadlines, EgressPolicy};
     use jsonwebtoken::{EncodingKey, Header, encode, jwk::Jwk};
     use serde_json::json;
     use tokio::net::TcpListener;
@@ -182,7 +182,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, router).await });
         // Answers come at once or not at all: the limit is only what a test may hang.
         let deadlines = Deadlines { connect: Duration::from_secs(10), read: Duration::from_secs(10) };
-        let http = HttpClient::new("true".parse().unwrap(), deadlines);
+        let http = HttpClient::new(EgressPolicy::with_private_addresses(), deadlines);
         let pool = UserPool::new(http, &POOL.parse().unwrap(), vec!["app".to_owned()], Some(&endpoint));
         Served { pool, key, reads, works }
     }
