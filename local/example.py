@@ -1,7 +1,8 @@
-"""The example that the demo and `make local` show: the stack, two MCP servers behind Cognito, a model.
+"""The example that the demo and `make local` start: the stack, two MCP servers behind Cognito, a model.
 
-Read from the environment: `MODEL_URL` and `MODEL_ID` (the model), `PROFILE` (`debug`, or `release` for the binaries of
-`make build` as they are), `SERVERS` (`none` for a stack whose secret is empty).
+Environment variables: `MODEL_URL` and `MODEL_ID` (the model; default: a scripted stand-in), `PROFILE` (`debug`, the
+default, or `release`, which deploys the binaries of `make build`), `SERVERS` (`example`, the default, or `none`, which
+leaves the secret an empty list).
 """
 
 import json
@@ -18,7 +19,7 @@ MODEL_URL = os.environ.get("MODEL_URL", "")
 MODEL_ID = os.environ.get("MODEL_ID", "scripted-stand-in")
 PROFILE = os.environ.get("PROFILE") or "debug"
 SERVERS = os.environ.get("SERVERS") or "example"
-# What asks this process to end: Ctrl-C, a supervisor, a terminal that is closed.
+# The signals that end this process: from Ctrl-C, from a supervisor, and from a terminal that is closed.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 STAND_IN_NOTICE = """\
@@ -30,12 +31,12 @@ shares most words with the question and retells what the tool gave. For a real o
 
 
 def say(text: str):
-    """Progress, at once even through a pipe."""
+    """Prints a line and flushes it, so that a reader of a pipe sees it at once."""
     print(text, flush=True)
 
 
 class Example:
-    """Starts everything on construction; `stop` ends everything."""
+    """The running example. The constructor starts all its parts; `stop` ends them."""
 
     def __init__(self):
         self.running = []
@@ -95,7 +96,7 @@ class Example:
 
 
 def main(show):
-    """Starts the example, shows it, and stops everything it started, also on SIGINT, SIGTERM and SIGHUP."""
+    """Starts the example, calls `show` with it, and stops all its parts, also on SIGINT, SIGTERM and SIGHUP."""
     for sign in ENDING:
         signal.signal(sign, _end)
     example = None
@@ -107,7 +108,7 @@ def main(show):
     except RuntimeError as error:
         sys.exit(f"\nThis did not work: {error}")
     finally:
-        # Stopping is bounded, and is not to be cut short by a second signal.
+        # Stopping takes a limited time, and a second signal must not interrupt it.
         for sign in ENDING:
             signal.signal(sign, signal.SIG_IGN)
         if example:

@@ -1,4 +1,4 @@
-"""Checks what `sam build` made: one bootstrap a function, for the architecture that was asked for.
+"""Checks the output of `sam build`: one bootstrap per function, built for the requested architecture.
 
 Run: python -m local.package BUILD_FOLDER ARCHITECTURE FUNCTION...
 """
@@ -6,7 +6,7 @@ Run: python -m local.package BUILD_FOLDER ARCHITECTURE FUNCTION...
 import sys
 from pathlib import Path
 
-# e_machine in an ELF header (System V ABI).
+# Values of e_machine in the ELF header (System V ABI).
 MACHINES = {"arm64": 183, "x86_64": 62}
 
 

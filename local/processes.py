@@ -1,7 +1,7 @@
-"""Starting processes, and stopping them again whatever happens.
+"""Starts child processes, and stops them when this process exits.
 
-A process that Python's end alone would leave behind is stopped at exit; a signal ends Python that way only where
-`local.example.main` has set its handlers.
+The children are stopped by `atexit`. A signal that ends Python runs `atexit` only if a handler for it is set, as
+`local.example.main` does.
 """
 
 import atexit
@@ -17,14 +17,14 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """Returns a loopback port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 class Process:
-    """A child in a process group of its own; its output goes to a file."""
+    """A child process in its own process group. Its output is written to the file `log`."""
 
     def __init__(self, command, log: Path, env=None, cwd=ROOT):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ class Process:
         atexit.register(self.stop)
 
     def stop(self):
-        """Ends the whole group: politely, then not."""
+        """Ends the whole process group: with SIGTERM, and after 5 s with SIGKILL."""
         atexit.unregister(self.stop)
         for sign in (signal.SIGTERM, signal.SIGKILL):
             if self.child.poll() is not None and sign == signal.SIGTERM:
@@ -59,7 +59,7 @@ class Process:
 
 
 class StandIn:
-    """One of test-support's stand-ins, on the port that it prints. Built with the light profile."""
+    """A stand-in server of the crate test-support, from target/debug. It listens on the port that it prints."""
 
     def __init__(self, *arguments: str):
         command = [TARGET / "debug" / "test-support", *arguments]
@@ -76,7 +76,7 @@ class StandIn:
         if not line:
             raise RuntimeError(f"test-support {' '.join(arguments)} did not start")
         self.port = int(line)
-        # Read on, so that the child never waits for somebody to read.
+        # Keep reading, so that the child never blocks on a full pipe.
         threading.Thread(target=self.child.stdout.read, daemon=True).start()
 
     @property

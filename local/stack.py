@@ -1,7 +1,6 @@
-"""Deploys template.yaml to the local AWS, with bootstraps built here.
+"""Deploys template.yaml to the local AWS, with binaries built on this machine.
 
-The template is the one that goes to AWS; only `CodeUri` differs, and the architecture, which is this
-machine's.
+The template is the same as for AWS except for `CodeUri`. The parameter `Architecture` is this machine's.
 """
 
 import platform
@@ -16,13 +15,13 @@ from .processes import ROOT, TARGET
 
 FUNCTIONS = ("list-available-agents", "agent-processor", "agent-jobs", "connections-api")
 BUCKET = "deployments"
-# How often `sam deploy` asks whether the stack is there. Its own 5 s are for AWS, whose calls are limited.
+# Interval at which `sam deploy` polls the stack's state, in seconds. Its default of 5 s is for AWS, which limits calls.
 POLL_SECONDS = "0.1"
 ARCHITECTURE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 
 
 def local_template(bootstraps: Path) -> str:
-    """template.yaml with each function's `CodeUri` at its package in the folder `bootstraps`."""
+    """Returns template.yaml with each function's `CodeUri` set to its package in the folder `bootstraps`."""
     lines, binary = [], None
     for line in (ROOT / "template.yaml").read_text().splitlines():
         if found := re.match(r"\s+Binary: (\S+)", line):
@@ -34,9 +33,9 @@ def local_template(bootstraps: Path) -> str:
 
 
 def place_bootstraps(folder: Path, profile: str = "debug") -> Path:
-    """Puts each function's package where a deployment takes it from: `<function>.zip`.
+    """Writes each function's deployment package, `<function>.zip`, into `folder`.
 
-    Nothing in it is compressed: it goes no further than this machine, and is unpacked for each copy of a function.
+    The packages are not compressed: they stay on this machine, and are unpacked for each copy of a function.
     """
     missing = [str(TARGET / profile / function) for function in FUNCTIONS if not (TARGET / profile / function).exists()]
     if missing:
@@ -51,7 +50,7 @@ def place_bootstraps(folder: Path, profile: str = "debug") -> Path:
 
 
 def deploy(aws: LocalAws, bootstraps: Path, name: str = "mcp-agents", **parameters: str) -> dict[str, str]:
-    """Deploys with `sam deploy` and gives the stack's outputs."""
+    """Deploys the stack with `sam deploy` and returns its outputs."""
     aws.client("s3").create_bucket(Bucket=BUCKET)
     template = aws.folder / "template.yaml"
     template.write_text(local_template(bootstraps))
@@ -63,7 +62,7 @@ def deploy(aws: LocalAws, bootstraps: Path, name: str = "mcp-agents", **paramete
         template,
         "--stack-name",
         name,
-        # A bucket that is there: `--resolve-s3` deploys a stack for one first, and looks every 15 s whether it is done.
+        # An existing bucket: `--resolve-s3` first deploys a stack for a bucket, and polls that stack every 15 s.
         "--s3-bucket",
         BUCKET,
         "--capabilities",

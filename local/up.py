@@ -1,7 +1,7 @@
-"""`make local`: the example stays up for work by hand, or for a program, until Ctrl-C or SIGTERM.
+"""`make local`: keeps the example running until Ctrl-C or SIGTERM, for manual tests or for another program.
 
-While it is up, `target/local.json` says where everything is. Other programs wait for that file: it is written, whole,
-when everything is up, and removed before anything is stopped.
+While the example runs, `target/local.json` has its addresses. Other programs wait for that file. It is written in one
+step when everything is ready, and removed before anything is stopped.
 """
 
 import json
@@ -16,7 +16,7 @@ from .example import MODEL_ID, Example, main, say
 from .processes import TARGET
 
 LOCAL_JSON = TARGET / "local.json"
-# One user for each right: everybody's sign-ins, agents and jobs, nothing.
+# One user per level of rights: sign-ins for all users, agents and own jobs, no access.
 USERS = (("admin", ["Admin"]), ("author", ["Author"]), ("nobody", []))
 
 
@@ -31,21 +31,21 @@ def show(example: Example):
     text = json.dumps(description, indent=2) + "\n"
     write_whole(LOCAL_JSON, text)
     try:
-        tell(example, description)
+        print_instructions(example, description)
         signal.pause()
     finally:
-        # Another `make local` may have written its own meanwhile.
+        # Another `make local` may have replaced the file with its own.
         if LOCAL_JSON.exists() and LOCAL_JSON.read_text() == text:
             LOCAL_JSON.unlink()
 
 
 def api_url(example: Example) -> str:
-    """Where the HTTP API answers: a path of the local AWS, since not every client resolves `*.localhost`."""
+    """Returns the HTTP API's URL. It is a path of the local AWS, because not every client resolves `*.localhost`."""
     return f"{example.aws.endpoint}/_aws/execute-api/{example.outputs['JobsApiId']}/$default"
 
 
 def make_user(example: Example, name: str, groups: list[str]) -> dict:
-    """A user of the stack's own pool, with a password that is not temporary."""
+    """Creates a user in the stack's own user pool, with a permanent password."""
     cognito, pool = example.aws.client("cognito-idp"), example.outputs["UserPoolId"]
     password = f"{secrets.token_urlsafe(16)}aA1!"
     cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
@@ -56,7 +56,7 @@ def make_user(example: Example, name: str, groups: list[str]) -> dict:
 
 
 def write_whole(path: Path, text: str):
-    """Writes a file that only its owner reads, so that a reader finds all of it or none."""
+    """Writes a file that only its owner can read. Readers see the whole file or none, never a part."""
     half = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:
         with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -66,7 +66,8 @@ def write_whole(path: Path, text: str):
         half.unlink(missing_ok=True)
 
 
-def tell(example: Example, description: dict):
+def print_instructions(example: Example, description: dict):
+    """Prints commands for working with the running stack in another terminal."""
     outputs, api = example.outputs, description["urls"]["api"]
     author = next(user for user in description["users"] if user["groups"] == ["Author"])
     say(f"The stack is up; {LOCAL_JSON} has its addresses, outputs and users. In another terminal:\n")
@@ -88,7 +89,7 @@ def tell(example: Example, description: dict):
     )
     say("Edit the servers:")
     say(f"  aws secretsmanager get-secret-value --secret-id {outputs['ExternalMCPAgentsSecretArn']}")
-    say("Examine them:")
+    say("Check the servers:")
     say("  AWS_STACK_NAME=mcp-agents ALLOW_PRIVATE_MCP_SERVERS=true target/debug/mcp-agents doctor")
     say("Submit a job, then run it:")
     say(
@@ -104,6 +105,6 @@ def tell(example: Example, description: dict):
 
 
 if __name__ == "__main__":
-    # One that an earlier run left behind, killed, says nothing that is true.
+    # A file that a killed earlier run left behind is no longer true.
     LOCAL_JSON.unlink(missing_ok=True)
     main(show)

@@ -46,8 +46,8 @@ def stands():
     """Starts a server or peer until the test's end: `stands(AuthorizationServer, rotates=False)`."""
     started = []
 
-    def start(kind, *arguments, **steered):
-        started.append(kind(*arguments, **steered))
+    def start(kind, *arguments, **settings):
+        started.append(kind(*arguments, **settings))
         return started[-1]
 
     start.all = started

@@ -441,7 +441,7 @@ def test_a_new_user_of_an_old_name_inherits_no_job(limited):
 
 def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):
     asked = backend()
-    gone, recent, running, originals = (asked.unfinished(lease) for lease in (-400, -100, 20, None))
+    gone, recent, running, originals = (asked.submit_interrupted(lease) for lease in (-400, -100, 20, None))
     swept = asked.sweep()
     assert swept["swept"] and swept["ended"] >= 1
     assert asked.job(gone)["status"] == "FAILED" and "was cut off" in asked.job(gone)["error"]
@@ -474,9 +474,9 @@ def test_a_job_that_never_begins_is_ended(backend):
 
 def test_a_lease_further_ahead_than_any_is_over(backend, server):
     asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
-    taken = asked.unfinished(3_600)
+    taken = asked.submit_interrupted(3_600)
     assert asked.process(taken)["status"] != "PROCESSING" and asked.job(taken)["attempt"] == "2"
-    swept = asked.unfinished(3_600)
+    swept = asked.submit_interrupted(3_600)
     asked.sweep()
     assert asked.job(swept)["status"] == "FAILED"
 
@@ -495,7 +495,7 @@ def test_the_sweep_measures_the_oldest_pending_job(backend):
 
 def test_on_a_borrowed_table_a_job_is_mended_when_it_is_read(backend):
     asked = backend(UNFINISHED_INDEX="")
-    gone = asked.unfinished(-400)
+    gone = asked.submit_interrupted(-400)
     assert asked.sweep() == {"swept": False}
     job = asked.resolve("getAgentJobStatus", {"jobId": gone["jobId"]}, ALICE)
     assert job["status"] == "FAILED" and "was cut off" in job["error"]

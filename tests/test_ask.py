@@ -122,9 +122,9 @@ def test_a_server_that_wants_a_sign_in_is_used_with_the_kept_tokens(line, ask, s
     line.put({"mcp_url": notes.url, "agent_name": "notes", "auth_type": "oauth2"})
     done = ask("notes", script({"say": "{tools}"}))
     assert done.returncode == 1 and "mcp-agents: there is no answer: agent notes: " in done.stderr
-    sitting = line.start("login", "notes")
-    sitting.come_back(follow(sitting.url))
-    assert sitting.done().returncode == 0
+    pending = line.start("login", "notes")
+    pending.open_redirect_uri(follow(pending.url))
+    assert pending.done().returncode == 0
     done = ask("notes", script({"say": "{tools}"}))
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     assert not [secret for secret in auth.secrets if secret in line.printed]

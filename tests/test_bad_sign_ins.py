@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.lab import Answer, follow
 from tests.support import CANARY
-from tests.support.terminal import EVIL, PAGE, SECRET, answer_at, told
+from tests.support.terminal import EVIL, PAGE, SECRET, check_failed_login, serve_at
 
 METADATA_SERVICE = "http://169.254.169.254/latest/meta-data"
 
@@ -65,7 +65,7 @@ def test_an_authorization_server_that_changes_gets_nothing(lab):
     lab.machine()
     lab.works()
     # It takes the same client, so that it could use what it is told.
-    other = lab.another()
+    other = lab.add_authorization_server()
     other.add_client("machine", SECRET)
     lab.server.authorization_server = other
     last = lab.fails("signed_in", "needs_sign_in")
@@ -76,7 +76,7 @@ def test_an_authorization_server_that_changes_gets_nothing(lab):
 def test_an_authorization_server_that_changes_gets_no_refresh_token(lab):
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
-    lab.server.authorization_server = other = lab.another()
+    lab.server.authorization_server = other = lab.add_authorization_server()
     last = lab.fails("signed_in", "needs_sign_in")
     assert lab.auth.issuer in last["detail"] and other.issuer in last["detail"]
     assert not other.requests("token")
@@ -86,7 +86,7 @@ def test_a_user_is_not_sent_to_an_authorization_server_that_has_changed(lab):
     lab.auth.add_client("web", SECRET)
     lab.entry(client_id="web", client_secret=SECRET)
     lab.sign_in()
-    other = lab.another()
+    other = lab.add_authorization_server()
     other.add_client("web", SECRET)
     lab.server.authorization_server = other
     fault = lab.refuses_to_start("issuer_changed")
@@ -113,10 +113,10 @@ def test_a_web_page_in_the_place_of_the_authorization_servers_metadata(lab):
 def test_a_web_page_at_one_place_does_not_hide_what_is_at_the_next(lab):
     """Applications of one page answer every path with it."""
     lab.server.locations = [lab.server.root]
-    answer_at(lab.server, lab.server.inserted, PAGE)
+    serve_at(lab.server, lab.server.inserted, PAGE)
     lab.server.challenge = {"resource_metadata": f"{lab.server.base}{lab.server.inserted}"}
     first, lab.auth.locations = lab.auth.locations[0], lab.auth.locations[1:]
-    answer_at(lab.auth, first, PAGE)
+    serve_at(lab.auth, first, PAGE)
     lab.machine()
     lab.works()
 
@@ -181,9 +181,9 @@ def test_metadata_that_has_moved_to_a_private_address(lab):
 def test_metadata_that_has_moved_within_reach_is_followed(lab):
     lab.machine()
     [location, elsewhere] = lab.auth.locations
-    answer_at(lab.auth, location, Answer(307, None, {"location": elsewhere}))
+    serve_at(lab.auth, location, Answer(307, None, {"location": elsewhere}))
     lab.works()
-    answer_at(lab.auth, elsewhere, Answer(307, None, {"location": location}))
+    serve_at(lab.auth, elsewhere, Answer(307, None, {"location": location}))
     assert "redirect" in lab.fails("discovered", "metadata_unusable")["detail"]
 
 
@@ -231,7 +231,7 @@ def test_an_endpoint_on_a_private_address_that_the_policy_leaves_out(lab, endpoi
         return
     lab.fails("discovered", "address_refused", *only_loopback)
     done = lab.line.run("login", "notes", "--no-browser", *only_loopback)
-    assert "10.0.0.1" in told(done, "address_refused")
+    assert "10.0.0.1" in check_failed_login(done, "address_refused")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_no_client_and_none_may_register(lab):
     assert lab.auth.issuer in fault
     # Whoever registers one there must know with which redirect URI.
     done = lab.line.run("login", "notes", "--no-browser", "--port", "8765")
-    assert "http://127.0.0.1:8765/oauth/callback" in told(done, "client_needed")
+    assert "http://127.0.0.1:8765/oauth/callback" in check_failed_login(done, "client_needed")
 
 
 def test_a_registration_that_is_refused(lab):
@@ -278,7 +278,7 @@ def test_a_registration_that_is_refused(lab):
 
 @pytest.mark.parametrize("answer", [Answer(201, {"client_name": "without an id"}), Answer(500, "<h1>oh</h1>")])
 def test_a_registration_that_is_answered_with_something_else(lab, answer):
-    answer_at(lab.auth, "/register", answer)
+    serve_at(lab.auth, "/register", answer)
     fault = lab.refuses_to_start("authorization_server_failed")
     assert "registration" in fault
 
@@ -292,14 +292,14 @@ def test_no_grant_that_we_know(lab):
 
 
 def test_a_state_that_nobody_waits_for(lab):
-    sitting = lab.line.start("login", "notes")
-    back = follow(sitting.url)
+    pending = lab.line.start("login", "notes")
+    back = follow(pending.url)
     for state in ("another", "", None):
-        assert "Nobody waits" in sitting.come_back(back | {"state": state})
+        assert "Nobody waits" in pending.open_redirect_uri(back | {"state": state})
     assert lab.token_requests() == 0
     # Whoever brought them keeps nobody from finishing.
-    assert "Nobody waits" not in sitting.come_back(back)
-    assert sitting.done().returncode == 0
+    assert "Nobody waits" not in pending.open_redirect_uri(back)
+    assert pending.done().returncode == 0
     assert lab.token_requests() == 1
 
 
@@ -384,7 +384,7 @@ def test_a_token_that_the_server_no_longer_takes_is_renewed_once(lab):
 def test_a_token_that_the_server_never_takes_is_not_fetched_for_ever(lab):
     lab.machine()
     # It names our authorization server and knows none of its tokens.
-    stranger = lab.another()
+    stranger = lab.add_authorization_server()
     lab.server.authorization_server = stranger
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer]}
     lab.fails("initialized", "unauthorized")
@@ -451,7 +451,7 @@ def test_an_error_code_that_is_none(lab, error):
 @pytest.mark.parametrize("answer", [Answer(500, "<h1>Internal error</h1>"), Answer(429, {}), Answer(404, PAGE.body)])
 def test_a_token_endpoint_that_fails(lab, answer):
     lab.machine()
-    answer_at(lab.auth, "/token", answer)
+    serve_at(lab.auth, "/token", answer)
     last = lab.fails("signed_in", "authorization_server_failed")
     assert str(answer.status) in last["detail"] and "token endpoint" in last["detail"]
 
@@ -477,7 +477,7 @@ NO_TOKENS = {
 def test_a_token_endpoint_that_gives_no_token(lab, case):
     answer, reason = NO_TOKENS[case]
     lab.machine()
-    answer_at(lab.auth, "/token", answer)
+    serve_at(lab.auth, "/token", answer)
     lab.fails("signed_in", reason)
     lab.entry()
     lab.refuses(reason)
@@ -485,9 +485,9 @@ def test_a_token_endpoint_that_gives_no_token(lab, case):
 
 def test_a_token_endpoint_that_has_moved_is_not_followed(lab):
     """What is posted holds secrets."""
-    other = lab.another()
+    other = lab.add_authorization_server()
     lab.machine()
-    answer_at(lab.auth, "/token", Answer(307, None, {"location": f"{other.issuer}/token"}))
+    serve_at(lab.auth, "/token", Answer(307, None, {"location": f"{other.issuer}/token"}))
     assert "307" in lab.fails("signed_in", "authorization_server_failed")["detail"]
     assert other.seen == []
 

@@ -97,11 +97,11 @@ def oauth(server, **fields) -> dict:
 
 def sign_in(line, *arguments, **environment):
     """Runs a command that sends somebody to a browser, and is that browser."""
-    sitting = line.start(*arguments, **environment)
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
+    pending = line.start(*arguments, **environment)
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
     assert done.returncode == 0, done.stderr
-    return sitting, done
+    return pending, done
 
 
 def tools(line, *arguments, **environment) -> list[str]:
@@ -240,9 +240,9 @@ def test_tools_of_a_server_that_does_not_work(line, guarded):
 def test_login_signs_in_for_everybody_who_uses_the_store(line, guarded):
     auth, server = guarded()
     line.put(oauth(server))
-    sitting, done = sign_in(line, "login", "notes")
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/oauth/callback", sitting.asked["redirect_uri"])
-    assert sitting.asked["code_challenge_method"] == "S256" and sitting.asked["resource"] == server.url
+    pending, done = sign_in(line, "login", "notes")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/oauth/callback", pending.parameters["redirect_uri"])
+    assert pending.parameters["code_challenge_method"] == "S256" and pending.parameters["resource"] == server.url
     assert f"Signed in to notes. The tokens are kept in {line.tokens}" in done.stdout
     assert tools(line) == ["read_notes", "write_notes"]
     assert len(auth.requests("authorize")) == 1
@@ -333,12 +333,12 @@ def test_login_with_a_redirect_uri_exactly_as_registered(line, guarded, host):
     auth.add_client("registered", redirect_uris=[redirect_uri])
     line.put(oauth(server, client_id="registered"))
     for address in sorted(addresses_of(host.strip("[]"))):
-        sitting = line.start("login", "notes", "--redirect-uri", redirect_uri)
-        assert sitting.asked["redirect_uri"] == redirect_uri
-        back = follow(sitting.url)
+        pending = line.start("login", "notes", "--redirect-uri", redirect_uri)
+        assert pending.parameters["redirect_uri"] == redirect_uri
+        back = follow(pending.url)
         shown = f"[{address}]" if ":" in address else address
-        sitting.come_back(back, to=f"http://{shown}:{port}/oauth/callback")
-        assert sitting.done().returncode == 0
+        pending.open_redirect_uri(back, to=f"http://{shown}:{port}/oauth/callback")
+        assert pending.done().returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -357,22 +357,22 @@ def test_a_second_login_is_the_same_client_unless_asked_otherwise(line, guarded)
     auth, server = guarded()
     line.put(oauth(server))
     port = str(free_port())
-    first = sign_in(line, "login", "notes", "--port", port)[0].asked["client_id"]
-    assert sign_in(line, "login", "notes", "--port", port)[0].asked["client_id"] == first
-    anew = sign_in(line, "login", "notes", "--port", port, "--register-anew")[0].asked["client_id"]
+    first = sign_in(line, "login", "notes", "--port", port)[0].parameters["client_id"]
+    assert sign_in(line, "login", "notes", "--port", port)[0].parameters["client_id"] == first
+    anew = sign_in(line, "login", "notes", "--port", port, "--register-anew")[0].parameters["client_id"]
     assert anew != first and set(auth.clients) == {first, anew}
-    assert sign_in(line, "login", "notes", "--port", port)[0].asked["client_id"] == anew
+    assert sign_in(line, "login", "notes", "--port", port)[0].parameters["client_id"] == anew
 
 
 def test_login_as_a_client_with_a_document(line, guarded):
     auth, server = guarded(accepts_client_documents=True)
     document = "https://agents.example.com/oauth/client-metadata.json"
     line.put(oauth(server))
-    sitting, _ = sign_in(line, "login", "notes", "--client-metadata-url", document)
-    assert sitting.asked["client_id"] == document and not auth.requests("register")
+    pending, _ = sign_in(line, "login", "notes", "--client-metadata-url", document)
+    assert pending.parameters["client_id"] == document and not auth.requests("register")
     auth.accepts_client_documents = False
-    sitting, _ = sign_in(line, "login", "notes", "--client-metadata-url", document)
-    assert sitting.asked["client_id"] in auth.clients and len(auth.requests("register")) == 1
+    pending, _ = sign_in(line, "login", "notes", "--client-metadata-url", document)
+    assert pending.parameters["client_id"] in auth.clients and len(auth.requests("register")) == 1
 
 
 def test_login_to_what_takes_no_user(line):
@@ -386,12 +386,12 @@ def test_login_to_what_takes_no_user(line):
 def test_only_the_redirect_ends_the_wait(line, guarded):
     _, server = guarded()
     line.put(oauth(server))
-    sitting = line.start("login", "notes")
+    pending = line.start("login", "notes")
     with pytest.raises(urllib.error.HTTPError):
-        sitting.come_back({}, to=sitting.asked["redirect_uri"].replace("/oauth/callback", "/favicon.ico"))
-    assert "Nobody waits" in sitting.come_back({})
-    sitting.come_back(follow(sitting.url))
-    assert sitting.done().returncode == 0
+        pending.open_redirect_uri({}, to=pending.parameters["redirect_uri"].replace("/oauth/callback", "/favicon.ico"))
+    assert "Nobody waits" in pending.open_redirect_uri({})
+    pending.open_redirect_uri(follow(pending.url))
+    assert pending.done().returncode == 0
 
 
 def test_login_at_a_certified_authorization_server(line, stands):
@@ -399,8 +399,8 @@ def test_login_at_a_certified_authorization_server(line, stands):
     auth = stands(OidcProvider, access_token_seconds=2)
     server = stands(ProtectedServer, auth)
     line.put(oauth(server))
-    sitting, _ = sign_in(line, "login", "notes")
-    assert sitting.url.startswith(f"{auth.issuer}/authorize?")
+    pending, _ = sign_in(line, "login", "notes")
+    assert pending.url.startswith(f"{auth.issuer}/authorize?")
     assert tools(line) == ["read_notes", "write_notes"]
     [token] = {request.bearer for request in server.requests("tools/list")}
     found = auth.introspect(token)
@@ -458,8 +458,8 @@ def test_more_scopes_are_asked_for_where_the_server_wants_them(line, guarded):
     sign_in(line, "login", "notes")
     done = line.run("tools", "notes")
     assert done.returncode == 2 and "mcp:write" in done.stderr
-    sitting, _ = sign_in(line, "login", "notes")
-    assert "mcp:write" in sitting.asked["scope"].split()
+    pending, _ = sign_in(line, "login", "notes")
+    assert "mcp:write" in pending.parameters["scope"].split()
     assert tools(line)
 
 
@@ -666,7 +666,7 @@ def test_add_a_server_that_does_not_work(line, stands, fault):
 def test_add_signs_a_user_in(line, guarded):
     auth, server = guarded()
     line.put("[]")
-    sitting, done = sign_in(line, "add", server.url, "--name", "notes")
+    pending, done = sign_in(line, "add", server.url, "--name", "notes")
     assert f"authorization server is {auth.issuer}" in done.stdout
     assert "read_notes, write_notes" in done.stdout and "The agent is notes" in done.stdout
     assert line.entries == [oauth(server)]
@@ -687,9 +687,9 @@ def test_add_leaves_the_sign_in_for_later(line, guarded):
 def test_add_where_the_user_says_no_writes_nothing(line, guarded):
     auth, server = guarded(redirect_with={"error": "access_denied"})
     line.put("[]")
-    sitting = line.start("add", server.url, "--name", "notes")
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
+    pending = line.start("add", server.url, "--name", "notes")
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
     assert done.returncode != 0 and "access_denied" in done.stderr
     assert line.entries == []
 
@@ -747,9 +747,9 @@ def test_add_with_endpoints_that_no_metadata_names(line, guarded):
         "resource": "omit",
     }
     flags = [part for name, value in fields.items() for part in (f"--{name.replace('_', '-')}", value)]
-    sitting, _ = sign_in(line, "add", server.url, "--name", "notes", *flags)
+    pending, _ = sign_in(line, "add", server.url, "--name", "notes", *flags)
     assert line.entries == [oauth(server, **fields)]
-    assert sitting.asked["scope"] == "mcp:write" and "resource" not in sitting.asked
+    assert pending.parameters["scope"] == "mcp:write" and "resource" not in pending.parameters
     assert not auth.requests("metadata") and tools(line)
 
 
@@ -970,13 +970,13 @@ def test_login_names_a_redirect_uri_that_the_next_run_can_have(line, guarded):
 def test_login_says_after_20_seconds_what_it_waits_for(line, guarded):
     _, server = guarded()
     line.put(oauth(server))
-    sitting = line.start("login", "notes")
-    assert "Still waiting" not in sitting.error_text
-    wait_for(lambda: "Still waiting" in sitting.error_text, 30)
-    told = sitting.error_text
-    assert sitting.asked["redirect_uri"] in told and "127.0.0.1" in told and "Ctrl-C" in told
-    sitting.come_back(follow(sitting.url))
-    assert sitting.done().returncode == 0
+    pending = line.start("login", "notes")
+    assert "Still waiting" not in pending.error_text
+    wait_for(lambda: "Still waiting" in pending.error_text, 30)
+    told = pending.error_text
+    assert pending.parameters["redirect_uri"] in told and "127.0.0.1" in told and "Ctrl-C" in told
+    pending.open_redirect_uri(follow(pending.url))
+    assert pending.done().returncode == 0
 
 
 # The secret in AWS, and the stack's own store

@@ -14,7 +14,18 @@ import pytest
 
 from local.processes import TARGET
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import Api, Backend, as_user, at_once, callback_path, connect, own_tables, samples, sign_up, users
+from tests.support import (
+    Api,
+    Backend,
+    as_user,
+    at_once,
+    callback_path,
+    connect,
+    own_tables,
+    samples,
+    sign_up,
+    user_entry,
+)
 
 SECRET = "mcp-agents/external-mcp-agents/credentials"
 EVIL = "https://evil.example.com"
@@ -219,7 +230,7 @@ def complete(signing, state, user="ada"):
     return signing.http("POST", "/oauth/complete", {"state": state}, user)
 
 
-def come_back(signing, query):
+def open_redirect_uri(signing, query):
     return signing.http("GET", "/oauth/callback", user=None, query=query)
 
 
@@ -257,8 +268,8 @@ def test_a_state_is_good_for_one_callback_and_one_completion(signing):
     state = start(signing)
     assert refusal(complete(signing, state["state"])) == (409, "not_yet")
     back = follow(state["authorization_url"])
-    assert come_back(signing, back)[0] == 200
-    status, page = come_back(signing, back)
+    assert open_redirect_uri(signing, back)[0] == 200
+    status, page = open_redirect_uri(signing, back)
     assert status == 400 and "nobody waits for this sign-in" in page
     assert kinds(signing) == ["state_mismatch"]
     assert complete(signing, state["state"]) == (200, {"agent_id": "notes", "status": "connected"})
@@ -270,7 +281,7 @@ def test_a_state_is_good_for_one_callback_and_one_completion(signing):
 def test_of_completions_at_once_one_exchanges_the_code(signing):
     signing = signing()
     state = start(signing)
-    come_back(signing, follow(state["authorization_url"]))
+    open_redirect_uri(signing, follow(state["authorization_url"]))
     outcomes = at_once(4, lambda: complete(signing, state["state"]))
     assert sorted(status for status, _ in outcomes) == [200, 400, 400, 400]
     assert {body.get("error") for status, body in outcomes if status == 400} == {"state_mismatch"}
@@ -280,7 +291,7 @@ def test_of_completions_at_once_one_exchanges_the_code(signing):
 def test_a_sign_in_is_bound_to_who_started_it(signing):
     signing = signing()
     state = start(signing, "ada")
-    come_back(signing, follow(state["authorization_url"]))
+    open_redirect_uri(signing, follow(state["authorization_url"]))
     assert refusal(complete(signing, state["state"], "mallory")) == (403, "other_user")
     assert refusal(complete(signing, state["state"], "ada")) == (400, "state_mismatch"), "it is used up"
     assert not signing.authorization_server.requests("token")
@@ -296,7 +307,7 @@ def test_a_state_is_over_after_ten_minutes(signing, came_back):
     state = start(signing)
     back = follow(state["authorization_url"])
     if came_back:
-        come_back(signing, back)
+        open_redirect_uri(signing, back)
     [item] = states(signing)
     assert before + 599 <= int(item["ExpiresAfter"]["N"]) <= time.time() + 601
     signing.world.dynamodb.update_item(
@@ -308,7 +319,7 @@ def test_a_state_is_over_after_ten_minutes(signing, came_back):
     if came_back:
         assert refusal(complete(signing, state["state"])) == (400, "state_mismatch")
     else:
-        assert come_back(signing, back)[0] == 400 and kinds(signing) == ["state_mismatch"]
+        assert open_redirect_uri(signing, back)[0] == 400 and kinds(signing) == ["state_mismatch"]
     assert not signing.authorization_server.requests("token")
 
 
@@ -336,17 +347,17 @@ def test_a_redirect_that_is_wrong_is_refused_and_uses_its_state_up(shared, chang
     state = start(shared)
     back = follow(state["authorization_url"])
     changed = back | {name: value and value.replace("{iss}", back["iss"]) for name, value in change.items()}
-    status, page = come_back(shared, {name: value for name, value in changed.items() if value is not None})
+    status, page = open_redirect_uri(shared, {name: value for name, value in changed.items() if value is not None})
     assert (status, kinds(shared)[-1]) == (400, kind)
     assert said in page and "<script" not in page and "<img" not in page
-    assert come_back(shared, back)[0] == 400, "the right one comes too late"
+    assert open_redirect_uri(shared, back)[0] == 400, "the right one comes too late"
     assert refusal(complete(shared, state["state"])) == (400, "state_mismatch")
     assert len(shared.authorization_server.requests("token")) == before
 
 
 @pytest.mark.parametrize("query", [{}, {"code": "x"}, {"state": "", "code": "x"}, {"state": "x" * 43, "code": "x"}])
 def test_a_redirect_that_nobody_waits_for_is_refused(shared, query):
-    assert come_back(shared, query)[0] == 400 and kinds(shared)[-1] == "state_mismatch"
+    assert open_redirect_uri(shared, query)[0] == 400 and kinds(shared)[-1] == "state_mismatch"
     assert refusal(complete(shared, "x" * 43)) == (400, "state_mismatch")
 
 
@@ -485,7 +496,7 @@ def test_a_code_that_brings_no_token_is_told_and_not_tried_again(shared, steered
     before = len(shared.authorization_server.requests("token"))
     state = start(shared)
     shared.steer(**steered)
-    come_back(shared, follow(state["authorization_url"]))
+    open_redirect_uri(shared, follow(state["authorization_url"]))
     answered = complete(shared, state["state"])
     assert refusal(answered) == (502, error) and said in answered[1]["message"]
     assert refusal(complete(shared, state["state"])) == (400, "state_mismatch")
@@ -601,7 +612,7 @@ def test_regenerating_replaces_what_is_kept_and_an_administrator_registers_anew(
         status, again = signing.http("POST", "/oauth/regenerate", {"agent_id": "notes"}, group=group)
         assert status == 200 and set(again) == {"agent_id", "authorization_url", "state", "expires_at"}
         assert len(a.requests("register")) == registrations
-        come_back(signing, follow(again["authorization_url"]))
+        open_redirect_uri(signing, follow(again["authorization_url"]))
         assert complete(signing, again["state"])[0] == 200
     assert len({request.query["client_id"] for request in a.requests("authorize")}) == 2
     signing.go_cold()
@@ -692,7 +703,7 @@ def waited_for(backend, world, stands):
     """A backend with one agent that users sign in to, and with the origin of one page."""
     server = stands(ProtectedServer, stands(AuthorizationServer))
     tables = own_tables(world)
-    return backend([users(server)], OAUTH_ALLOWED_ORIGINS=f"http://localhost:3000,{APP}", **tables)
+    return backend([user_entry(server)], OAUTH_ALLOWED_ORIGINS=f"http://localhost:3000,{APP}", **tables)
 
 
 def test_the_page_speaks_to_the_named_origin_alone(waited_for):

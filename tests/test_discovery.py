@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.lab.loopback import Request
-from tests.support.terminal import EVIL, PAGE, SECRET, Lab, answer_at, told
+from tests.support.terminal import EVIL, PAGE, SECRET, Lab, check_failed_login, serve_at
 
 # Where nobody listens: told at once, where a resolver takes its time with a name that is none.
 NOWHERE = "https://127.0.0.1:1"
@@ -50,7 +50,7 @@ SERVERS_FAULTS = {
 def test_a_bad_document_of_the_server_hides_none_at_the_next_place(lab, fault):
     lab.server.locations = [lab.server.inserted, lab.server.root]
     lab.server.challenge = {"resource_metadata": f"{lab.server.base}{lab.server.inserted}"}
-    answer_at(lab.server, lab.server.inserted, SERVERS_FAULTS[fault])
+    serve_at(lab.server, lab.server.inserted, SERVERS_FAULTS[fault])
     lab.machine()
     lab.works()
 
@@ -74,13 +74,13 @@ def test_a_bad_document_of_the_authorization_server_hides_none_at_the_next_place
         del bad["issuer"]
     lab.auth.add_client("known", SECRET)
     lab.entry(client_id="known", client_secret=SECRET)
-    answer_at(lab.auth, lab.auth.locations[0], Answer(200, bad))
+    serve_at(lab.auth, lab.auth.locations[0], Answer(200, bad))
     lab.sign_in()
     lab.works()
 
 
 def test_a_document_without_pkce_hides_none_that_has_it(lab):
-    answer_at(
+    serve_at(
         lab.auth,
         lab.auth.locations[0],
         Answer(
@@ -99,11 +99,11 @@ def test_a_document_without_pkce_hides_none_that_has_it(lab):
 def test_where_no_document_is_right_the_mismatch_is_told(lab):
     """A page at one place says less than a document that is somebody else's."""
     lab.server.locations = [lab.server.root]
-    answer_at(lab.server, lab.server.inserted, PAGE)
+    serve_at(lab.server, lab.server.inserted, PAGE)
     lab.server.metadata = {"resource": f"{EVIL}/mcp"}
     assert EVIL in lab.fails("discovered", "resource_mismatch")["detail"]
     lab.server.metadata = {}
-    answer_at(lab.auth, lab.auth.locations[0], PAGE)
+    serve_at(lab.auth, lab.auth.locations[0], PAGE)
     lab.auth.metadata = {"issuer": EVIL}
     assert EVIL in lab.fails("discovered", "issuer_mismatch")["detail"]
 
@@ -174,7 +174,7 @@ def test_a_byte_order_mark_hides_no_document(lab):
     for server, path in ((lab.server, lab.server.inserted), (lab.auth, lab.auth.locations[0])):
         request = Request("GET", path, {}, b"")
         text = "\ufeff" + json.dumps(server.answer(request).body)
-        answer_at(server, path, Answer(200, text, {"content-type": "application/json; charset=utf-8"}))
+        serve_at(server, path, Answer(200, text, {"content-type": "application/json; charset=utf-8"}))
     lab.machine()
     lab.works()
 
@@ -205,7 +205,7 @@ FIRST = {
 
 @pytest.mark.parametrize("fault", FIRST)
 def test_the_second_authorization_server_is_used_where_the_first_cannot_be(lab, fault):
-    first = lab.another()
+    first = lab.add_authorization_server()
     FIRST[fault](first)
     lab.server.metadata = {"authorization_servers": [first.issuer, lab.auth.issuer]}
     lab.auth.token_with = {"expires_in": 0}
@@ -222,7 +222,7 @@ CLOSED = Answer(403, {"error": "access_denied", "error_description": "registrati
 
 
 def test_the_second_authorization_server_is_used_where_the_first_announces_registration_and_registers_nobody(lab):
-    first = lab.another(registration_answer=CLOSED)
+    first = lab.add_authorization_server(registration_answer=CLOSED)
     lab.server.metadata = {"authorization_servers": [first.issuer, lab.auth.issuer]}
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
@@ -232,11 +232,11 @@ def test_the_second_authorization_server_is_used_where_the_first_announces_regis
 
 
 def test_where_no_authorization_server_registers_anybody_the_first_is_told_and_the_others_are_named(lab):
-    second = lab.another(registration_answer=Answer(403, "<h1>Forbidden</h1>"))
+    second = lab.add_authorization_server(registration_answer=Answer(403, "<h1>Forbidden</h1>"))
     lab.auth.registration_answer = CLOSED
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer, second.issuer]}
     done = lab.line.run("login", "notes", "--no-browser")
-    said = told(done, "client_needed")
+    said = check_failed_login(done, "client_needed")
     assert (
         "registration is by invitation" in said
         and f"authorization servers {second.issuer}, which cannot be used" in said
@@ -251,14 +251,14 @@ def test_where_no_authorization_server_registers_anybody_the_first_is_told_and_t
 
 
 def test_the_first_authorization_server_that_works_is_used(lab):
-    other = lab.another()
+    other = lab.add_authorization_server()
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer, other.issuer]}
     lab.sign_in()
     assert not other.seen
 
 
 def test_where_no_authorization_server_works_the_first_fault_is_told_and_the_others_are_named(lab):
-    second, third = lab.another(), lab.another()
+    second, third = lab.add_authorization_server(), lab.add_authorization_server()
     lab.auth.metadata = {"code_challenge_methods_supported": None}
     second.locations = third.locations = []
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer, second.issuer, third.issuer]}
@@ -270,7 +270,7 @@ def test_where_no_authorization_server_works_the_first_fault_is_told_and_the_oth
 
 def test_an_entrys_secret_goes_to_no_second_authorization_server(lab):
     """It is meant for one of them, and which one only the entry can say."""
-    first = lab.another(locations=[])
+    first = lab.add_authorization_server(locations=[])
     lab.machine()
     lab.server.metadata = {"authorization_servers": [first.issuer, lab.auth.issuer]}
     last = lab.fails("discovered", "no_metadata")
@@ -282,7 +282,7 @@ def test_an_entrys_secret_goes_to_no_second_authorization_server(lab):
 
 
 def test_a_pinned_authorization_server_that_is_out_of_order_gives_way_to_no_other(lab):
-    second = lab.another()
+    second = lab.add_authorization_server()
     second.add_client("machine", SECRET)
     lab.auth.token_with = {"expires_in": 0}
     lab.machine()
@@ -294,7 +294,7 @@ def test_a_pinned_authorization_server_that_is_out_of_order_gives_way_to_no_othe
 
 
 def test_of_very_many_authorization_servers_only_some_are_asked(lab):
-    many = [lab.another(locations=[]) for _ in range(8)]
+    many = [lab.add_authorization_server(locations=[]) for _ in range(8)]
     lab.server.metadata = {"authorization_servers": [each.issuer for each in many]}
     lab.fails("discovered", "no_metadata")
     assert len([each for each in many if each.seen]) == 5
@@ -389,7 +389,7 @@ def test_documents_that_come_and_go_cost_no_sign_in_where_both_urls_are_given(la
 
 def test_scopes_of_another_authorization_server_are_not_asked_for(lab):
     """A document is believed only about itself."""
-    other = lab.another()
+    other = lab.add_authorization_server()
     lab.auth.add_client("known")
     lab.server.metadata = {"scopes_supported": ["mcp:read"], "authorization_servers": [other.issuer]}
     lab.entry(client_id="known", **own_urls(lab.auth))
@@ -416,7 +416,7 @@ def test_such_an_address_is_remembered(lab):
     lab.auth.token_with = {"expires_in": 0}
     lab.machine(issuer=f"{NOWHERE}/")
     lab.works()
-    other = lab.another(metadata={"issuer": f"{NOWHERE}/"})
+    other = lab.add_authorization_server(metadata={"issuer": f"{NOWHERE}/"})
     other.add_client("machine", SECRET)
     lab.server.metadata = {"authorization_servers": [other.issuer]}
     assert other.issuer in lab.fails("signed_in", "needs_sign_in")["detail"]
@@ -427,7 +427,7 @@ def test_such_an_address_is_remembered(lab):
 
 
 def test_an_issuer_with_a_document_of_its_own_is_spoken_for_by_no_other(lab):
-    other = lab.another(metadata={"issuer": lab.auth.issuer})
+    other = lab.add_authorization_server(metadata={"issuer": lab.auth.issuer})
     other.add_client("machine", SECRET)
     lab.server.metadata = {"authorization_servers": [other.issuer]}
     lab.machine(issuer=lab.auth.issuer)
@@ -473,9 +473,9 @@ def test_a_resource_may_be_a_parent_or_differ_by_a_slash(tmp_path, path):
 
 def test_an_iss_that_differs_by_the_slash_has_a_remedy_that_works(lab):
     lab.auth.redirect_with = {"iss": f"{lab.auth.issuer}/"}
-    sitting = lab.line.start("login", "notes")
-    sitting.come_back(follow(sitting.url))
-    said = sitting.done().stderr
+    pending = lab.line.start("login", "notes")
+    pending.open_redirect_uri(follow(pending.url))
+    said = pending.done().stderr
     assert "iss_mismatch" in said and f"give issuer in the entry exactly as {lab.auth.issuer}/" in said
     lab.entry(issuer=f"{lab.auth.issuer}/")
     lab.sign_in()
@@ -489,13 +489,13 @@ def test_what_the_entrys_page_has_in_its_query_goes_before(lab):
     lab.auth.add_client("known")
     page = f"{lab.auth.issuer}/authorize?access_type=offline&prompt=login&state=old&client_id=old"
     lab.entry(client_id="known", authorization_url=page, scopes="mcp:read offline_access")
-    sitting = lab.line.start("login", "notes")
-    pairs = parse_qsl(sitting.url.split("?", 1)[1])
+    pending = lab.line.start("login", "notes")
+    pairs = parse_qsl(pending.url.split("?", 1)[1])
     assert len(pairs) == len(dict(pairs)), "no parameter twice"
     asked = dict(pairs)
     assert asked["prompt"] == "login" and asked["access_type"] == "offline" and asked["client_id"] == "known"
-    sitting.come_back(follow(sitting.url))
-    assert sitting.done().returncode == 0
+    pending.open_redirect_uri(follow(pending.url))
+    assert pending.done().returncode == 0
 
 
 # Token answers
@@ -527,7 +527,7 @@ def as_github(answer: Answer) -> Answer:
     return Answer(200, urlencode(answer.body), FORM)
 
 
-SHAPES = {
+AGENT_FIELDS = {
     "under authed_user": as_slack,
     "a form": as_github,
     "type user": lambda answer: Answer(answer.status, answer.body | {"token_type": "user"}),
@@ -540,9 +540,9 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", AGENT_FIELDS)
 def test_tokens_are_taken_in_every_form_that_servers_give_them_in(lab, shape):
-    answers_with(lab.auth, lambda answer: SHAPES[shape](answer) if answer.status == 200 else answer)
+    answers_with(lab.auth, lambda answer: AGENT_FIELDS[shape](answer) if answer.status == 200 else answer)
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
     lab.works()
@@ -551,7 +551,7 @@ def test_tokens_are_taken_in_every_form_that_servers_give_them_in(lab, shape):
 
 @pytest.mark.parametrize("shape", ["under authed_user", "a form"])
 def test_a_refusal_in_such_a_form_is_told(lab, shape):
-    answers_with(lab.auth, SHAPES[shape])
+    answers_with(lab.auth, AGENT_FIELDS[shape])
     lab.auth.token_error = {"error": "bad_verification_code"}
     assert "bad_verification_code" in lab.refuses("refused")
 

@@ -19,7 +19,7 @@ import pytest
 from local.processes import TARGET
 from tests.lab import AgentCoreServer, Answer, AuthorizationServer, PlainServer, ProtectedServer, follow
 from tests.lab.loopback import LoopbackServer
-from tests.support import CANARY, as_user, at_once, connect, machine, own_tables, script, users, wait_for
+from tests.support import CANARY, as_user, at_once, connect, machine_entry, own_tables, script, user_entry, wait_for
 from tests.test_command_line import Terminal
 
 KEY = f"{CANARY}/with-a-slash"
@@ -55,9 +55,9 @@ def refreshes(a) -> list:
 
 
 def sign_in(line, agent="notes"):
-    sitting = line.start("login", agent)
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
+    pending = line.start("login", agent)
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
     assert done.returncode == 0, done.stderr
 
 
@@ -89,7 +89,7 @@ def test_a_403_beside_a_refresh_does_not_let_another_process_refresh_too(world, 
         "CONNECTIONS_TABLE": world.outputs["ConnectionsTableName"],
         "CONNECTIONS_KEY": world.outputs["ConnectionsKeyArn"],
     }
-    line.put(users(server))
+    line.put(user_entry(server))
     sign_in(line)
     assert line.run("tools", "notes").returncode == 0
 
@@ -135,7 +135,7 @@ def test_ever_new_scopes_are_not_followed_for_ever(backend, stands, world):
     """Each of sixty refusals names ten kilobytes of scopes that nobody has heard of."""
     a = stands(AuthorizationServer)
     server = stands(Insatiable, a)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     server.turns = itertools.count()
@@ -160,7 +160,7 @@ def test_ever_new_scopes_are_not_followed_for_ever(backend, stands, world):
 def test_a_token_whose_life_is_not_told_is_good_until_the_server_refuses_it(line, stands):
     """As GitHub gives them: no expires_in, no refresh token."""
     server, a = guarded(stands, refresh_tokens="never", token_with={"expires_in": None})
-    line.put(users(server))
+    line.put(user_entry(server))
     sign_in(line)
     # As if it had been given a day ago.
     kept = json.loads(line.tokens.read_text())
@@ -179,7 +179,7 @@ def test_a_token_whose_life_is_not_told_is_good_until_the_server_refuses_it(line
 
 def test_who_is_granted_less_than_the_entry_asks_for_is_signed_in_all_the_same(backend, stands):
     server, a = guarded(stands, token_with={"scope": "mcp:read"})
-    asked = backend(users(server, scopes="mcp:read offline_access"))
+    asked = backend(user_entry(server, scopes="mcp:read offline_access"))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     server.refuse_all()
@@ -189,7 +189,7 @@ def test_who_is_granted_less_than_the_entry_asks_for_is_signed_in_all_the_same(b
 
 def test_scopes_that_a_client_cannot_have_do_not_stand_in_its_way_later(backend, stands):
     server, a = guarded(stands)
-    asked = backend(machine(server, scopes="mcp:read"))
+    asked = backend(machine_entry(server, scopes="mcp:read"))
     assert listed(asked)["status"] == "available"
     server.needs = {"tools/list": "mcp:admin"}
     agent = listed(asked)
@@ -201,12 +201,12 @@ def test_scopes_that_a_client_cannot_have_do_not_stand_in_its_way_later(backend,
     assert scopes == ["mcp:read", "mcp:read mcp:admin", "mcp:read"]
 
 
-@pytest.mark.parametrize("entry", [users, machine])
+@pytest.mark.parametrize("entry", [user_entry, machine_entry])
 def test_metadata_that_is_wrong_for_a_while_costs_nobody_the_sign_in(backend, stands, entry):
     server, a = guarded(stands)
     other = stands(AuthorizationServer)
     asked = backend(entry(server))
-    if entry is users:
+    if entry is user_entry:
         connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     server.metadata = {"authorization_servers": [other.issuer]}
@@ -231,7 +231,7 @@ def test_a_refresh_that_a_proxy_answered_is_not_sent_again(backend, stands, said
     """Whether the refresh token is used up nobody knows, and a second use would revoke the whole grant."""
     a = stands(Fronted)
     server = stands(ProtectedServer, a)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     server.refuse_all()
@@ -244,10 +244,10 @@ def test_a_refresh_that_a_proxy_answered_is_not_sent_again(backend, stands, said
 
 def test_a_header_of_an_entry_may_change_and_nobody_signs_in_anew(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server, extra_headers={"X-Api-Key": "old-value"}))
+    asked = backend(user_entry(server, extra_headers={"X-Api-Key": "old-value"}))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
-    asked.put_secret([users(server, extra_headers={"X-Api-Key": "new-value"}, grant_type="authorization_code")])
+    asked.put_secret([user_entry(server, extra_headers={"X-Api-Key": "new-value"}, grant_type="authorization_code")])
     assert listed_cold(asked)["status"] == "available"
     assert server.requests("tools/list")[-1].headers["x-api-key"] == "new-value"
     assert len(a.requests("token")) == 1
@@ -278,7 +278,7 @@ class Between(LoopbackServer):
 def test_a_sign_in_that_is_refreshed_while_it_is_taken_back_is_revoked_as_it_is_then(backend, stands, world):
     server, a = guarded(stands)
     between = stands(Between, world.aws.endpoint)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     asked.go_cold()
@@ -300,13 +300,13 @@ def test_a_sign_in_that_is_refreshed_while_it_is_taken_back_is_revoked_as_it_is_
 def test_scopes_that_two_processes_are_told_of_at_once_are_told_by_both(backend, stands, world):
     server, _ = guarded(stands)
     between = stands(Between, world.aws.endpoint)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     server.needs = {"tools/list": "mcp:write"}
     meanwhile = []
     between.before["PutItem"] = lambda: meanwhile.append(listed(asked))
-    late = backend(users(server), **asked.environment | {"AWS_ENDPOINT_URL_DYNAMODB": between.base})
+    late = backend(user_entry(server), **asked.environment | {"AWS_ENDPOINT_URL_DYNAMODB": between.base})
     for agent in (listed(late), *meanwhile):
         assert agent["status"] == "needs_sign_in" and "mcp:write" in agent["status_reason"]
     assert meanwhile
@@ -339,7 +339,7 @@ def test_a_sign_in_is_for_the_entry_that_it_was_started_for(backend, stands):
 
 def test_only_an_administrator_replaces_the_token_that_everybody_uses(backend, stands):
     server, a = guarded(stands)
-    asked = backend(machine(server))
+    asked = backend(machine_entry(server))
     assert listed(asked)["status"] == "available"
     [token] = {request.bearer for request in server.requests("tools/list")}
     for group in ("Viewer", "Author"):
@@ -388,8 +388,11 @@ def test_servers_that_name_themselves_after_a_header_are_not_repeated(backend, s
     one, _ = guarded(stands, server={"metadata": {"resource": name}})
     other, _ = guarded(stands, metadata={"issuer": name})
     extra = {"extra_headers": {"X-Api-Key": CANARY}}
-    machines = [machine(one, **extra, agent_name="one"), machine(other, **extra, agent_name="other")]
-    people = [users(one, **extra, agent_name="one's people"), users(other, **extra, agent_name="other's people")]
+    machines = [machine_entry(one, **extra, agent_name="one"), machine_entry(other, **extra, agent_name="other")]
+    people = [
+        user_entry(one, **extra, agent_name="one's people"),
+        user_entry(other, **extra, agent_name="other's people"),
+    ]
     asked = backend(*machines, *people, LOG_LEVEL="TRACE")
     agents = asked.agents(as_user("ada"))
     answers = [agents, asked.http("GET", "/oauth/connections")]
@@ -429,8 +432,8 @@ def test_what_servers_say_of_a_header_in_scopes_and_descriptions_is_not_repeated
     third, refusing = guarded(stands)
     refusing.token_error = {"error": "invalid_scope", "error_description": said}
     extra = {"extra_headers": {"X-Api-Key": CANARY}}
-    entries = [machine(one, **extra), users(other, **extra, agent_name="people")]
-    entries.append(machine(third, **extra, agent_name="refused"))
+    entries = [machine_entry(one, **extra), user_entry(other, **extra, agent_name="people")]
+    entries.append(machine_entry(third, **extra, agent_name="refused"))
     asked = backend(*entries, LOG_LEVEL="TRACE")
     connect(asked, "people")
     agents = asked.agents(as_user("ada"))
@@ -450,7 +453,7 @@ def test_an_authorization_server_that_lies_at_a_headers_value_is_not_repeated(ba
     a.add_client("machine", "machine-secret")
     server = stands(ProtectedServer, a)
     extra = {"extra_headers": {"X-Api-Key": CANARY}}
-    entries = [users(server, **extra), machine(server, **extra, agent_name="machine")]
+    entries = [user_entry(server, **extra), machine_entry(server, **extra, agent_name="machine")]
     asked = backend(*entries, LOG_LEVEL="TRACE")
     connect(asked, "notes")
     agents = asked.agents(as_user("ada"))
@@ -498,7 +501,7 @@ def test_a_key_in_a_servers_address_is_kept_sealed(backend, stands, world):
         locations=["/.well-known/oauth-protected-resource/mcp"],
         checks_audience=False,
     )
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     items = world.dynamodb.scan(TableName=asked.environment["CONNECTIONS_TABLE"])["Items"]
@@ -544,7 +547,7 @@ def test_each_scheme_may_be_offered_in_a_line_of_its_own(backend, stands):
     elsewhere = ["/elsewhere/.well-known/oauth-protected-resource"]
     needs = {"tools/list": "mcp:write"}
     server = stands(Negotiating, a, challenge_header="www-authenticate", locations=elsewhere, needs=needs)
-    assert listed(backend(machine(server)))["status"] == "available"
+    assert listed(backend(machine_entry(server)))["status"] == "available"
     assert [request.form.get("scope") for request in a.requests("token")] == [None, "mcp:read mcp:write"]
 
 
@@ -552,14 +555,14 @@ def endpoints(a, **fields) -> dict:
     return {"authorization_url": f"{a.issuer}/authorize", "token_url": f"{a.issuer}/token"} | fields
 
 
-@pytest.mark.parametrize("entry", [users, machine])
+@pytest.mark.parametrize("entry", [user_entry, machine_entry])
 def test_where_no_metadata_says_how_a_secret_is_sent_both_ways_are_tried(backend, stands, entry):
     server, a = guarded(stands, locations=[])
     server.locations = []
     a.add_client("posting", "posting-secret", "client_secret_post")
     proof = {"client_id": "posting", "client_secret": "posting-secret"}
     asked = backend(entry(server, **endpoints(a), **proof))
-    if entry is users:
+    if entry is user_entry:
         connect(asked, "notes")
     assert listed(asked)["status"] == "available"
     in_header, in_form = a.requests("token")
@@ -573,7 +576,7 @@ def test_where_no_metadata_says_how_a_secret_is_sent_both_ways_are_tried(backend
 def test_a_wrong_secret_is_tried_both_ways_and_no_more(backend, stands):
     server, a = guarded(stands, locations=[])
     server.locations = []
-    agent = listed(backend(machine(server, **endpoints(a), client_secret=CANARY)))
+    agent = listed(backend(machine_entry(server, **endpoints(a), client_secret=CANARY)))
     assert agent["status"] == "unavailable" and "invalid_client" in agent["status_reason"]
     assert CANARY not in agent["status_reason"]
     assert len(a.requests("token")) == 2
@@ -587,7 +590,7 @@ def test_endpoints_of_an_entry_go_before_those_of_its_issuers_metadata_which_say
     server.locations = []
     named = endpoints(a, issuer=a.issuer)
     proof = {"client_id": "posting", "client_secret": "posting-secret"}
-    asked = backend(users(server, **named), machine(server, **named, **proof, agent_name="machine"))
+    asked = backend(user_entry(server, **named), machine_entry(server, **named, **proof, agent_name="machine"))
     connect(asked, "notes")
     assert [agent["status"] for agent in asked.agents(as_user("ada"))] == ["available"] * 2
     assert len(a.requests("register")) == 1

@@ -63,7 +63,7 @@ def keep_piece(asked, event: dict, attempt: int, *messages: dict):
 @pytest.mark.parametrize("write", [CLAIM, END])
 @pytest.mark.parametrize("times", [1, FOR_EVER])
 def test_a_job_runs_and_ends_where_the_answer_to_a_write_is_lost(asked, write, times):
-    asked.breaks("UpdateItem", write, times=times)
+    asked.add_fault("UpdateItem", write, times=times)
     answer, job = asked.ask(script({"call": "echo", "with": {"text": "hi"}}, {"say": "Got {result}"}), ["helper"])
     assert job["status"] == "COMPLETED" and json.loads(job["result"])["content"] == 'Got {"text":"hi"}'
     assert answer["status"] == "COMPLETED" and answer["result"] == job["result"]
@@ -75,7 +75,7 @@ def test_a_claim_of_another_delivery_is_not_taken_for_ones_own(asked):
     event = asked.submit(script({"say": "hi"}), ["helper"])
     asked.process(event)
     first = asked.job(event)
-    asked.breaks("UpdateItem", CLAIM)
+    asked.add_fault("UpdateItem", CLAIM)
     assert asked.process(event)["status"] == "COMPLETED"
     assert asked.job(event) == first, "nothing is written by a delivery that finds the job ended"
 
@@ -84,7 +84,7 @@ def test_no_effect_begins_after_the_lease_and_the_run_stops(backend, server):
     called = server(pages=[[tool("act")]])
     asked = backend([{"mcp_url": called.url, "agent_name": "helper"}], JOB_LEASE_SECONDS="6")
     broken = {"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "oh"}
-    asked.breaks("UpdateItem", ':"leaseUntil"', times=FOR_EVER, error=broken, status=500)
+    asked.add_fault("UpdateItem", ':"leaseUntil"', times=FOR_EVER, error=broken, status=500)
     event = asked.submit(script({"call": "act", "wait_ms": 400, "repeat": 60}, {"say": "Done"}), ["helper"])
     with pytest.raises(Failed) as failed:
         asked.process(event)
@@ -104,7 +104,7 @@ def test_no_effect_begins_after_the_lease_and_the_run_stops(backend, server):
 
 def test_a_job_is_counted_once_where_the_answer_is_lost(asked):
     asked.environment["MAX_JOBS_PER_DAY_PER_USER"] = "2"
-    asked.breaks("UpdateItem", f"quota#{asked.user}", times=2)
+    asked.add_fault("UpdateItem", f"quota#{asked.user}", times=2)
     # The processor is not there: what was counted stays counted.
     statuses = [http(asked, "POST", "/jobs", {"query": "hi", "agentIds": ["helper"]})[0] for _ in range(3)]
     assert statuses == [503, 503, 429]
@@ -112,7 +112,7 @@ def test_a_job_is_counted_once_where_the_answer_is_lost(asked):
 
 @pytest.mark.parametrize("key", [{}, {"idempotency-key": "a-key"}])
 def test_a_submission_whose_answer_is_lost_is_one_job(asked, key):
-    asked.breaks("TransactWriteItems")
+    asked.add_fault("TransactWriteItems")
     # The processor is not there, so that the job stays, or is taken back.
     status, answer = http(asked, "POST", "/jobs", {"query": "hi", "agentIds": ["helper"]}, **key)
     assert (status, answer["error"]) == (503, "unavailable")
@@ -122,10 +122,10 @@ def test_a_submission_whose_answer_is_lost_is_one_job(asked, key):
 
 def test_a_busy_table_is_asked_again_and_never_called_another_query(asked):
     body = {"query": "hi", "agentIds": ["helper"]}
-    asked.breaks("TransactWriteItems", times=2, error=CONFLICT)
+    asked.add_fault("TransactWriteItems", times=2, error=CONFLICT)
     http(asked, "POST", "/jobs", body, **{"idempotency-key": "once"})
     assert len(items(asked, f"agent#{asked.user}")) == 1
-    asked.breaks("TransactWriteItems", times=FOR_EVER, error=CONFLICT)
+    asked.add_fault("TransactWriteItems", times=FOR_EVER, error=CONFLICT)
     status, answer = http(asked, "POST", "/jobs", body, **{"idempotency-key": "busy"})
     assert (status, answer["error"]) == (503, "unavailable")
     assert len(items(asked, f"agent#{asked.user}")) == 1
@@ -166,7 +166,7 @@ def test_the_largest_job_that_is_taken_ends_with_its_answer(asked):
 def test_a_deletion_whose_answer_is_lost_is_told_as_one(asked):
     event = asked.submit("hi", ["helper"], user=asked.user)
     keep_piece(asked, event, 1, {"role": "user"})
-    asked.breaks("DeleteItem")
+    asked.add_fault("DeleteItem")
     assert http(asked, "DELETE", f"/jobs/{event['jobId']}")[0] == 204
     assert not items(asked, f"agent#{asked.user}") and not items(asked, f"transcript#{event['jobId']}")
     assert http(asked, "DELETE", f"/jobs/{event['jobId']}")[0] == 404
@@ -178,7 +178,7 @@ def test_a_deletion_that_was_cut_off_before_the_transcript_is_finished_by_the_ne
     # Whoever else has the job's id has pieces of their own.
     keep_piece(asked, event | {"userId": "another"}, 1, {"role": "user"})
     broken = {"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "oh"}
-    asked.breaks("DeleteItem", f"transcript#{event['jobId']}", times=3, error=broken, status=500)
+    asked.add_fault("DeleteItem", f"transcript#{event['jobId']}", times=3, error=broken, status=500)
     assert http(asked, "DELETE", f"/jobs/{event['jobId']}")[0] == 503
     assert len(items(asked, f"transcript#{event['jobId']}")) == 2
     asked.world.proxy.faults.clear()
@@ -214,8 +214,8 @@ def test_pieces_of_an_attempt_that_was_cut_off_are_nobodys_transcript(asked):
 
 
 def test_the_sweep_goes_on_past_a_job_that_cannot_be_ended(asked):
-    stuck, *others = (asked.unfinished(-400, user=asked.user) for _ in range(5))
-    asked.breaks("UpdateItem", stuck["jobId"], times=FOR_EVER, error=TOO_LARGE)
+    stuck, *others = (asked.submit_interrupted(-400, user=asked.user) for _ in range(5))
+    asked.add_fault("UpdateItem", stuck["jobId"], times=FOR_EVER, error=TOO_LARGE)
     swept = asked.sweep()
     assert swept["notEnded"] == 1 and swept["ended"] >= 4
     assert {asked.job(each)["status"] for each in others} == {"FAILED"}
@@ -229,8 +229,8 @@ def test_the_sweep_goes_on_past_a_job_that_cannot_be_ended(asked):
 
 
 def test_a_job_without_room_for_its_end_is_ended_without_its_transcript(asked):
-    full = asked.unfinished(-400, user=asked.user, agent_messages={"S": "[]"})
-    asked.breaks("UpdateItem", full["jobId"], error=TOO_LARGE)
+    full = asked.submit_interrupted(-400, user=asked.user, agent_messages={"S": "[]"})
+    asked.add_fault("UpdateItem", full["jobId"], error=TOO_LARGE)
     swept = asked.sweep()
     assert swept["notEnded"] == 0
     job = asked.job(full)

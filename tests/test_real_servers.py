@@ -172,9 +172,9 @@ def test_an_entrys_client_proves_itself_as_the_server_holds_it(signed, method, l
 
 def sign_in(line, server, *command):
     """Runs a command that sends a user to a browser, and is that user and that browser."""
-    sitting = line.start(*command)
-    sitting.come_back(browser(server)(sitting.url))
-    done = sitting.done()
+    pending = line.start(*command)
+    pending.open_redirect_uri(browser(server)(pending.url))
+    done = pending.done()
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from local.processes import ROOT
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.lab.authorization_server import Refused
+from tests.lab.authorization_server import OAuthError
 from tests.support import CANARY
 
 SECRET = f"{CANARY}-secret"
@@ -74,7 +74,7 @@ class EntraID(Service):
 
     def _token(self, request):
         if self.refuses_resource(request):
-            raise Refused("invalid_target", "AADSTS9010010: the resource does not match the scopes")
+            raise OAuthError("invalid_target", "AADSTS9010010: the resource does not match the scopes")
         return super()._token(request)
 
 
@@ -85,7 +85,7 @@ class Google(Service):
         )
 
     def _by_code(self, client, form):
-        asked = self._codes[form["code"]].asked
+        asked = self._codes[form["code"]].request
         grant, scope, token = super()._by_code(client, form)
         offline = asked.get("access_type") == "offline" and asked.get("prompt") == "consent"
         return grant, scope, token if offline else None
@@ -112,7 +112,7 @@ class GitHub(Service):
     def _token(self, request):
         try:
             answer = super()._token(request)
-        except Refused as refused:
+        except OAuthError as refused:
             answer = Answer(200, {"error": refused.error, "error_description": refused.description})
         fields = {name: value for name, value in answer.body.items() if name != "expires_in"}
         if "scope" in fields:
@@ -134,7 +134,7 @@ class Slack(Service):
     def _token(self, request):
         try:
             answer = super()._token(request)
-        except Refused as refused:
+        except OAuthError as refused:
             return Answer(200, {"ok": False, "error": refused.error})
         given = answer.body | {"id": "U1", "token_type": "user", "scope": "search:read"}
         if request.form["grant_type"] == "refresh_token":
@@ -215,9 +215,9 @@ def cooked(stands):
 
 
 def sign_in(line):
-    sitting = line.start("login", "notes")
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
+    pending = line.start("login", "notes")
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
     assert done.returncode == 0, done.stderr
 
 
@@ -262,9 +262,9 @@ def test_what_a_recipe_has_for_a_reason_is_missed(line, cooked, name, without, r
 def test_entra_id_refuses_a_resource(line, cooked):
     _, _, entry = cooked("Entra ID")
     line.put({field: value for field, value in entry.items() if field != "resource"})
-    sitting = line.start("login", "notes")
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
+    pending = line.start("login", "notes")
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
     assert done.returncode != 0 and "omit" in done.stderr, done.stderr
 
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import as_user, connect, own_tables, users, wait_for
-from tests.support.terminal import Lab, told
+from tests.support import as_user, connect, own_tables, user_entry, wait_for
+from tests.support.terminal import Lab, check_failed_login
 
 PAGE = Answer(400, "<!doctype html><h1>Unknown client</h1>")
 SECRET = "a-secret+/= %"
@@ -41,29 +41,29 @@ def free_port():
 
 
 def sign_in(lab, *arguments):
-    sitting = lab.line.start("login", "notes", *arguments)
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
+    pending = lab.line.start("login", "notes", *arguments)
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
     assert done.returncode == 0, done.stderr
-    return sitting
+    return pending
 
 
 def refused_at_the_end(lab, reason: str, *arguments):
     """A login whose browser comes back, and which fails then; gives what is said."""
-    sitting = lab.line.start("login", "notes", *arguments)
-    sitting.come_back(follow(sitting.url))
-    done = sitting.done()
-    told(done, reason)
+    pending = lab.line.start("login", "notes", *arguments)
+    pending.open_redirect_uri(follow(pending.url))
+    done = pending.done()
+    check_failed_login(done, reason)
     return done.stderr
 
 
 def stuck_on_a_page(lab, *arguments):
     """A login whose user stays on the authorization server's error page, and gives up."""
-    sitting = lab.line.start("login", "notes", *arguments)
+    pending = lab.line.start("login", "notes", *arguments)
     with pytest.raises(AssertionError, match="not with a redirect"):
-        follow(sitting.url)
-    sitting.stop()
-    return sitting
+        follow(pending.url)
+    pending.stop()
+    return pending
 
 
 def refreshes(lab) -> int:
@@ -231,7 +231,7 @@ def test_a_user_whom_the_page_does_not_send_back_is_not_stuck(lab, port):
     lab.auth.purge_clients()
     stuck = stuck_on_a_page(lab, *port)
     again = sign_in(lab, *port)
-    assert stuck.asked["client_id"] != again.asked["client_id"]
+    assert stuck.parameters["client_id"] != again.parameters["client_id"]
     assert len(lab.auth.requests("register")) == 2
     lab.works()
 
@@ -463,7 +463,7 @@ def test_a_registration_that_is_announced_and_closed_needs_a_client(lab, port, h
     answer, words = CLOSED[how]
     lab.auth.registration_judge = lambda asked: answer
     done = lab.line.run("login", "notes", "--no-browser", *port)
-    fault = told(done, "client_needed")
+    fault = check_failed_login(done, "client_needed")
     redirect_uri = f"http://127.0.0.1:{port[1]}/oauth/callback"
     assert words in fault and redirect_uri in fault and lab.auth.issuer in fault
     assert redirect_uri in done.stderr.splitlines()[2], "the remedy can be followed as it stands"
@@ -519,7 +519,7 @@ def test_a_server_silent_on_methods_may_take_public_clients_alone(lab):
 def test_a_registration_that_is_wrong_is_told_with_the_redirect_uri(lab, port):
     lab.auth.registration_judge = lambda asked: refuses(error="invalid_redirect_uri", error_description="no loopback")
     done = lab.line.run("login", "notes", "--no-browser", *port)
-    assert "invalid_redirect_uri: no loopback" in told(done, "refused")
+    assert "invalid_redirect_uri: no loopback" in check_failed_login(done, "refused")
     assert f"http://127.0.0.1:{port[1]}/oauth/callback" in done.stderr.splitlines()[2]
     assert len(lab.auth.requests("register")) == 1
 
@@ -559,7 +559,7 @@ def deployed(backend, world, stands):
     """A server that users sign in to, its authorization server, and a backend with a table of its own."""
     auth = stands(AuthorizationServer)
     server = stands(ProtectedServer, auth)
-    return server, auth, backend([users(server)], **own_tables(world))
+    return server, auth, backend([user_entry(server)], **own_tables(world))
 
 
 def listed(backend, user: str) -> dict:

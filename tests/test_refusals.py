@@ -9,7 +9,7 @@ import pytest
 
 from local.processes import free_port
 from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
-from tests.support import as_user, connect, machine, own_tables, users
+from tests.support import as_user, connect, machine_entry, own_tables, user_entry
 
 PAGE = "<!doctype html><h1>We do not know this application</h1>"
 
@@ -37,9 +37,9 @@ def signed_in(line) -> None:
 
 def tried(line):
     """A login whose browser comes back."""
-    sitting = line.start("login", "notes")
-    sitting.come_back(follow(sitting.url))
-    return sitting.done()
+    pending = line.start("login", "notes")
+    pending.open_redirect_uri(follow(pending.url))
+    return pending.done()
 
 
 def last(line) -> dict:
@@ -74,7 +74,7 @@ def listed(backend, user="ada") -> dict:
 def test_a_secret_is_sent_until_it_is_taken_and_then_so_at_once(line, pair, offered, takes):
     a, server = pair(**takes, metadata={"token_endpoint_auth_methods_supported": offered})
     a.add_client("machine", "machine-secret")
-    line.put(machine(server))
+    line.put(machine_entry(server))
     assert last(line)["ok"], last(line)
     first = len(a.requests("token"))
     assert first <= 3
@@ -87,7 +87,7 @@ def test_a_secret_is_sent_until_it_is_taken_and_then_so_at_once(line, pair, offe
 def test_a_server_that_issues_a_secret_is_sent_it(line, pair, echoed):
     a, server = pair(secret_goes_by="client_secret_post")
     a.registration_with = {"client_secret": "issued-secret-of-theirs", "token_endpoint_auth_method": echoed}
-    line.put(users(server))
+    line.put(user_entry(server))
     signed_in(line)
     assert any("issued-secret-of-theirs" in request.body.decode() for request in a.requests("token"))
 
@@ -100,7 +100,7 @@ def test_a_client_registers_for_the_simplest_method_on_offer(line, pair):
         (None, "client_secret_basic"),
     ):
         a, server = pair(metadata={"token_endpoint_auth_methods_supported": offered})
-        line.put(users(server))
+        line.put(user_entry(server))
         signed_in(line)
         assert a.requests("register")[0].json["token_endpoint_auth_method"] == asked
 
@@ -121,7 +121,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("unknown", UNKNOWN)
 def test_a_client_purged_at_a_refresh_is_registered_anew_for_everybody(backend, pair, unknown):
     a, server = pair(unknown_client=UNKNOWN[unknown], access_token_seconds=0)
-    made = backend(users(server))
+    made = backend(user_entry(server))
     connect(made, "notes")
     connect(made, "notes", "grace")
     assert len(a.requests("register")) == 1
@@ -141,12 +141,12 @@ def test_a_client_purged_at_a_refresh_is_registered_anew_for_everybody(backend, 
 @pytest.mark.parametrize("unknown", UNKNOWN)
 def test_a_client_purged_before_the_code_is_exchanged_is_registered_anew(line, pair, unknown):
     a, server = pair(unknown_client=UNKNOWN[unknown])
-    line.put(users(server))
-    sitting = line.start("login", "notes")
-    back = follow(sitting.url)
+    line.put(user_entry(server))
+    pending = line.start("login", "notes")
+    back = follow(pending.url)
     a.purge_clients()
-    sitting.come_back(back)
-    done = sitting.done()
+    pending.open_redirect_uri(back)
+    done = pending.done()
     assert done.returncode != 0 and "new client is registered" in done.stderr, done.stderr
     assert "client_secret" not in done.stderr
     signed_in(line)
@@ -156,7 +156,7 @@ def test_a_client_purged_before_the_code_is_exchanged_is_registered_anew(line, p
 def test_a_user_who_never_comes_back_from_a_dead_client_gets_a_new_one(backend, pair):
     """The authorization server shows an error page, and no redirect comes: a second start registers anew."""
     a, server = pair()
-    made = backend(users(server))
+    made = backend(user_entry(server))
     connect(made, "notes", "grace")
     a.purge_clients()
     first = made.http("POST", "/oauth/start", {"agent_id": "notes"})[1]["authorization_url"]
@@ -194,7 +194,7 @@ DEAD = [
 )
 def test_a_refresh_refused_for_good_needs_a_sign_in(backend, pair, answer):
     a, server = pair(access_token_seconds=0)
-    made = backend(users(server))
+    made = backend(user_entry(server))
     connect(made, "notes")
     a.token_answers = {"refresh_token": answer}
     agent = listed(made)
@@ -223,7 +223,7 @@ PASSING = [
 @pytest.mark.parametrize("answer", PASSING, ids=lambda a: f"{a.status} {str(a.body)[:20]}")
 def test_a_refresh_that_may_succeed_later_keeps_the_sign_in(backend, pair, answer):
     a, server = pair(access_token_seconds=0)
-    made = backend(users(server))
+    made = backend(user_entry(server))
     connect(made, "notes")
     a.token_answers = {"refresh_token": answer}
     agent = listed(made)
@@ -236,7 +236,7 @@ def test_a_refresh_that_may_succeed_later_keeps_the_sign_in(backend, pair, answe
 @pytest.mark.parametrize(("code", "field"), [("invalid_scope", "scopes"), ("invalid_target", "resource")])
 def test_a_fault_of_scope_or_target_keeps_the_grant_and_names_the_field(line, pair, code, field):
     a, server = pair(access_token_seconds=0)
-    line.put(users(server))
+    line.put(user_entry(server))
     signed_in(line)
     a.token_answers = {"refresh_token": Answer(400, {"error": code})}
     step = last(line)
@@ -250,7 +250,7 @@ def test_a_fault_of_scope_or_target_keeps_the_grant_and_names_the_field(line, pa
 def test_an_entrys_own_client_that_is_refused_keeps_the_grant(line, pair):
     a, server = pair(access_token_seconds=0)
     a.add_client("ours", "our-secret-here")
-    line.put(users(server, client_id="ours", client_secret="our-secret-here"))
+    line.put(user_entry(server, client_id="ours", client_secret="our-secret-here"))
     signed_in(line)
     a.token_answers = {"refresh_token": Answer(401, {"error": "invalid_client"})}
     step = last(line)
@@ -277,7 +277,7 @@ CLOSED = [
 @pytest.mark.parametrize("answer", CLOSED, ids=lambda a: f"{a.status} {str(a.body)[:24]}")
 def test_a_registration_that_is_closed_wants_a_client(line, pair, answer):
     a, server = pair(registration_judge=lambda asked: answer)
-    line.put(users(server))
+    line.put(user_entry(server))
     port = str(free_port())
     done = line.run("login", "notes", "--no-browser", "--port", port)
     assert done.returncode != 0 and "reason      client_needed" in done.stderr, done.stderr
@@ -303,7 +303,7 @@ def refuses(when, error):
 def test_a_registration_is_asked_for_less_where_less_is_wanted(line, pair, wants):
     a, server = pair(registration_judge=wants)
     server.metadata = {"scopes_supported": ["mcp:read"]}
-    line.put(users(server))
+    line.put(user_entry(server))
     signed_in(line)
     assert 2 <= len(a.requests("register")) <= 3
     assert a.requests("register")[0].json["scope"] == "mcp:read offline_access"
@@ -314,7 +314,7 @@ def test_a_registration_asks_for_the_grants_that_are_announced(line, pair):
         metadata={"grant_types_supported": ["authorization_code"]},
         registration_judge=refuses(lambda asked: "refresh_token" in asked["grant_types"], "invalid_client_metadata"),
     )
-    line.put(users(server))
+    line.put(user_entry(server))
     signed_in(line)
     assert a.requests("register")[0].json["grant_types"] == ["authorization_code"]
 
@@ -336,6 +336,6 @@ def test_a_client_that_signs_in_for_itself_is_told_of_no_redirect_uri(line, pair
     a, server = pair()
     a.add_client("machine", "machine-secret")
     a.token_error = {"error": code, "status": 400}
-    line.put(machine(server))
+    line.put(machine_entry(server))
     step = last(line)
     assert remedy in step["remedy"] and "redirect" not in step["remedy"], step

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlencode
 from cryptography.exceptions import InvalidSignature
 
 from .jwt import base64url_encode, unverified_claims, verified_claims
-from .loopback import Answer, LoopbackServer, Request, over
+from .loopback import Answer, LoopbackServer, Request, with_overrides
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -37,17 +37,17 @@ class Grant:
 
 
 @dataclass
-class Given:
+class IssuedToken:
     """A code or a token that was given out."""
 
     grant: Grant
     scope: str
     expires: float
     used: bool = False
-    asked: dict = field(default_factory=dict)  # of a code: the authorization request
+    request: dict = field(default_factory=dict)  # of a code: the authorization request
 
 
-class Refused(Exception):
+class OAuthError(Exception):
     def __init__(self, error: str, error_description: str = "", status: int = 400):
         super().__init__(error)
         self.error, self.description, self.status = error, error_description, status
@@ -61,7 +61,7 @@ class AuthorizationServer(LoopbackServer):
     else ada.
     """
 
-    def __init__(self, path: str = "", **steered):
+    def __init__(self, path: str = "", **settings):
         super().__init__()
         self.path = path
         self.issuer = self.base + path
@@ -102,12 +102,12 @@ class AuthorizationServer(LoopbackServer):
 
         self.clients: dict[str, Client] = {}
         self.reuses = 0  # how often a used refresh token came again
-        self._codes: dict[str, Given] = {}
-        self._access_tokens: dict[str, Given] = {}
-        self._refresh_tokens: dict[str, Given] = {}
+        self._codes: dict[str, IssuedToken] = {}
+        self._access_tokens: dict[str, IssuedToken] = {}
+        self._refresh_tokens: dict[str, IssuedToken] = {}
         self._assertions: set[str] = set()
         self._faults: dict[str, list[Answer]] = {}
-        self._start(steered)
+        self._start(settings)
 
     # What a test does with it
 
@@ -143,7 +143,7 @@ class AuthorizationServer(LoopbackServer):
             who = {"sub": given.grant.sub, "client_id": given.grant.client_id}
             return {"active": True, **who, "scope": given.scope, "aud": given.grant.resource}
 
-    def gave(self, token: str) -> bool:
+    def has_issued(self, token: str) -> bool:
         """Whether it ever gave out this access token."""
         return token in self._access_tokens
 
@@ -188,7 +188,7 @@ class AuthorizationServer(LoopbackServer):
                 return faults.pop(0)
             try:
                 answer = endpoints[endpoint](request)
-            except Refused as refused:
+            except OAuthError as refused:
                 answer = self._refusal(refused, request)
             lost = self.lost.get(endpoint, 0) > 0
             if lost:
@@ -196,7 +196,7 @@ class AuthorizationServer(LoopbackServer):
         time.sleep(self.delays.get(endpoint, 0))
         return None if lost else answer
 
-    def _refusal(self, refused: Refused, request: Request) -> Answer:
+    def _refusal(self, refused: OAuthError, request: Request) -> Answer:
         description = refused.description
         if self.echoes_secrets:
             description += f" {request.body.decode()} {request.headers.get('authorization', '')}"
@@ -234,7 +234,7 @@ class AuthorizationServer(LoopbackServer):
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
             }
-        return Answer(200, over(right, self.metadata))
+        return Answer(200, with_overrides(right, self.metadata))
 
     def _authorize(self, request: Request) -> Answer:
         asked = request.query
@@ -253,20 +253,21 @@ class AuthorizationServer(LoopbackServer):
         elif not set(asked.get("scope", "").split()) <= set(self.scopes):
             params["error"] = "invalid_scope"
         elif "error" not in self.redirect_with:
-            params["code"] = self._give_code(client, asked)
-        location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(over(params, self.redirect_with))}"
+            params["code"] = self._issue_code(client, asked)
+        query = urlencode(with_overrides(params, self.redirect_with))
+        location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{query}"
         return Answer(302, None, {"location": location})
 
-    def _give_code(self, client: Client, asked: dict) -> str:
+    def _issue_code(self, client: Client, asked: dict) -> str:
         scope = asked.get("scope") or self.default_scope
         grant = Grant(asked.get("login_hint", "ada"), client.id, scope, asked.get("resource"))
         code = f"code-{secrets.token_urlsafe(24)}"
-        self._codes[code] = Given(grant, scope, time.time() + self.code_seconds, asked=asked)
+        self._codes[code] = IssuedToken(grant, scope, time.time() + self.code_seconds, request=asked)
         return code
 
     def _token(self, request: Request) -> Answer:
         if self.token_error:
-            raise Refused(**self.token_error)
+            raise OAuthError(**self.token_error)
         if answer := self.token_answers.get(request.form.get("grant_type")):
             return answer
         client = self._authenticate(request)
@@ -279,12 +280,12 @@ class AuthorizationServer(LoopbackServer):
         }
         form = request.form
         if form.get("grant_type") not in grants:
-            raise Refused("unsupported_grant_type")
+            raise OAuthError("unsupported_grant_type")
         grant, scope, refresh_token = grants[form["grant_type"]](client, form)
         if form.get("resource") and form["resource"] != grant.resource:
-            raise Refused("invalid_target", "this grant is for another resource")
+            raise OAuthError("invalid_target", "this grant is for another resource")
         access_token = f"access-{secrets.token_urlsafe(24)}"
-        self._access_tokens[access_token] = Given(grant, scope, time.time() + self.access_token_seconds)
+        self._access_tokens[access_token] = IssuedToken(grant, scope, time.time() + self.access_token_seconds)
         right = {
             "access_token": access_token,
             "token_type": "Bearer",
@@ -292,55 +293,55 @@ class AuthorizationServer(LoopbackServer):
             "scope": scope,
             "refresh_token": refresh_token,
         }
-        return Answer(200, over(right, self.token_with), {"cache-control": "no-store"})
+        return Answer(200, with_overrides(right, self.token_with), {"cache-control": "no-store"})
 
     def _by_code(self, client: Client, form: dict) -> tuple[Grant, str, str | None]:
         given = self._codes.get(form.get("code"))
         if not given or given.grant.client_id != client.id or given.expires <= time.time() or given.grant.revoked:
-            raise Refused("invalid_grant", "the code is unknown or over")
+            raise OAuthError("invalid_grant", "the code is unknown or over")
         if given.used:
             given.grant.revoked = True
-            raise Refused("invalid_grant", "the code was used already")
+            raise OAuthError("invalid_grant", "the code was used already")
         given.used = True
-        if form.get("redirect_uri") != given.asked["redirect_uri"]:
-            raise Refused("invalid_grant", "not the redirect URI of the authorization")
+        if form.get("redirect_uri") != given.request["redirect_uri"]:
+            raise OAuthError("invalid_grant", "not the redirect URI of the authorization")
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        if base64url_encode(digest) != given.asked["code_challenge"]:
-            raise Refused("invalid_grant", "the code verifier does not match")
+        if base64url_encode(digest) != given.request["code_challenge"]:
+            raise OAuthError("invalid_grant", "the code verifier does not match")
         wanted = self.refresh_tokens == "always" or (
             self.refresh_tokens == "offline_access" and "offline_access" in given.scope.split()
         )
-        return given.grant, given.scope, self._give_refresh_token(given.grant) if wanted else None
+        return given.grant, given.scope, self._issue_refresh_token(given.grant) if wanted else None
 
     def _by_refresh_token(self, client: Client, form: dict) -> tuple[Grant, str, str | None]:
         given = self._refresh_tokens.get(form.get("refresh_token"))
         if not given or given.grant.client_id != client.id:
-            raise Refused("invalid_grant", "the refresh token is unknown")
+            raise OAuthError("invalid_grant", "the refresh token is unknown")
         if given.used:
             self.reuses += 1
             given.grant.revoked = True
-            raise Refused("invalid_grant", "the refresh token was used already")
+            raise OAuthError("invalid_grant", "the refresh token was used already")
         if given.grant.revoked:
-            raise Refused("invalid_grant", "the grant was revoked")
+            raise OAuthError("invalid_grant", "the grant was revoked")
         scope = form.get("scope") or given.scope
         if not set(scope.split()) <= set(given.scope.split()):
-            raise Refused("invalid_scope")
+            raise OAuthError("invalid_scope")
         if not self.rotates:
             return given.grant, scope, None
         given.used = True
-        return given.grant, scope, self._give_refresh_token(given.grant)
+        return given.grant, scope, self._issue_refresh_token(given.grant)
 
     def _by_client(self, client: Client, form: dict) -> tuple[Grant, str, None]:
         if client.method == "none":
-            raise Refused("unauthorized_client", "a public client cannot act for itself")
+            raise OAuthError("unauthorized_client", "a public client cannot act for itself")
         scope = form.get("scope") or self.default_scope
         if not set(scope.split()) <= set(self.scopes):
-            raise Refused("invalid_scope")
+            raise OAuthError("invalid_scope")
         return Grant(client.id, client.id, scope, form.get("resource")), scope, None
 
-    def _give_refresh_token(self, grant: Grant) -> str:
+    def _issue_refresh_token(self, grant: Grant) -> str:
         token = f"refresh-{secrets.token_urlsafe(24)}"
-        self._refresh_tokens[token] = Given(grant, grant.scope, time.time() + 86400)
+        self._refresh_tokens[token] = IssuedToken(grant, grant.scope, time.time() + 86400)
         return token
 
     def _register(self, request: Request) -> Answer:
@@ -349,12 +350,12 @@ class AuthorizationServer(LoopbackServer):
         if not self.registers:
             return Answer(404, {"error": "not_found"})
         if self.registration_error:
-            raise Refused(**self.registration_error)
+            raise OAuthError(**self.registration_error)
         asked = request.json
         if answer := self.registration_judge(asked):
             return answer
         if not asked.get("redirect_uris"):
-            raise Refused("invalid_redirect_uri")
+            raise OAuthError("invalid_redirect_uri")
         # RFC 7591, section 2: who does not say gets client_secret_basic.
         method = asked.get("token_endpoint_auth_method", "client_secret_basic")
         right = asked | {
@@ -363,7 +364,7 @@ class AuthorizationServer(LoopbackServer):
             "client_secret_expires_at": None if method in ("none", "private_key_jwt") else 0,
             "token_endpoint_auth_method": method,
         }
-        holds = over(right, self.registration_with)
+        holds = with_overrides(right, self.registration_with)
         self.add_client(
             holds["client_id"],
             holds.get("client_secret"),
@@ -385,7 +386,7 @@ class AuthorizationServer(LoopbackServer):
 
     def _introspect(self, request: Request) -> Answer:
         self._authenticate(request)
-        return Answer(200, over(self.introspect(request.form.get("token")), {}))
+        return Answer(200, with_overrides(self.introspect(request.form.get("token")), {}))
 
     # Clients
 
@@ -400,9 +401,9 @@ class AuthorizationServer(LoopbackServer):
             id, _, secret = base64.b64decode(header[6:]).decode().partition(":")
             used, id, secret = "client_secret_basic", unquote(id), unquote(secret)
             if self.wants_client_id_in_form and form.get("client_id") != id:
-                raise Refused("invalid_client", "Missing client_id", 401)
+                raise OAuthError("invalid_client", "Missing client_id", 401)
             if self.refuses_client_id_beside_basic and "client_id" in form:
-                raise Refused("invalid_request", "Client must not use multiple authentication methods")
+                raise OAuthError("invalid_request", "Client must not use multiple authentication methods")
         elif "client_assertion" in form:
             used, secret = "private_key_jwt", None
             id = form.get("client_id") or unverified_claims(form["client_assertion"]).get("sub")
@@ -413,23 +414,23 @@ class AuthorizationServer(LoopbackServer):
         if not client and self.unknown_client:
             return self.unknown_client
         if not client:
-            raise Refused("invalid_client", "no such client", 401)
+            raise OAuthError("invalid_client", "no such client", 401)
         method = self.secret_goes_by or client.method
         if used != method:
-            raise Refused("invalid_client", f"this client authenticates by {method}, not by {used}", 401)
+            raise OAuthError("invalid_client", f"this client authenticates by {method}, not by {used}", 401)
         if used == "private_key_jwt":
             self._check_assertion(client, form)
         elif used != "none" and secret != client.secret:
-            raise Refused("invalid_client", "wrong secret", 401)
+            raise OAuthError("invalid_client", "wrong secret", 401)
         return client
 
     def _check_assertion(self, client: Client, form: dict):
         if form.get("client_assertion_type") != JWT_BEARER:
-            raise Refused("invalid_client", "client_assertion_type", 401)
+            raise OAuthError("invalid_client", "client_assertion_type", 401)
         try:
             claims = verified_claims(form["client_assertion"], client.public_key)
         except (InvalidSignature, ValueError, KeyError):
-            raise Refused("invalid_client", "the assertion's signature", 401) from None
+            raise OAuthError("invalid_client", "the assertion's signature", 401) from None
         audiences = claims.get("aud")
         audiences = audiences if isinstance(audiences, list) else [audiences]
         now = time.time()
@@ -445,5 +446,5 @@ class AuthorizationServer(LoopbackServer):
             if not right
         ]
         if wrong:
-            raise Refused("invalid_client", f"the assertion's {', '.join(wrong)}", 401)
+            raise OAuthError("invalid_client", f"the assertion's {', '.join(wrong)}", 401)
         self._assertions.add(claims["jti"])

@@ -57,9 +57,9 @@ class LoopbackServer:
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.base = f"http://127.0.0.1:{self._server.server_port}"
 
-    def _start(self, steered: dict):
+    def _start(self, settings: dict):
         """Steers, then serves: nothing comes before the server is as it was asked for."""
-        for name, value in steered.items():
+        for name, value in settings.items():
             if name not in vars(self):
                 self._server.server_close()
                 raise TypeError(f"{type(self).__name__} has no {name} to steer")
@@ -153,6 +153,6 @@ def _handler(owner: LoopbackServer):
     return Handler
 
 
-def over(right: dict, wrong: dict) -> dict:
+def with_overrides(right: dict, wrong: dict) -> dict:
     """`right` with the values of `wrong` in their place; None leaves a field out."""
     return {name: value for name, value in (right | wrong).items() if value is not None}

@@ -20,7 +20,7 @@ class OddServer(LoopbackServer):
     makes it give session ids and refuse unknown ones with `lost`. Every request is in `seen`, by MCP method.
     """
 
-    def __init__(self, **steered):
+    def __init__(self, **settings):
         super().__init__()
         self.url = f"{self.base}/mcp"
         self.odd: dict = {}
@@ -29,7 +29,7 @@ class OddServer(LoopbackServer):
         self.sessions = False
         self.known: set[str] = set()  # session ids; a test that empties it has the server forget them
         self.lost = lambda message: Answer(404)
-        self._start(steered)
+        self._start(settings)
 
     def forget_sessions(self):
         with self.lock:

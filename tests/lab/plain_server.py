@@ -15,7 +15,7 @@ class PlainServer(LoopbackServer):
     its arguments. `requests("tools/call")` gives the requests by MCP method.
     """
 
-    def __init__(self, wants: dict[str, str] | None = None, **steered):
+    def __init__(self, wants: dict[str, str] | None = None, **settings):
         super().__init__()
         self.url = f"{self.base}/mcp"
         self.wants = wants or {}
@@ -24,7 +24,7 @@ class PlainServer(LoopbackServer):
             404, {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "no such method"}}
         )
         self.tools = ["read_notes"]
-        self._start(steered)
+        self._start(settings)
 
     def answer(self, request: Request) -> Answer:
         message = request.json if request.body else {}

@@ -5,7 +5,7 @@ import time
 import uuid
 from urllib.parse import quote
 
-from .loopback import Answer, LoopbackServer, Request, over
+from .loopback import Answer, LoopbackServer, Request, with_overrides
 
 MCP_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
@@ -17,7 +17,7 @@ class ProtectedServer(LoopbackServer):
     for whom. `requests("tools/call")` gives the requests by MCP method; "metadata" those for its metadata.
     """
 
-    def __init__(self, authorization_server, path: str = "/mcp", tools=("read_notes", "write_notes"), **steered):
+    def __init__(self, authorization_server, path: str = "/mcp", tools=("read_notes", "write_notes"), **settings):
         super().__init__()
         self.authorization_server = authorization_server
         self.target = path  # raw, with its query
@@ -43,7 +43,7 @@ class ProtectedServer(LoopbackServer):
         self.delays: dict[str, float] = {}  # by MCP method: seconds before the answer
 
         self.unauthenticated = 0  # requests without a token
-        self._start(steered)
+        self._start(settings)
 
     @property
     def resource(self) -> str:
@@ -91,10 +91,10 @@ class ProtectedServer(LoopbackServer):
         if self.metadata_answer:
             return self.metadata_answer
         right = {"resource": self.url, "authorization_servers": [self.authorization_server.issuer]}
-        return Answer(200, over(right, self.metadata))
+        return Answer(200, with_overrides(right, self.metadata))
 
     def _header(self, right: dict, wrong: dict) -> dict[str, str]:
-        text = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in over(right, wrong).items())
+        text = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in with_overrides(right, wrong).items())
         text = text.strip() if self.challenge_text is None else self.challenge_text
         return {self.challenge_header: text} if text else {}
 
@@ -162,11 +162,11 @@ class AgentCoreServer(ProtectedServer):
 
     ARN = "arn:aws:bedrock-agentcore:us-east-1:111122223333:runtime/notes-Ab12Cd34Ef"
 
-    def __init__(self, authorization_server, arn: str = ARN, qualifier: str = "DEFAULT", **steered):
+    def __init__(self, authorization_server, arn: str = ARN, qualifier: str = "DEFAULT", **settings):
         path = f"/runtimes/{quote(arn, safe='')}/invocations"
         appended = f"{path}/.well-known/oauth-protected-resource?qualifier={qualifier}"
-        steered = {"locations": [appended]} | steered
-        super().__init__(authorization_server, f"{path}?qualifier={qualifier}", **steered)
+        settings = {"locations": [appended]} | settings
+        super().__init__(authorization_server, f"{path}?qualifier={qualifier}", **settings)
 
     def answer(self, request: Request) -> Answer | None:
         session = request.headers.get("X-Amzn-Bedrock-AgentCore-Runtime-Session-Id")
@@ -179,7 +179,7 @@ class AgentCoreServer(ProtectedServer):
 
     def _bad_token(self, token: str) -> Answer:
         # Only our own authorization server can tell an old token from garbage.
-        gave = getattr(self.authorization_server, "gave", lambda _: False)
+        gave = getattr(self.authorization_server, "has_issued", lambda _: False)
         if token in self.refused or gave(token):
             return self._challenge()
         return Answer(403, {"message": "OAuth authorization failed: Failed to parse token"})

@@ -21,11 +21,11 @@ class StrictModel(LoopbackServer):
     tools it was given. After a result it says what the result holds. `takes_media` is whether it can see.
     """
 
-    def __init__(self, **steered):
+    def __init__(self, **settings):
         super().__init__()
         self.refusals: list[str] = []
         self.takes_media = True
-        self._start(steered)
+        self._start(settings)
 
     def answer(self, request: Request) -> Answer:
         request.endpoint = "converse"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.lab import AgentCoreServer, AuthorizationServer
 from tests.signing_in.steps import KEY, READ, WRITE, called, listed, skipped
-from tests.support import connect, machine
+from tests.support import connect, machine_entry
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_a_runtime_is_found_by_its_arn(backend, runtime):
     """By either field, with a qualifier and without."""
     for field, qualifier in (("agent_runtime_arn", None), ("mcp_url", "prod")):
         server, a = runtime(qualifier=qualifier or "DEFAULT")
-        entry = machine(server) | {"mcp_url": None, field: server.ARN, "qualifier": qualifier}
+        entry = machine_entry(server) | {"mcp_url": None, field: server.ARN, "qualifier": qualifier}
         asked = backend(entry, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base)
         agent = listed(asked)
         assert (agent["status"], agent["tools"]) == ("available", [READ, WRITE]), agent["status_reason"]
@@ -35,7 +35,7 @@ def test_a_runtime_is_found_by_its_arn(backend, runtime):
 
 def test_a_runtimes_metadata_is_found_without_its_challenge(backend, runtime):
     server, _ = runtime(challenge_text="")
-    entry = machine(server) | {"mcp_url": None, "agent_runtime_arn": server.ARN, "region": "us-east-1"}
+    entry = machine_entry(server) | {"mcp_url": None, "agent_runtime_arn": server.ARN, "region": "us-east-1"}
     assert listed(backend(entry, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base))["status"] == "available"
 
 
@@ -49,7 +49,7 @@ def test_a_runtimes_users_sign_in(backend, runtime):
 
 def test_a_runtimes_resource_can_be_left_out_or_given(backend, runtime):
     server, a = runtime(checks_audience=False)
-    entry = machine(server) | {"mcp_url": None, "agent_runtime_arn": server.ARN}
+    entry = machine_entry(server) | {"mcp_url": None, "agent_runtime_arn": server.ARN}
     resources = ["omit", "https://notes.example.com"]
     entries = [entry | {"agent_name": f"notes {n}", "resource": resource} for n, resource in enumerate(resources)]
     agents = backend(*entries, AWS_ENDPOINT_URL_BEDROCK_AGENTCORE=server.base).agents()

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.signing_in.steps import guarded, listed
-from tests.support import connect, machine, users, wait_for
+from tests.support import connect, machine_entry, user_entry, wait_for
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def together(backend):
 
 def test_cold_environments_that_list_at_once_refresh_once(backend, stands, together):
     server, a = guarded(stands, token_with={"expires_in": 0})
-    first = backend(users(server))
+    first = backend(user_entry(server))
     connect(first, "notes")
     a.token_with = {}
     agents = together(first, a, "ada")
@@ -45,6 +45,6 @@ def test_cold_environments_that_list_at_once_refresh_once(backend, stands, toget
 
 def test_cold_environments_that_list_at_once_sign_a_client_in_once(backend, stands, together):
     server, a = guarded(stands)
-    agents = together(backend(machine(server)), a)
+    agents = together(backend(machine_entry(server)), a)
     assert [agent["status"] for agent in agents] == ["available"] * 3, agents
     assert len(a.requests("token")) == 1

@@ -2,12 +2,12 @@
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer
 from tests.signing_in.steps import EVIL, called, guarded, listed, statuses
-from tests.support import connect, machine, users
+from tests.support import connect, machine_entry, user_entry
 
 
 def found(backend, servers) -> dict[str, str]:
     """The status of each server's agent by its name, clients signing in for themselves."""
-    return statuses(backend(*[machine(each, agent_name=name) for name, each in servers.items()]).agents())
+    return statuses(backend(*[machine_entry(each, agent_name=name) for name, each in servers.items()]).agents())
 
 
 def test_the_servers_metadata_is_found_wherever_it_is_alone(backend, stands):
@@ -50,7 +50,7 @@ def test_a_server_without_metadata_is_its_own_authorization_server(backend, stan
     a.add_client("machine", "machine-secret")
     server = stands(ProtectedServer, a, locations=[])
     server.answer = own_authorization_server(server, a)
-    assert listed(backend(machine(server)))["status"] == "available"
+    assert listed(backend(machine_entry(server)))["status"] == "available"
     assert len(a.requests("token")) == 1
 
 
@@ -74,10 +74,10 @@ def test_endpoints_that_the_entry_names_need_no_discovery(backend, stands):
     a.add_client("posting", "machine-secret", "client_secret_post")
     for client in ("machine", "posting"):
         # Nothing says how a secret goes: in one way, and if that is refused in the other.
-        assert listed(backend(machine(server, **named, client_id=client)))["status"] == "available"
+        assert listed(backend(machine_entry(server, **named, client_id=client)))["status"] == "available"
     a.add_client("ours")
     named |= {"authorization_url": f"{a.issuer}/authorize", "client_id": "ours"}
-    asked = backend(users(server, **named))
+    asked = backend(user_entry(server, **named))
     connect(asked, "notes")
     assert called(asked)["user"] == "ada"
     assert not a.requests("metadata")
@@ -87,7 +87,7 @@ def test_an_issuer_that_the_entry_names_goes_before_the_servers(backend, stands)
     server, right = guarded(stands, path="/tenant")
     wrong = stands(AuthorizationServer)
     server.metadata = {"authorization_servers": [wrong.issuer]}
-    assert listed(backend(machine(server, issuer=right.issuer)))["status"] == "available"
+    assert listed(backend(machine_entry(server, issuer=right.issuer)))["status"] == "available"
     assert wrong.seen == []
 
 
@@ -145,7 +145,7 @@ def test_metadata_that_is_wrong_is_refused_and_no_secret_sent(backend, stands):
     servers = {}
     for name, (whose, steered, _) in WRONG.items():
         servers[name] = guarded(stands, **steered)[0] if whose == "a" else guarded(stands, server=steered)[0]
-    agents = backend(*[machine(each, agent_name=name) for name, each in servers.items()]).agents()
+    agents = backend(*[machine_entry(each, agent_name=name) for name, each in servers.items()]).agents()
     for agent, (name, (_, _, reason)) in zip(agents, WRONG.items(), strict=True):
         assert agent["status"] == "unavailable" and reason in agent["status_reason"], (name, agent["status_reason"])
         assert not servers[name].authorization_server.requests("token")

@@ -4,7 +4,7 @@ import pytest
 
 from tests.lab import AuthorizationServer
 from tests.signing_in.steps import READ, WRITE, called, guarded, listed, listed_cold
-from tests.support import connect, machine, users
+from tests.support import connect, machine_entry, user_entry
 
 
 def shown(a) -> list:
@@ -28,21 +28,21 @@ def moved(stands):
 
 def test_a_new_authorization_server_gets_no_clients_secret(backend, stands, moved):
     server, a = guarded(stands)
-    asked = backend(machine(server))
+    asked = backend(machine_entry(server))
     assert listed(asked)["status"] == "available"
     other = moved(server)
     for agent in (listed(asked), listed_cold(asked)):
         assert (agent["status"], agent["tools"]) == ("needs_sign_in", [READ, WRITE])
         assert f"{other.issuer}, where it was {a.issuer}" in agent["status_reason"]
     assert other.requests("metadata") and shown(other) == []
-    trusted = backend(machine(server, issuer=other.issuer))
+    trusted = backend(machine_entry(server, issuer=other.issuer))
     server.authorization_server = other
     assert listed(trusted)["status"] == "available", "an entry may say that it trusts the new one"
 
 
 def test_what_was_trusted_first_is_remembered_when_its_tokens_are_gone(backend, stands, moved, world):
     server, a = guarded(stands)
-    asked = backend(machine(server))
+    asked = backend(machine_entry(server))
     assert listed(asked)["status"] == "available"
     forget(world, asked, "grant#")
     other = moved(server)
@@ -62,7 +62,7 @@ def forget(world, backend, kind: str):
 
 def test_a_new_authorization_server_gets_no_refresh_token(backend, stands, moved):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked, "ada")["status"] == "available"
     other = moved(server)

@@ -2,7 +2,7 @@
 
 from tests.lab import AuthorizationServer, PlainServer, ProtectedServer
 from tests.signing_in.steps import KEY, READ, listed, skipped, statuses
-from tests.support import CANARY, machine
+from tests.support import CANARY, machine_entry
 
 KEYS = [
     ({}, "authorization", f"Bearer {KEY}"),
@@ -50,7 +50,7 @@ def test_extra_headers_go_with_every_request_of_any_sign_in(backend, stands, wor
         "none": {"mcp_url": servers["none"].url, "auth_type": "none"},
         "api_key": {"mcp_url": servers["api_key"].url, "auth_type": "api_key", "credentials": KEY},
         "cognito": world.pool().entry(servers["cognito"].url, auth_type="cognito"),
-        "oauth2": machine(servers["oauth2"]),
+        "oauth2": machine_entry(servers["oauth2"]),
     }
     extra = {"extra_headers": {"X-Tenant": KEY}}
     agents = backend(*[entry | extra | {"agent_name": name} for name, entry in entries.items()]).agents()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.lab import CognitoOAuth, OidcProvider, ProtectedServer, follow
 from tests.signing_in.steps import READ, WRITE, called, listed, listed_cold, scopes_of
-from tests.support import CANARY, connect, machine, users, wait_for
+from tests.support import CANARY, connect, machine_entry, user_entry, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def certified():
 def test_a_certified_server_from_registration_to_rotation_to_revocation(backend, stands, certified):
     """Its issuer has a path; it wants the resource everywhere, names itself, and rotates refresh tokens."""
     server = stands(ProtectedServer, certified)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     url = connect(asked, "notes", "grace")
     assert f"{certified.issuer}/authorize" == url.split("?")[0]
     assert listed(asked, "grace")["status"] == "available"
@@ -43,7 +43,7 @@ def test_a_certified_server_from_registration_to_rotation_to_revocation(backend,
 
 def test_a_user_who_says_no_at_a_certified_server_is_not_signed_in(backend, stands, certified):
     server = stands(ProtectedServer, certified)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     _, started = asked.http("POST", "/oauth/start", {"agent_id": "notes"})
     back = follow(f"{started['authorization_url']}&login_hint=nobody")
     status, page = asked.http("GET", "/oauth/callback", user=None, query=back)
@@ -54,7 +54,7 @@ def test_a_user_who_says_no_at_a_certified_server_is_not_signed_in(backend, stan
 def test_a_certified_server_that_wants_to_be_asked_for_offline_access_is(backend, stands):
     provider = stands(OidcProvider, access_token_seconds=1, refresh_tokens="offline_access")
     server = stands(ProtectedServer, provider, metadata={"scopes_supported": ["mcp:read"]})
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     assert scopes_of(connect(asked, "notes")) == {"mcp:read", "offline_access"}
     wait_for(lambda: called(asked)["user"] == "ada" and provider.seen["token_by_grant"].get("refresh_token", 0) >= 2)
 
@@ -63,7 +63,7 @@ def test_a_machine_at_a_certified_server(backend, stands):
     client = {"client_id": "machine", "client_secret": "machine-secret", "grant_types": ["client_credentials"]}
     provider = stands(OidcProvider, clients=[client | {"redirect_uris": [], "response_types": []}])
     server = stands(ProtectedServer, provider)
-    asked = backend(machine(server, scopes="mcp:read"))
+    asked = backend(machine_entry(server, scopes="mcp:read"))
     assert called(asked)["user"] == "machine"
     assert provider.seen["token_by_grant"] == {"client_credentials": 1}
 
@@ -78,7 +78,7 @@ def cognito(world):
 def test_a_cognito_user_signs_in_and_is_refreshed(backend, stands, cognito):
     server = stands(ProtectedServer, cognito, checks_audience=False)
     client = {"client_id": cognito.client_id, "client_secret": cognito.client_secret, "scopes": "openid mcp/read"}
-    asked = backend(users(server, **client))
+    asked = backend(user_entry(server, **client))
     connect(asked, "notes", browser=cognito.follow)
     assert listed(asked, "ada")["status"] == "available"
     wait_for(lambda: called(asked)["user"] == "ada" and len({request.bearer for request in server.seen} - {None}) >= 3)
@@ -88,7 +88,7 @@ def test_a_cognito_user_signs_in_and_is_refreshed(backend, stands, cognito):
 def test_a_machine_at_cognito(backend, stands, cognito):
     server = stands(ProtectedServer, cognito, checks_audience=False, needs={"tools/list": "mcp/read"})
     client = {"client_id": cognito.machine_client_id, "client_secret": cognito.machine_client_secret}
-    asked = backend(machine(server, **client, scopes="mcp/read"))
+    asked = backend(machine_entry(server, **client, scopes="mcp/read"))
     assert called(asked)["user"] == cognito.machine_client_id
-    wrong = listed(backend(machine(server, **client | {"client_secret": CANARY}, scopes="mcp/read")))
+    wrong = listed(backend(machine_entry(server, **client | {"client_secret": CANARY}, scopes="mcp/read")))
     assert wrong["status"] == "unavailable" and "invalid_client" in wrong["status_reason"]

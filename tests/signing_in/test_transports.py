@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab import Answer, AuthorizationServer, PlainServer, SseServer
 from tests.signing_in.steps import KEY, called, listed, ran, statuses
-from tests.support import machine, wait_for
+from tests.support import machine_entry, wait_for
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_server_over_sse_behind_oauth(backend, stands):
     a = stands(AuthorizationServer, token_with={"access_token": KEY})
     a.add_client("machine", "machine-secret")
     server = stands(SseServer, bearer=KEY)
-    asked = backend(machine(server, transport="sse", token_url=f"{a.issuer}/token"))
+    asked = backend(machine_entry(server, transport="sse", token_url=f"{a.issuer}/token"))
     assert listed(asked)["tools"] == ["add", "slow"]
 
 
@@ -78,7 +78,7 @@ def test_a_stateless_server_behind_oauth(backend, stands):
     a.add_client("machine", "machine-secret")
     server = stands(PlainServer, revision="2026-07-28")
     named = {"token_url": f"{a.issuer}/token"}
-    asked = backend(machine(server, **named))
+    asked = backend(machine_entry(server, **named))
     assert listed(asked)["status"] == "available"
     assert all(a.introspect(request.bearer)["active"] for request in server.requests("tools/list"))
 

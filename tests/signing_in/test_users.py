@@ -4,12 +4,12 @@ import pytest
 
 from tests.lab import follow
 from tests.signing_in.steps import READ, WRITE, called, guarded, listed, listed_cold, ran, scopes_of
-from tests.support import connect, script, users, wait_for
+from tests.support import connect, script, user_entry, wait_for
 
 
 def test_users_use_their_own_tokens_and_no_others(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     nobody = listed(asked, "ada")
     assert (nobody["status"], nobody["tools"]) == ("needs_sign_in", [])
     assert "nobody has signed in yet" in nobody["status_reason"]
@@ -28,7 +28,7 @@ def test_users_use_their_own_tokens_and_no_others(backend, stands):
 
 def test_a_new_user_of_an_old_name_inherits_no_sign_in(backend, stands):
     server, _ = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes", "ada", sub="sub-of-the-first")
 
     def status(sub):
@@ -50,7 +50,7 @@ def test_a_new_user_of_an_old_name_inherits_no_sign_in(backend, stands):
 
 def test_a_sign_in_is_completed_by_the_person_who_started_it(backend, stands):
     server, _ = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     started = asked.http("POST", "/oauth/start", {"agent_id": "notes"}, sub="one")[1]
     asked.http("GET", "/oauth/callback", user=None, query=follow(f"{started['authorization_url']}&login_hint=ada"))
     assert asked.http("POST", "/oauth/complete", {"state": started["state"]}, sub="two")[0] == 403
@@ -58,7 +58,7 @@ def test_a_sign_in_is_completed_by_the_person_who_started_it(backend, stands):
 
 def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend, stands):
     server, _ = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes", "root", group="Admin", owner="everybody")
     assert [listed(asked, user)["status"] for user in ("root", "ada", None)] == ["available"] * 3
     assert called(asked, user="ada")["user"] == "root"
@@ -69,7 +69,7 @@ def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend,
 
 def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(backend, stands, world):
     server, _ = guarded(stands)
-    asked = backend(users(server), TOOL_CACHE_TTL_SECONDS="900")
+    asked = backend(user_entry(server), TOOL_CACHE_TTL_SECONDS="900")
     connect(asked, "notes", "root", group="Admin", owner="everybody")
     before = asked.calls("GetItem")
     for n in range(50):
@@ -86,7 +86,7 @@ def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(ba
 
 def test_a_users_token_is_refreshed_before_it_is_over_again_and_again(backend, stands):
     server, a = guarded(stands, token_with={"expires_in": 1})
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     wait_for(lambda: called(asked)["user"] == "ada" and len(a.requests("token", grant_type="refresh_token")) >= 3)
     refreshes = a.requests("token", grant_type="refresh_token")
@@ -98,7 +98,7 @@ def test_a_users_token_is_refreshed_before_it_is_over_again_and_again(backend, s
 
 def test_a_users_refused_token_is_refreshed_in_mid_run(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert called(asked)["user"] == "ada"
     server.refuse_all()
@@ -109,7 +109,7 @@ def test_a_users_refused_token_is_refreshed_in_mid_run(backend, stands):
 @pytest.mark.parametrize("unchecked", [set(), {"initialize", "notifications/initialized"}])
 def test_a_token_that_another_process_got_and_the_server_refuses_too_is_refreshed_again(unchecked, backend, stands):
     server, a = guarded(stands, server={"unchecked": unchecked})
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked, "ada")["status"] == "available"
     server.refuse_all()
@@ -122,7 +122,7 @@ def test_a_token_that_another_process_got_and_the_server_refuses_too_is_refreshe
 
 def test_a_refresh_token_that_does_not_rotate_is_used_again(backend, stands):
     server, a = guarded(stands, rotates=False, token_with={"expires_in": 0})
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert [called(asked)["user"] for _ in range(3)] == ["ada"] * 3
     refreshes = a.requests("token", grant_type="refresh_token")
@@ -131,7 +131,7 @@ def test_a_refresh_token_that_does_not_rotate_is_used_again(backend, stands):
 
 def test_a_revoked_grant_needs_a_sign_in_keeps_its_tools_and_is_left_alone(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked, "ada")["status"] == "available"
     a.revoke_all()
@@ -151,7 +151,7 @@ def test_a_revoked_grant_needs_a_sign_in_keeps_its_tools_and_is_left_alone(backe
 
 def test_an_authorization_server_out_of_order_costs_nobody_the_sign_in(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked, "ada")["status"] == "available"
     server.refuse_all()
@@ -166,7 +166,7 @@ def test_an_authorization_server_out_of_order_costs_nobody_the_sign_in(backend, 
 
 def test_an_answer_that_got_lost_ends_in_a_new_sign_in_and_no_second_use(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked, "ada")["status"] == "available"
     server.refuse_all()
@@ -179,7 +179,7 @@ def test_an_answer_that_got_lost_ends_in_a_new_sign_in_and_no_second_use(backend
 
 def test_an_access_token_without_a_refresh_token_needs_a_sign_in_when_it_is_over(backend, stands):
     server, a = guarded(stands, refresh_tokens="never", token_with={"expires_in": 1})
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     agent = wait_for(lambda: (agent := listed(asked, "ada"))["status"] != "available" and agent)
     assert agent["status"] == "needs_sign_in"
@@ -189,7 +189,7 @@ def test_an_access_token_without_a_refresh_token_needs_a_sign_in_when_it_is_over
 
 def test_scopes_that_only_a_user_can_grant_are_named_and_asked_for_at_the_next_sign_in(backend, stands):
     server, a = guarded(stands, server={"needs": {WRITE: "mcp:write"}})
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     assert scopes_of(connect(asked, "notes")) == set()
     assert "the server wants the scopes mcp:write" in called(asked, WRITE)
     assert called(asked, READ)["user"] == "ada", "what was granted is still good"
@@ -200,7 +200,7 @@ def test_scopes_that_only_a_user_can_grant_are_named_and_asked_for_at_the_next_s
 
 def test_a_server_that_wants_more_scopes_to_be_listed_needs_a_sign_in(backend, stands):
     server, a = guarded(stands)
-    asked = backend(users(server))
+    asked = backend(user_entry(server))
     connect(asked, "notes")
     assert listed(asked, "ada")["status"] == "available"
     server.needs = {"tools/list": "mcp:write"}

@@ -12,7 +12,7 @@ LEASE = 2
 READS = {"annotations": {"readOnlyHint": True}}
 
 
-class Wrong(Exception):
+class WrongOutcome(Exception):
     """An end that must not be."""
 
 
@@ -33,7 +33,7 @@ class Attack:
 
     def check(self, holds: bool, *told):
         if not holds:
-            raise Wrong(f"{self.name}: {' '.join(str(each) for each in told)}")
+            raise WrongOutcome(f"{self.name}: {' '.join(str(each) for each in told)}")
 
 
 class Runs:

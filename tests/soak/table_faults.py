@@ -55,7 +55,7 @@ class TableFaults(Attack):
         write, fault, times = self.left.pop()
         self.tried = f"{write} {fault} {'once' if times == 1 else 'for ever'}"
         operation, containing = (RUN_WRITES | API_WRITES | SWEEP_WRITES)[write]
-        self.asked.breaks(operation, containing, times=times, **FAULTS[fault])
+        self.asked.add_fault(operation, containing, times=times, **FAULTS[fault])
         try:
             if write in RUN_WRITES:
                 self.run()
@@ -66,7 +66,7 @@ class TableFaults(Attack):
             else:
                 self.sweep()
         finally:
-            self.asked.mend()
+            self.asked.remove_faults()
         self.counts["tried"] += 1
 
     def check(self, holds, *told):
@@ -77,7 +77,7 @@ class TableFaults(Attack):
         # Long enough to be renewed.
         mark, event = self.runs.submit(acts, wait_ms=400)
         was_answered = self.runs.deliver(event)
-        self.asked.mend()
+        self.asked.remove_faults()
         self.runs.must_end(mark, event, acts, was_answered)
 
     def http(self, user: str, method: str, path: str, body=None, **headers):
@@ -97,7 +97,7 @@ class TableFaults(Attack):
         body = {"query": script({"say": "Done"}), "agentIds": ["helper"]}
         status, answer = self.http(user, "POST", "/jobs", body, **key)
         self.check(status in (202, 503), "a submission is answered", status, answer)
-        self.asked.mend()
+        self.asked.remove_faults()
         again, job = self.http(user, "POST", "/jobs", body, **key)
         self.check(again == 202, "a submission that is sent again is answered", again, job)
         self.check(status != 202 or answer["jobId"] == job["jobId"], "one key, two jobs:", answer, job)
@@ -125,7 +125,7 @@ class TableFaults(Attack):
         self.check(status in (204, 503), "a deletion is answered", status)
         left = self.items(f"agent#{user}") + self.items(f"transcript#{event['jobId']}")
         self.check(status != 204 or not left, "it is said to be deleted, and there:", left)
-        self.asked.mend()
+        self.asked.remove_faults()
         again, _ = self.http(user, "DELETE", path)
         self.check(again in (204, 404), "a repeated deletion is answered", again)
         left = self.items(f"agent#{user}") + self.items(f"transcript#{event['jobId']}")
@@ -145,7 +145,7 @@ class TableFaults(Attack):
                 self.asked.invoke("AgentJobsFunctionArn", {"source": "aws.events"})
             except Failed as failed:
                 self.check(not is_mended, "the sweep fails though nothing is broken:", failed)
-            self.asked.mend()
+            self.asked.remove_faults()
         for event in abandoned:
             job = self.asked.job(event)
             self.check(job["status"] == "FAILED" and "was cut off" in job["error"], "an abandoned job is left:", job)

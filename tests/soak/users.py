@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.lab import AuthorizationServer, ProtectedServer
-from tests.support import as_user, connect, own_tables, script, users
+from tests.support import as_user, connect, own_tables, script, user_entry
 
 from .attack import Attack
 
@@ -17,7 +17,7 @@ class Users(Attack):
     def __init__(self, world, rng):
         super().__init__(world, rng)
         auth = AuthorizationServer(token_with={"expires_in": 4})
-        self.asked = self.backend([users(ProtectedServer(auth))], **own_tables(world))
+        self.asked = self.backend([user_entry(ProtectedServer(auth))], **own_tables(world))
         self.asked.environment["AGENT_PROCESSOR_FUNCTION"] = self.asked.function("AgentProcessorFunctionArn")
         for name in NAMES:
             connect(self.asked, "notes", name, sub=f"sub-{name}")

@@ -3,7 +3,7 @@
 from tests.support.api import Api, sign_up
 from tests.support.backend import Backend, Failed, callback_path, connect
 from tests.support.command_line import CommandLine
-from tests.support.entries import CANARY, as_user, machine, own_tables, samples, script, tool, users
+from tests.support.entries import CANARY, as_user, machine_entry, own_tables, samples, script, tool, user_entry
 from tests.support.proxy import CountingProxy
 from tests.support.waiting import at_once, wait_for
 from tests.support.world import Server, World
@@ -21,12 +21,12 @@ __all__ = [
     "at_once",
     "callback_path",
     "connect",
-    "machine",
+    "machine_entry",
     "own_tables",
     "samples",
     "script",
     "sign_up",
     "tool",
-    "users",
+    "user_entry",
     "wait_for",
 ]

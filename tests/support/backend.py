@@ -15,7 +15,7 @@ from tests.lab import follow
 from tests.support.proxy import Fault
 from tests.support.world import World
 
-SHAPES = {"agent_id", "agent_name", "agent_description", "sample_queries", "status", "status_reason", "tools"}
+AGENT_FIELDS = {"agent_id", "agent_name", "agent_description", "sample_queries", "status", "status_reason", "tools"}
 
 
 class Failed(Exception):
@@ -60,14 +60,14 @@ class Backend:
         calls = self.world.proxy.calls
         return sum(count for (caller, _), count in calls.items() if caller == self.name)
 
-    def breaks(
+    def add_fault(
         self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400, **more
     ):
         """Has the answers to an operation lost, or an error answered in its place."""
         answer = json.dumps(error).encode() if error else None
         self.world.proxy.faults.append(Fault(self.name, operation, containing.encode(), times, status, answer, **more))
 
-    def mend(self):
+    def remove_faults(self):
         """Nothing is done to this backend's calls any more."""
         with self.world.proxy.lock:
             faults = self.world.proxy.faults
@@ -121,7 +121,7 @@ class Backend:
     def agents(self, event=None, timeout: int | None = None) -> list[dict]:
         agents = self.invoke("ListAvailableAgentsFunctionArn", event or {}, timeout)
         for agent in agents:
-            assert set(agent) == SHAPES, agent
+            assert set(agent) == AGENT_FIELDS, agent
         return agents
 
     def resolve(self, field: str, arguments=None, identity=None):
@@ -187,7 +187,7 @@ class Backend:
         self.world.dynamodb.put_item(TableName=self.table, Item=item | fields)
         return {"userId": user, "jobId": job_id}
 
-    def unfinished(self, lease: float | None, **fields) -> dict:
+    def submit_interrupted(self, lease: float | None, **fields) -> dict:
         """A job as a run that was cut off leaves it; its lease ends in so many seconds. Gives the processor's event."""
         processing = {"S": "PROCESSING"}
         claimed = {"status": processing, "unfinished": processing, "attempt": {"N": "1"}}

@@ -38,7 +38,7 @@ class CommandLine:
         self.where = [] if secret else ["--secret", self.file]
         self.tokens = home / ".config" / "mcp-agents" / "tokens.json"
         self.printed = ""
-        self.sittings = []
+        self.pending = []
 
     def put(self, *entries: dict | str):
         """Writes the entries; a text as it is."""
@@ -61,21 +61,21 @@ class CommandLine:
         self.printed += done.stdout + done.stderr
         return done
 
-    def start(self, command: str, *arguments, **environment: str) -> "Sitting":
+    def start(self, command: str, *arguments, **environment: str) -> "PendingSignIn":
         """A command that sends somebody to a browser."""
-        self.sittings.append(Sitting(self, [command, *self.where, *arguments, "--no-browser"], environment))
-        return self.sittings[-1]
+        self.pending.append(PendingSignIn(self, [command, *self.where, *arguments, "--no-browser"], environment))
+        return self.pending[-1]
 
     def doctor(self, *arguments, **environment: str) -> list[dict]:
         """What the doctor says of each entry."""
         return json.loads(self.run("doctor", "--json", *arguments, **environment).stdout)
 
     def stop(self):
-        for sitting in self.sittings:
-            sitting.stop()
+        for pending in self.pending:
+            pending.stop()
 
 
-class Sitting:
+class PendingSignIn:
     """A command that has printed where to sign in, and waits for the browser to come back."""
 
     def __init__(self, line: CommandLine, arguments: list, environment: dict[str, str]):
@@ -97,9 +97,9 @@ class Sitting:
             self.said += said
             self.url = said.strip() if said.startswith("  http") else None
         assert self.url, f"it names no address: {self.said}{self.done().stderr}"
-        self.asked = dict(parse_qsl(urlsplit(self.url).query))
+        self.parameters = dict(parse_qsl(urlsplit(self.url).query))
 
-    def come_back(self, query: dict[str, str | None], to: str | None = None) -> str:
+    def open_redirect_uri(self, query: dict[str, str | None], to: str | None = None) -> str:
         """Opens the redirect URI as the browser would; gives the page. None leaves a parameter out."""
         query = {name: value for name, value in query.items() if value is not None}
         with urllib.request.urlopen(f"{to or self.asked['redirect_uri']}?{urlencode(query)}", timeout=10) as answer:

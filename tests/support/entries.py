@@ -6,15 +6,15 @@ from pathlib import Path
 CANARY = "Canary-Pass-1!x"
 
 
-def users(server, **fields) -> dict:
+def user_entry(server, **fields) -> dict:
     """An entry that users sign in to."""
     return {"mcp_url": server.url, "auth_type": "oauth2", "agent_name": "notes"} | fields
 
 
-def machine(server, **fields) -> dict:
+def machine_entry(server, **fields) -> dict:
     """An entry whose client signs in for itself."""
     client = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": "machine-secret"}
-    return users(server) | client | fields
+    return user_entry(server) | client | fields
 
 
 def own_tables(world) -> dict[str, str]:

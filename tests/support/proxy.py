@@ -43,7 +43,7 @@ class CountingProxy:
                     answer = error
                 with answer:
                     content = answer.read()
-                    if fault and not fault.is_heard:  # done all the same; nobody hears of it
+                    if fault and not fault.is_delivered:  # done all the same; nobody hears of it
                         self.close_connection = True
                         return
                     self.say(answer.status, answer.headers, content)
@@ -90,4 +90,4 @@ class Fault:
     status: int = 400
     answer: bytes | None = None
     late: float = 0
-    is_heard: bool = False
+    is_delivered: bool = False

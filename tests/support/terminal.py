@@ -33,8 +33,8 @@ class Lab:
         client = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": SECRET}
         self.entry(**client | fields)
 
-    def another(self, **steered) -> AuthorizationServer:
-        self.others.append(AuthorizationServer(**steered))
+    def add_authorization_server(self, **settings) -> AuthorizationServer:
+        self.others.append(AuthorizationServer(**settings))
         return self.others[-1]
 
     def failure(self, *arguments) -> dict:
@@ -42,7 +42,7 @@ class Lab:
         [report] = self.line.doctor(*arguments)
         *earlier, last = report["steps"]
         assert all(step["ok"] for step in earlier) and not last["ok"], report["steps"]
-        assert last["remedy"] and last["detail"] and fit_to_show(last["detail"])
+        assert last["remedy"] and last["detail"] and is_fit_to_show(last["detail"])
         return last
 
     def fails(self, step: str, reason: str, *arguments) -> dict:
@@ -59,18 +59,18 @@ class Lab:
         """Nobody is sent to a browser; gives what is said instead."""
         done = self.line.run("login", "notes", "--no-browser")
         assert "Sign in here" not in done.stdout
-        return told(done, reason)
+        return check_failed_login(done, reason)
 
     def refuses(self, reason: str, **change) -> str:
         """The browser comes back with these parameters changed; gives what is said then."""
-        sitting = self.line.start("login", "notes")
-        sitting.come_back(follow(sitting.url) | change)
-        return told(sitting.done(), reason)
+        pending = self.line.start("login", "notes")
+        pending.open_redirect_uri(follow(pending.url) | change)
+        return check_failed_login(pending.done(), reason)
 
     def sign_in(self):
-        sitting = self.line.start("login", "notes")
-        sitting.come_back(follow(sitting.url))
-        done = sitting.done()
+        pending = self.line.start("login", "notes")
+        pending.open_redirect_uri(follow(pending.url))
+        done = pending.done()
         assert done.returncode == 0, done.stderr
 
     def token_requests(self, **form) -> int:
@@ -82,22 +82,22 @@ class Lab:
             each.stop()
 
 
-def told(done, reason: str) -> str:
+def check_failed_login(done, reason: str) -> str:
     """What a failed login says: one line each for the fault, its reason, and what to do."""
     assert done.returncode not in (0, None) and "Signed in" not in done.stdout
     fault, given, remedy = done.stderr.splitlines()
-    assert fault.startswith("mcp-agents: ") and fit_to_show(fault)
+    assert fault.startswith("mcp-agents: ") and is_fit_to_show(fault)
     assert given.split() == ["reason", reason], fault
     assert re.match(r"\s+what to do  \S", remedy)
     return fault
 
 
-def fit_to_show(text: str) -> bool:
+def is_fit_to_show(text: str) -> bool:
     """Neither long nor able to steer a terminal."""
     return len(text) < 1000 and text.isprintable()
 
 
-def answer_at(server, path: str, answer: Answer):
+def serve_at(server, path: str, answer: Answer):
     """From now on this is at that path, whatever was there."""
     usual = server.answer
     server.answer = lambda request: answer if request.route == path else usual(request)

@@ -1,11 +1,11 @@
-//! What a model's last words are to the page: text, a table or a plot.
+//! Answers: reads the last text of a model as text, a table or a plot, and writes the `result` of a job.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::transcript::timestamp;
 
-/// A model's answer, in the shape the page shows.
+/// A model's answer in a shape that the page shows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// Markdown.
@@ -17,8 +17,8 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Reads a model's last words: JSON, bare or in a code fence, that has a `responseType` is taken
-    /// as what it says; anything else is text.
+    /// Reads the last text of a model. A JSON object with a known `responseType`, bare or in a code fence, gives that
+    /// type of answer. Any other text is [`Answer::Text`].
     pub fn parse(text: &str) -> Self {
         let json = [Some(text), fenced(text)].into_iter().flatten().find_map(|candidate| {
             serde_json::from_str::<Value>(candidate.trim()).ok().filter(Value::is_object)
@@ -26,20 +26,20 @@ impl Answer {
         json.and_then(from_json).unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 
-    /// The JSON text that a completed job keeps as its `result`, of about `room` bytes at most: a long query
-    /// is elided in it, a long text cut, and of a table or chart that is too large only that is told.
+    /// Returns the `result` of a completed job: a JSON text of about `room` bytes at most. A long query or text in it
+    /// is cut. A table or chart that is too large is replaced with a text that says so.
     pub fn to_result(&self, query: &str, room: usize, now: Timestamp) -> String {
         let metadata = json!({"generatedAt": timestamp(now), "query": shortened(query, room / 4)});
         let room = room - room / 4;
         let text = |content: &str| json!({"responseType": "text", "metadata": metadata, "content": shortened(content, room)});
-        let whole = |field: &str, shape: &Value, kept: Value| {
+        let whole = |field: &str, shape: &Value, content: Value| {
             let size = shape.to_string().len();
             if size > room {
                 return text(&format!(
                     "The answer, {size} bytes of {field}, is too large to be kept; ask for less of it."
                 ));
             }
-            json!({"responseType": shape["responseType"], "metadata": metadata, field: kept})
+            json!({"responseType": shape["responseType"], "metadata": metadata, field: content})
         };
         match self {
             Self::Text(content) => text(content),
@@ -50,7 +50,7 @@ impl Answer {
     }
 }
 
-/// Cuts a text so that it takes at most `limit` bytes in JSON, where a control character takes six.
+/// Cuts a text to at most `limit` bytes as written in JSON, where a control character takes six bytes.
 fn shortened(text: &str, limit: usize) -> String {
     let mut taken = 0;
     let too_much = text.char_indices().find(|(_, character)| {
@@ -68,7 +68,7 @@ fn shortened(text: &str, limit: usize) -> String {
 fn from_json(json: Value) -> Option<Answer> {
     match json.get("responseType")?.as_str()? {
         "text" => Some(Answer::Text(json.get("content")?.as_str()?.to_owned())),
-        // Models that know the result's shape answer with it already around the table or plot.
+        // Some models wrap the table or plot in the result's field `tableData` or `plotData`.
         "table" => Some(Answer::Table(inner(&json, "tableData"))),
         "plotData" => Some(Answer::Plot(inner(&json, "plotData"))),
         _ => None,
@@ -90,7 +90,7 @@ fn inner(json: &Value, field: &str) -> Value {
     }
 }
 
-/// The inside of the first code fence, without its language.
+/// Returns the content of the first code fence, without the fence's language.
 fn fenced(text: &str) -> Option<&str> {
     let (_, after) = text.split_once("```")?;
     let (_language, inside) = after.split_once('\n')?;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_and_plots_are_taken_whole() {
+    fn a_table_or_plot_is_found_bare_and_in_a_code_fence() {
         let table = json!({"responseType": "table", "headers": [{"id": "a"}], "rows": []});
         check(&table.to_string(), Answer::Table(table.clone()));
         check(&format!("```json\n{table}\n```"), Answer::Table(table.clone()));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_wrapped_already_is_unwrapped() {
+    fn a_table_or_plot_in_the_results_field_is_unwrapped() {
         let table = json!({"responseType": "table", "headers": [], "rows": []});
         check(
             &json!({"responseType": "table", "tableData": {"headers": [], "rows": []}}).to_string(),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn results_have_the_pages_shape() {
+    fn results_have_the_shape_that_the_page_reads() {
         let result = |answer: Answer| -> Value {
             serde_json::from_str(&answer.to_result("q", 10_000, Timestamp::UNIX_EPOCH)).unwrap()
         };

@@ -1,4 +1,4 @@
-//! What a run works with: the model, the connector, its limits, its clock.
+//! The context of a run: the model, the connector, the limits, the clock. The binaries fill it in.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::{
     model::Model,
 };
 
-/// What a run works with.
+/// The context of a run.
 pub struct Run<'a, N> {
-    /// The model that answers.
+    /// The model that answers the query.
     pub model: &'a Model,
-    /// What connections are made with.
+    /// Opens sessions with MCP servers.
     pub connector: &'a Connector,
-    /// Consulted before each call of a tool that may change something.
+    /// The effect note, called before each tool that may change something.
     pub effects: &'a N,
-    /// What log lines, spans and the transcript name the run by.
+    /// Ids of the run in log lines, spans and the transcript.
     pub labels: RunLabels<'a>,
-    /// What the run uses and may use.
+    /// Counts what the run uses, and holds its budgets.
     pub meter: &'a Meter,
-    /// The time, whenever it is asked for: a run lasts, and each message has its own.
+    /// Returns the current time. A run takes minutes, and each message has its own time.
     pub clock: fn() -> Timestamp,
-    /// How long and how large things may get.
+    /// Time limits and size limits.
     pub limits: RunLimits,
 }
 
-/// What log lines, spans and the transcript name a run by.
+/// Ids of a run in log lines, spans and the transcript.
 #[derive(Debug, Clone, Copy)]
 pub struct RunLabels<'a> {
     /// `job.id`: the id of the job, or of a run that has no job.
@@ -39,22 +39,23 @@ pub struct RunLabels<'a> {
     pub user_id: &'a str,
 }
 
-/// How long and how large things may get.
+/// Time limits and size limits of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunLimits {
-    /// When the run must have ended: the invocation's end, less what ending a run takes.
+    /// Deadline of the run: the invocation's end, less the time to write how the run ended.
     pub until: Instant,
-    /// `MAX_RUN_SECONDS`: the budget of time.
+    /// Time limit for the run, from `MAX_RUN_SECONDS`.
     pub run: Duration,
-    /// `SUBAGENT_TIMEOUT_SECONDS`: one of several agents.
+    /// Time limit for one of several agents, from `SUBAGENT_TIMEOUT_SECONDS`.
     pub sub_agent: Duration,
-    /// `TOOL_TIMEOUT_SECONDS`: one tool call; then the model gets an error result.
+    /// Time limit for one tool call, from `TOOL_TIMEOUT_SECONDS`. A call that takes longer gives the model an error
+    /// result.
     pub tool_call: Duration,
-    /// `MAX_TOOL_RESULT_BYTES`: what a model is given of one result.
+    /// Largest text of one tool result that the model receives, in bytes, from `MAX_TOOL_RESULT_BYTES`.
     pub tool_result_bytes: usize,
 }
 
-/// The time of a run, or of one agent in it.
+/// The time that a run has, or one agent in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watch {
     started: Instant,
@@ -63,7 +64,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The time of a whole run, from now on.
+    /// Returns the time of a whole run that starts now.
     pub(crate) fn of(limits: RunLimits) -> Self {
         let started = Instant::now();
         let invocation = limits.until.saturating_duration_since(started);
@@ -71,13 +72,17 @@ impl Watch {
         Self { started, allowed: limits.run.min(invocation), limit }
     }
 
-    /// The time of one agent within it, from now on.
+    /// Returns the time of one agent that starts now, within this run.
     pub(crate) fn of_sub_agent(self, allowed: Duration) -> Self {
         let left = (self.started + self.allowed).saturating_duration_since(Instant::now());
         let limit = if allowed < left { TimeLimit::SubAgent } else { self.limit };
         Self { started: Instant::now(), allowed: allowed.min(left), limit }
     }
 
+    /// Waits for `work` until the time is over. `step` names the work in the error.
+    ///
+    /// # Errors
+    /// [`RunError::OutOfTime`].
     pub(crate) async fn within<T, E: std::error::Error + 'static>(
         &self,
         step: &str,

@@ -1,14 +1,14 @@
-//! The effect note: what is done before a run calls a tool that may change something.
+//! The effect note: a hook that a run calls before each tool that may change something.
 //!
-//! A run waits for [`EffectNote::before_call`] before each such call. The job processor writes a note to the job
-//! there and checks that it still holds the job; the command line asks the user, or does nothing. Tools with
-//! `readOnlyHint` or `idempotentHint` are called without it.
+//! A run waits for [`EffectNote::before_call`] before each such call. The job processor's hook writes a note to the job
+//! and checks that it still holds the job's lease. The command line's hook asks the user, or does nothing. Tools with
+//! `readOnlyHint` or `idempotentHint` are called without the hook.
 
 use serde_json::{Map, Value};
 
-/// What is done before each call of a tool that may change something.
+/// A hook before each call of a tool that may change something.
 pub trait EffectNote {
-    /// Why the run may not go on. Such an error ends the whole run.
+    /// An error that ends the whole run.
     type Error: std::error::Error + 'static;
 
     /// Called, and waited for, before each call of a tool that may change something. With
@@ -30,7 +30,7 @@ pub struct EffectfulCall<'a> {
     pub arguments: &'a Map<String, Value>,
 }
 
-/// Whether a call may be made.
+/// The decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// The tool is called.

@@ -1,4 +1,4 @@
-//! Why a run ended without an answer.
+//! The errors of runs.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use mcp::McpError;
 
 use crate::{meter::BudgetExceeded, model::ModelError};
 
-/// Why a run ended without an answer: what the job's `error` says. One line, without secrets.
+/// The error of a run that ended without an answer. Its message is one line without secrets; the job processor writes
+/// it to the job's `error`.
 ///
 /// `E` is the error of the run's [`crate::EffectNote`].
 #[derive(Debug, thiserror::Error)]
@@ -18,19 +19,19 @@ pub enum RunError<E: std::error::Error + 'static> {
     /// The query is empty.
     #[error("the query is empty")]
     NoQuery,
-    /// There is no such agent, or the agents could not be read.
+    /// There is no agent with an id that the run names, or the agents could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The agent's server gave no tools.
+    /// The agent's MCP server could not be connected to, or did not list its tools.
     #[error("agent {id}: {error}")]
     Server {
         /// The agent's id.
         id: String,
-        /// Why.
+        /// The error of the MCP client.
         #[source]
         error: McpError,
     },
-    /// The model gave no answer.
+    /// The model failed, or returned no answer.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The run used up a budget.
@@ -39,11 +40,11 @@ pub enum RunError<E: std::error::Error + 'static> {
     /// The time that a run may take ran out.
     #[error("ran out of time after {} s in {step}{}", after.as_secs_f64().round(), limited_by(limit))]
     OutOfTime {
-        /// How long the run had.
+        /// The time that the run had.
         after: Duration,
-        /// What it was waiting for.
+        /// The work that the run was waiting for.
         step: String,
-        /// What set the limit.
+        /// The source of the time limit.
         limit: TimeLimit,
     },
     /// The effect note ended the run before a tool that may change something was called.
@@ -51,10 +52,10 @@ pub enum RunError<E: std::error::Error + 'static> {
     Effect(#[source] E),
 }
 
-/// What sets how long a run may take.
+/// The source of a run's time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeLimit {
-    /// What is left of the invocation.
+    /// The time that is left of the invocation.
     Invocation,
     /// `MAX_RUN_SECONDS`.
     Budget,
@@ -63,7 +64,7 @@ pub enum TimeLimit {
 }
 
 impl<E: std::error::Error + 'static> RunError<E> {
-    /// Returns true if it ends the whole run, and not only the agent that it happened to.
+    /// Returns true if the error ends the whole run. Any other error ends only the one agent that it happened to.
     pub(crate) fn ends_the_run(&self) -> bool {
         matches!(self, Self::Budget(_) | Self::Effect(_))
     }

@@ -1,10 +1,11 @@
-//! How a query is answered: a model that may call an agent's tools until it knows.
+//! Runs: a model answers a user's query and calls the tools of one or several agents until it has the answer.
 //!
-//! [`Model`] is Bedrock through Converse and nothing else; [`run_agent`] answers with one agent,
-//! [`run_agents`] with several, within a [`Meter`]'s budgets and a deadline; an [`EffectNote`] is consulted before
-//! a tool that may change something is called; a [`Transcript`] gathers what happened; an [`Answer`] is what the
-//! page can show. What a server says reaches the model as tool descriptions and tool results, never as
-//! instructions. A run needs no job: the job processor and the command line both start runs.
+//! [`run_agent`] answers with one agent, [`run_agents`] with several. Both stay within the budgets of a [`Meter`] and a
+//! deadline. [`Model`] calls Bedrock's Converse API. The run calls an [`EffectNote`] before each tool that may change
+//! something. A [`Transcript`] collects the messages of the run, and an [`Answer`] has a shape that the page shows.
+//!
+//! Texts of MCP servers reach the model as tool descriptions and tool results, never as instructions. This crate knows
+//! no jobs: the job processor and the command line both start runs.
 
 mod answer;
 mod context;

@@ -1,7 +1,8 @@
-//! What a run uses, and what it may use: one count for the run, its sub-agents included.
+//! The meter of a run: counts model turns, tool calls and tokens, and holds them to budgets.
 //!
-//! A budget is checked before what it pays for, so that nothing is bought beyond it; tokens are known
-//! only afterwards, so they may go over by one turn. The run's time is a deadline, not counted here.
+//! A run has one meter, which its sub-agents share. A budget is checked before a turn or a call. The tokens of a turn
+//! are known only afterwards, so that one turn may exceed a budget of tokens. The deadline of a run is not checked
+//! here, see [`crate::RunLimits`].
 
 use std::{
     collections::BTreeMap,
@@ -11,30 +12,30 @@ use std::{
 
 use run_record::Usage;
 
-/// What one run may use. Each is named by its variable in the error that tells it is used up.
+/// The budgets of one run. The error for a used-up budget names the budget's environment variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
-    /// `MAX_MODEL_TURNS`.
+    /// Most model turns, from `MAX_MODEL_TURNS`.
     pub model_turns: u64,
-    /// `MAX_TOOL_CALLS`, calls of agents included.
+    /// Most tool calls, calls of sub-agents included, from `MAX_TOOL_CALLS`.
     pub tool_calls: u64,
-    /// `MAX_INPUT_TOKENS`, over all turns.
+    /// Most input tokens of all turns together, from `MAX_INPUT_TOKENS`.
     pub input_tokens: u64,
-    /// `MAX_OUTPUT_TOKENS`, over all turns.
+    /// Most output tokens of all turns together, from `MAX_OUTPUT_TOKENS`.
     pub output_tokens: u64,
 }
 
-/// A budget that is used up.
+/// The error for a budget that is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the budget {variable} of {limit} is used up")]
 pub struct BudgetExceeded {
-    /// The variable that sets it.
+    /// The environment variable that sets the budget.
     pub variable: &'static str,
-    /// What it is set to.
+    /// The value of the budget.
     pub limit: u64,
 }
 
-/// What a turn of a model cost.
+/// The tokens that one model turn used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) input: u64,
@@ -42,7 +43,7 @@ pub(crate) struct Tokens {
     pub(crate) cached: u64,
 }
 
-/// The parts of a run whose time is told apart.
+/// A part of a run whose time is counted separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Connecting,
@@ -51,7 +52,7 @@ pub(crate) enum Step {
     Tools,
 }
 
-/// Counts what a run uses and holds it to its budgets.
+/// The meter of one run.
 #[derive(Debug)]
 pub struct Meter {
     budgets: Budgets,
@@ -68,15 +69,15 @@ struct Used {
 }
 
 impl Default for Budgets {
-    /// 60 turns and 200 calls bound a model that goes round in circles; ten million tokens in and one
-    /// million out are far beyond an honest answer and below a bill that hurts.
+    /// Returns 60 turns, 200 calls, ten million input tokens and one million output tokens. The first two end a model
+    /// that repeats itself. The tokens are far more than a useful answer needs, and limit the costs of one run.
     fn default() -> Self {
         Self { model_turns: 60, tool_calls: 200, input_tokens: 10_000_000, output_tokens: 1_000_000 }
     }
 }
 
 impl Budgets {
-    /// Budgets as `limit` sets them. `limit` is called with the name of each budget's variable and its default.
+    /// Reads the budgets: calls `limit` with the name of each budget's variable and its default.
     pub fn read(mut limit: impl FnMut(&'static str, u64) -> u64) -> Self {
         let defaults = Self::default();
         Self {
@@ -94,7 +95,7 @@ impl Meter {
         Self { budgets, used: Mutex::default() }
     }
 
-    /// What was used: the `usage` of a job.
+    /// Returns what the run has used so far: the `usage` of a job.
     pub fn usage(&self) -> Usage {
         let used = self.used();
         let milliseconds = used.milliseconds.iter().map(|(step, ms)| (step.as_str().to_owned(), *ms));
@@ -108,7 +109,10 @@ impl Meter {
         }
     }
 
-    /// A turn of a model is about to be bought.
+    /// Counts a model turn that is about to start.
+    ///
+    /// # Errors
+    /// [`BudgetExceeded`] if a budget of turns or tokens is used up. The turn must not start then.
     pub(crate) fn start_turn(&self) -> Result<(), BudgetExceeded> {
         let mut used = self.used();
         within("MAX_INPUT_TOKENS", used.tokens.input, self.budgets.input_tokens)?;
@@ -118,7 +122,7 @@ impl Meter {
         Ok(())
     }
 
-    /// What that turn cost.
+    /// Adds the tokens of the turn that has ended.
     pub(crate) fn end_turn(&self, tokens: Tokens) {
         let mut used = self.used();
         used.tokens.input += tokens.input;
@@ -126,7 +130,10 @@ impl Meter {
         used.tokens.cached += tokens.cached;
     }
 
-    /// A tool of `server`, or an agent, is about to be called.
+    /// Counts a call that is about to start. `server` is the URL of the tool's server, or the id of a sub-agent.
+    ///
+    /// # Errors
+    /// [`BudgetExceeded`] if the budget of calls is used up. The call must not start then.
     pub(crate) fn start_call(&self, server: &str) -> Result<(), BudgetExceeded> {
         let mut used = self.used();
         within("MAX_TOOL_CALLS", used.tool_calls, self.budgets.tool_calls)?;
@@ -135,7 +142,8 @@ impl Meter {
         Ok(())
     }
 
-    pub(crate) fn took(&self, step: Step, time: Duration) {
+    /// Adds the time that a step took.
+    pub(crate) fn add_time(&self, step: Step, time: Duration) {
         let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         *self.used().milliseconds.entry(step).or_default() += milliseconds;
     }
@@ -174,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn each_budget_is_named_when_it_is_used_up() {
+    fn the_error_names_the_budget_that_is_used_up() {
         let turn = |tokens: Tokens| move |meter: &Meter| meter.start_turn().map(|()| meter.end_turn(tokens));
         check(turn(Tokens::default()), "MAX_MODEL_TURNS");
         check(turn(Tokens { input: 200, ..Tokens::default() }), "MAX_INPUT_TOKENS");
@@ -183,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn usage_tells_everything_apart() {
+    fn usage_counts_calls_by_server_and_time_by_step() {
         let meter = Meter::new(Budgets::default());
         meter.start_turn().unwrap();
         meter.end_turn(Tokens { input: 100, output: 10, cached: 7 });
         meter.start_call("https://a.example").unwrap();
         meter.start_call("https://a.example").unwrap();
-        meter.took(Step::Model, Duration::from_millis(20));
-        meter.took(Step::Model, Duration::from_millis(5));
+        meter.add_time(Step::Model, Duration::from_millis(20));
+        meter.add_time(Step::Model, Duration::from_millis(5));
         let expected = json!({
             "inputTokens": 100, "outputTokens": 10, "cachedTokens": 7, "modelTurns": 1,
             "toolCalls": {"https://a.example": 2}, "milliseconds": {"model": 25},

@@ -1,8 +1,8 @@
-//! Tool names that a model may see, and the way back.
+//! Tool names for the model, and the original names that they stand for.
 //!
-//! Bedrock takes `[a-zA-Z0-9_-]{1,64}` and refuses a whole call for one name that is not; MCP servers
-//! name tools as they like. A name that fits stays as it is; another is made to fit and, so that two
-//! never become one, ends in a digest of itself. The same names give the same result in every run.
+//! Bedrock accepts names of the form `[a-zA-Z0-9_-]{1,64}` and refuses a whole request for one other name. MCP servers
+//! name tools as they like. A name that fits is not changed. Any other name is changed to fit and ends in a digest of
+//! the original, so that two tools never get the same name. The same original gives the same name in every run.
 
 use std::collections::HashMap;
 
@@ -16,8 +16,8 @@ pub(crate) struct ToolNames {
 }
 
 impl ToolNames {
-    /// A name for the model, from now on standing for `original`; `None` if it stands for one already,
-    /// which happens when a server lists a tool twice.
+    /// Returns the name for the model that stands for `original` from now on. Returns `None` if the name already stands
+    /// for a tool, because the server lists a tool twice.
     pub(crate) fn assign(&mut self, original: &str) -> Option<String> {
         let name = model_name(original);
         match self.original_of.insert(name.clone(), original.to_owned()) {
@@ -29,7 +29,7 @@ impl ToolNames {
         }
     }
 
-    /// The tool that a model means by a name; `None` for a name that it made up.
+    /// Returns the original name of the tool that a model calls by `name`; `None` if no tool has that name.
     pub(crate) fn original(&self, name: &str) -> Option<&str> {
         self.original_of.get(name).map(String::as_str)
     }
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fit_stay_and_others_are_made_to_fit() {
+    fn names_that_fit_are_not_changed_and_others_are_made_to_fit() {
         check("get_weather-2", "get_weather-2");
         check("files.read", "files_read-1fd0376a62");
         check(&"x".repeat(64), &"x".repeat(64));
@@ -62,7 +62,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_names_fit_are_told_apart_and_lead_back(
+        fn any_names_fit_differ_and_lead_back_to_the_original(
             originals in proptest::collection::hash_set(".{0,100}", 0..40),
         ) {
             let mut names = ToolNames::default();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_back_and_made_up_ones_do_not() {
+    fn an_assigned_name_leads_back_to_the_original_and_any_other_to_none() {
         let mut names = ToolNames::default();
         let name = names.assign("files.read").unwrap();
         assert_eq!(names.original(&name), Some("files.read"));

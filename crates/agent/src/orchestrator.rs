@@ -1,8 +1,8 @@
-//! Several agents as the tools of one model.
+//! A run with several agents: each agent is a tool of one model, the orchestrator.
 //!
-//! Agents that the model asks for in one turn run at once, each with its own connection, its own
-//! deadline and its own failures: what happens to one comes back as an error result, and the others'
-//! answers stand. Budgets are the whole run's: one that is used up ends it.
+//! Agents that the model calls in one turn run at once. Each has a session and a deadline of its own. An agent that
+//! fails gives the model an error result and does not affect the other agents. The budgets belong to the whole run: a
+//! budget that is used up ends it.
 
 use catalog::ListedAgent;
 use serde_json::{Value, json};
@@ -20,19 +20,19 @@ use crate::{
     turns::Talk,
 };
 
-/// One of several agents: as its entry describes it, and as the catalog lists it.
+/// One of several agents in a run.
 #[derive(Debug, Clone)]
 pub struct Colleague {
-    /// What is run.
+    /// The agent as its entry describes it.
     pub agent: catalog::Agent,
-    /// What the model is told of it: its description names its tools.
+    /// The agent as the catalog lists it. The model receives its description, which names the agent's tools.
     pub listed: ListedAgent,
 }
 
-/// Answers `query` with several agents; `transcript` holds what happened, whatever comes of it.
+/// Answers `query` with several agents and writes the run's messages to `transcript`, also if the run fails.
 ///
 /// # Errors
-/// [`RunError`], by what ended the run.
+/// [`RunError`]: the error that ended the run.
 #[tracing::instrument(name = "agent.orchestrate", skip_all, fields(job.id = run.labels.job_id))]
 pub async fn run_agents<N: EffectNote>(
     run: &Run<'_, N>,
@@ -97,7 +97,7 @@ async fn ask<N: EffectNote>(
     let watch = talk.watch.of_sub_agent(talk.run.limits.sub_agent);
     let transcript = talk.transcript.of_agent(&agent.id);
     match Box::pin(ask_agent(talk.run, agent, query, &transcript, &watch)).await {
-        // Whole, whatever its size: the page shows a table or chart, and the model hands it on.
+        // A table or chart is never cut: the model repeats its JSON, and the page shows it.
         Ok(Answer::Table(answer) | Answer::Plot(answer)) => Ok(result(answer.to_string(), false)),
         Ok(Answer::Text(answer)) => Ok(result(answer, false)),
         Err(error) if error.ends_the_run() => Err(error),

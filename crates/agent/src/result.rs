@@ -1,8 +1,9 @@
-//! What a tool gave, as a model is given it: text, images and documents.
+//! Tool results: converts the result of an MCP tool to text, images and documents for the model.
 //!
-//! Converse takes images and documents in some formats and sizes, and refuses a whole call for one that it does
-//! not take. So a block's format is read from its first bytes, whatever the server calls it, and what does not
-//! fit is told in words. Bounds text; decodes Base64; knows nothing of Bedrock's types.
+//! Converse accepts some formats and sizes of images and documents, and refuses a whole request for one other. The
+//! format is therefore read from the first bytes, not from the server's media type. Content that Converse does not
+//! accept is replaced with a text that describes it. This module limits the length of texts and decodes Base64. It does
+//! not use Bedrock's types.
 //!
 //! Source: <https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-call.html>
 
@@ -15,20 +16,20 @@ const MAX_IMAGE_BYTES: usize = 3_932_160;
 /// Converse's limit on one document, 4.5 MB.
 const MAX_DOCUMENT_BYTES: usize = 4_718_592;
 
-/// One piece of a result.
+/// One part of a tool result.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Part {
     Text(String),
     Media(Media),
 }
 
-/// An image or a document that Converse takes.
+/// An image or a document that Converse accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Media {
     pub(crate) kind: MediaKind,
-    /// Converse's word for the format.
+    /// The format as Converse names it, such as `png`.
     pub(crate) format: &'static str,
-    /// What the transcript says it is.
+    /// The media type in the transcript, such as `image/png`.
     pub(crate) mime_type: &'static str,
     pub(crate) bytes: Vec<u8>,
 }
@@ -40,16 +41,16 @@ pub(crate) enum MediaKind {
 }
 
 impl Media {
-    /// The media in words, for a model that cannot be given it.
-    pub(crate) fn in_words(&self) -> String {
-        in_words(self.mime_type, self.bytes.len())
+    /// Returns a text that describes the media, for a model that cannot receive it.
+    pub(crate) fn description(&self) -> String {
+        description(self.mime_type, self.bytes.len())
     }
 }
 
-/// A result in parts, of which the texts have `limit` bytes together at most.
+/// Converts a result to parts. The texts have `limit` bytes together at most.
 pub(crate) fn parts(result: &CallToolResult, limit: usize) -> Vec<Part> {
     let mut parts: Vec<Part> = result.content.iter().flat_map(block).collect();
-    // Servers that structure their result repeat it as text for old clients; once is enough.
+    // Servers with structured content repeat it as text for old clients. The model needs it once.
     if let Some(structured) = &result.structured_content {
         let is_repeated = parts.iter().any(|part| {
             matches!(part, Part::Text(text) if serde_json::from_str::<Value>(text).is_ok_and(|value| value == *structured))
@@ -65,14 +66,16 @@ fn block(block: &ContentBlock) -> Vec<Part> {
     match block {
         ContentBlock::Text(text) => vec![Part::Text(text.text.clone())],
         ContentBlock::Image(image) => vec![media(&image.data, &image.mime_type)],
-        ContentBlock::Audio(audio) => vec![Part::Text(in_words(&audio.mime_type, decoded_len(&audio.data)))],
+        ContentBlock::Audio(audio) => {
+            vec![Part::Text(description(&audio.mime_type, decoded_len(&audio.data)))]
+        }
         ContentBlock::Resource(embedded) => match &embedded.resource {
             ResourceContents::TextResourceContents { uri, text, .. } => {
                 vec![Part::Text(format!("[resource {uri}]\n{text}"))]
             }
             ResourceContents::BlobResourceContents { uri, blob, mime_type, .. } => {
-                let named = mime_type.as_deref().unwrap_or("application/octet-stream");
-                vec![Part::Text(format!("[resource {uri}]")), media(blob, named)]
+                let mime_type = mime_type.as_deref().unwrap_or("application/octet-stream");
+                vec![Part::Text(format!("[resource {uri}]")), media(blob, mime_type)]
             }
             _ => vec![Part::Text("[resource of an unknown kind]".to_owned())],
         },
@@ -83,30 +86,31 @@ fn block(block: &ContentBlock) -> Vec<Part> {
     }
 }
 
-/// What is in a Base64 text: an image, a document, a text, or else words about it.
+/// Decodes a Base64 text to an image, a document or a text. Anything else gives a text that describes it. `named` is
+/// the media type that the server gave.
 fn media(base64: &str, named: &str) -> Part {
-    let words = || Part::Text(in_words(named, decoded_len(base64)));
+    let described = || Part::Text(description(named, decoded_len(base64)));
     if decoded_len(base64) > MAX_IMAGE_BYTES.max(MAX_DOCUMENT_BYTES) {
-        return words();
+        return described();
     }
     let compact: String = base64.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let Ok(bytes) = BASE64_STANDARD.decode(compact) else { return words() };
+    let Ok(bytes) = BASE64_STANDARD.decode(compact) else { return described() };
     if let Some((kind, format, mime_type)) = format_of(&bytes, named) {
         let limit = if kind == MediaKind::Image { MAX_IMAGE_BYTES } else { MAX_DOCUMENT_BYTES };
         return match bytes.len() <= limit {
             true => Part::Media(Media { kind, format, mime_type, bytes }),
-            false => words(),
+            false => described(),
         };
     }
     let is_text = named.starts_with("text/") || named.ends_with("json") || named.ends_with("xml");
     match String::from_utf8(bytes) {
         Ok(text) if is_text => Part::Text(text),
-        _ => words(),
+        _ => described(),
     }
 }
 
-/// The format that the first bytes tell, as far as Converse takes it. Office's formats are archives, which
-/// only their name tells apart.
+/// Returns kind, format and media type by the first bytes; `None` if Converse does not accept the format. Office
+/// formats are all ZIP archives, so that only the server's media type tells them apart.
 fn format_of(bytes: &[u8], named: &str) -> Option<(MediaKind, &'static str, &'static str)> {
     use MediaKind::{Document, Image};
     const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
@@ -131,15 +135,17 @@ fn format_of(bytes: &[u8], named: &str) -> Option<(MediaKind, &'static str, &'st
     }
 }
 
-fn in_words(named: &str, bytes: usize) -> String {
-    format!("[{}, {bytes} bytes, which cannot be shown here]", named.chars().take(100).collect::<String>())
+fn description(mime_type: &str, bytes: usize) -> String {
+    let mime_type: String = mime_type.chars().take(100).collect();
+    format!("[{mime_type}, {bytes} bytes, which cannot be shown here]")
 }
 
+/// Returns the size in bytes that a Base64 text decodes to.
 fn decoded_len(base64: &str) -> usize {
     base64.trim_end_matches('=').len() / 4 * 3 + [0, 0, 1, 2][base64.trim_end_matches('=').len() % 4]
 }
 
-/// Texts that follow on each other as one.
+/// Joins neighbouring texts with a line break.
 fn joined(parts: Vec<Part>) -> Vec<Part> {
     let mut joined: Vec<Part> = Vec::new();
     for part in parts {
@@ -154,15 +160,16 @@ fn joined(parts: Vec<Part>) -> Vec<Part> {
     joined
 }
 
+/// Cuts the texts so that they have `limit` bytes together at most.
 fn fit(parts: Vec<Part>, limit: usize) -> Vec<Part> {
     let mut left = limit;
     parts
         .into_iter()
         .map(|part| match part {
             Part::Text(text) => {
-                let kept = cut(text, left);
-                left = left.saturating_sub(kept.len());
-                Part::Text(kept)
+                let text = cut(text, left);
+                left = left.saturating_sub(text.len());
+                Part::Text(text)
             }
             media => media,
         })
@@ -213,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn images_and_documents_are_told_by_their_first_bytes() {
+    fn the_format_of_images_and_documents_is_read_from_their_first_bytes() {
         let is = |bytes: &[u8], named: &str, format: &str| {
             let [Part::Media(media)] = &parts_of(blob(bytes, named))[..] else {
                 panic!("{named} is no media")
@@ -235,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_converse_does_not_take_is_told_in_words() {
+    fn content_that_converse_does_not_accept_is_described() {
         check(blob(b"BM....", "image/bmp"), "[image/bmp, 6 bytes, which cannot be shown here]");
         check(json!({"content": [{"type": "image", "mimeType": "image/png", "data": "!"}]}), {
             "[image/png, 0 bytes, which cannot be shown here]"
@@ -253,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn structured_content_is_told_once() {
+    fn structured_content_that_a_text_repeats_is_given_once() {
         let text = json!({"sum": 5}).to_string();
         check(json!({"content": [{"type": "text", "text": text}], "structuredContent": {"sum": 5}}), &text);
         check(json!({"content": [], "structuredContent": {"sum": 5}}), &text);
@@ -261,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_result_is_cut_and_says_so() {
+    fn a_cut_result_says_how_much_is_missing() {
         assert_eq!(cut("ü".repeat(10), 11), "üüüüü\n[cut here: 10 more bytes are missing]");
         assert_eq!(cut("short".into(), 5), "short");
     }

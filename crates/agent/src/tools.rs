@@ -1,8 +1,7 @@
-//! The tools of one run: what the model is told of them, calling one, and what it hears back.
+//! The tools of one agent in one run: describes them to the model and calls them.
 //!
-//! Whatever goes wrong with a call comes back to the model as an error result, which it can answer
-//! with. Arguments that do not fit a tool's schema never reach its server. One audit line per call,
-//! without arguments and results.
+//! A call that fails gives the model an error result, and the run goes on. Arguments that do not fit a tool's schema
+//! are not sent to the MCP server. Each call writes one audit line to the log, without arguments and results.
 
 use std::{
     collections::HashMap,
@@ -23,43 +22,44 @@ use crate::{
     result::{Part, parts},
 };
 
-/// The most of a tool's description that a model is given, in characters.
+/// The longest tool description that the model receives, in characters. A longer one is cut.
 const MAX_DESCRIPTION: usize = 4_000;
 
 /// The tools of one agent in one run.
 pub(crate) struct Toolbox<'a, N> {
     session: &'a Session,
     server: &'a McpServer,
-    /// The server's URL as it is logged and counted under.
+    /// The server's URL without user info, query and fragment: the name of the server in the log and in the usage.
     url: String,
     run: &'a Run<'a, N>,
     names: ToolNames,
     specs: Vec<ToolSpec>,
-    known: HashMap<String, Known>,
-    /// What the patterns of all schemas may take once compiled.
+    /// The tools by the name that the server lists them under.
+    tools: HashMap<String, OfferedTool>,
+    /// The budget of memory for the compiled patterns of all schemas.
     patterns: Arc<PatternBudget>,
 }
 
-/// What is known of a tool beside what the model is told.
-struct Known {
+/// A tool that the model can call, without what the model is told of it.
+struct OfferedTool {
     schema: ToolSchema,
-    /// Compiled when the tool is first called: most tools of a run are not.
+    /// Compiled at the first call of the tool, because most tools are not called in a run.
     checker: OnceCell<Arc<ArgumentChecker>>,
-    /// Whether calling it twice is as good as once: it only reads, or says that it is idempotent.
+    /// True if a second call does no harm: the tool has `readOnlyHint` or `idempotentHint`.
     is_repeatable: bool,
 }
 
 impl<'a, N: EffectNote> Toolbox<'a, N> {
-    /// The tools of `session`'s server, which are judged already: `mcp` lists no tool twice, and none that no model
-    /// can be offered.
+    /// Returns the tools that `session` listed. `mcp` has checked them: it lists no tool twice, and none that a model
+    /// cannot be offered.
     pub(crate) fn new(
         session: &'a Session,
         server: &'a McpServer,
         run: &'a Run<'a, N>,
-        tools: Vec<Tool>,
+        listed: Vec<Tool>,
     ) -> Self {
-        let (mut names, mut specs, mut known) = (ToolNames::default(), Vec::new(), HashMap::new());
-        for tool in tools {
+        let (mut names, mut specs, mut tools) = (ToolNames::default(), Vec::new(), HashMap::new());
+        for tool in listed {
             let Ok(schema) = ToolSchema::new(&tool.input_schema) else { continue };
             let Some(name) = names.assign(&tool.name) else { continue };
             let hints = tool.annotations.as_ref();
@@ -72,21 +72,22 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
                 description: description.map(|text| text.chars().take(MAX_DESCRIPTION).collect()),
                 input_schema: schema.shown().clone(),
             });
-            known.insert(tool.name.to_string(), Known { schema, checker: OnceCell::new(), is_repeatable });
+            let offered = OfferedTool { schema, checker: OnceCell::new(), is_repeatable };
+            tools.insert(tool.name.to_string(), offered);
         }
         let (url, patterns) = (server.shown_url(), Arc::default());
-        Self { session, server, url, run, names, specs, known, patterns }
+        Self { session, server, url, run, names, specs, tools, patterns }
     }
 
-    /// What the model is told.
+    /// Returns the tools as the model receives them.
     pub(crate) fn specs(&self) -> &[ToolSpec] {
         &self.specs
     }
 
-    /// Calls what the model asked for.
+    /// Makes the tool call that the model requested.
     ///
     /// # Errors
-    /// Only what ends the run: a budget that is used up, an effect that cannot be noted.
+    /// Errors that end the run: a budget that is used up, or an effect note that failed.
     pub(crate) async fn call(&self, tool_use: &ToolUse) -> Result<ToolResult, RunError<N::Error>> {
         let mut audit = Audit {
             labels: self.run.labels,
@@ -100,38 +101,39 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
         Ok(ToolResult { id: tool_use.id.clone(), parts, is_error: outcome != "success" })
     }
 
-    /// The outcome in the audit's word, and what the model is given.
+    /// Makes a call. Returns its outcome as the audit line names it, and the content of the model's tool result.
     async fn outcome(&self, tool_use: &ToolUse) -> Result<(&'static str, Vec<Part>), RunError<N::Error>> {
-        let says = |outcome, text: String| Ok((outcome, vec![Part::Text(text)]));
-        let tool = self.names.original(&tool_use.name);
-        let Some((tool, known)) = tool.and_then(|tool| Some((tool, self.known.get(tool)?))) else {
-            return says("unknown_tool", format!("There is no tool {}.", tool_use.name));
+        let text_only = |outcome, text: String| Ok((outcome, vec![Part::Text(text)]));
+        let name = self.names.original(&tool_use.name);
+        let Some((name, tool)) = name.and_then(|name| Some((name, self.tools.get(name)?))) else {
+            return text_only("unknown_tool", format!("There is no tool {}.", tool_use.name));
         };
         let arguments = match &tool_use.input {
             Value::Null => Value::Object(Map::new()),
             input => input.clone(),
         };
-        if let Some(faults) = self.faults(known, &arguments).await {
-            return says("bad_arguments", format!("The arguments do not fit the tool's schema: {faults}."));
+        if let Some(faults) = self.argument_faults(tool, &arguments).await {
+            let message = format!("The arguments do not fit the tool's schema: {faults}.");
+            return text_only("bad_arguments", message);
         }
-        let Value::Object(arguments) = known.schema.arguments_for_server(arguments) else {
-            return says("bad_arguments", "The arguments must be a JSON object.".to_owned());
+        let Value::Object(arguments) = tool.schema.arguments_for_server(arguments) else {
+            return text_only("bad_arguments", "The arguments must be a JSON object.".to_owned());
         };
         self.run.meter.start_call(&self.url)?;
-        if !known.is_repeatable {
-            let call = EffectfulCall { server: &self.url, tool, arguments: &arguments };
+        if !tool.is_repeatable {
+            let call = EffectfulCall { server: &self.url, tool: name, arguments: &arguments };
             let permission = self.run.effects.before_call(call).await.map_err(RunError::Effect)?;
             if permission == Permission::Refused {
-                return says("refused", "The user did not allow this call: it was not made.".to_owned());
+                return text_only("refused", "The user did not allow this call: it was not made.".to_owned());
             }
         }
-        let call = self.session.call_tool(tool, arguments, (self.run.clock)());
+        let call = self.session.call_tool(name, arguments, (self.run.clock)());
         Ok(match tokio::time::timeout(self.run.limits.tool_call, call).await {
-            Err(_) => return says("timeout", timed_out(self.run.limits.tool_call)),
-            // What a server says in an error may quote what the entry keeps secret.
+            Err(_) => return text_only("timeout", timed_out(self.run.limits.tool_call)),
+            // A server's error message may quote a secret of the entry.
             Ok(Err(error)) => {
                 let error = self.server.scrub(error.to_string());
-                return says("failed", format!("The tool could not be called: {error}."));
+                return text_only("failed", format!("The tool could not be called: {error}."));
             }
             Ok(Ok(result)) => {
                 let outcome = if result.is_error == Some(true) { "error" } else { "success" };
@@ -140,15 +142,17 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
         })
     }
 
-    /// What is wrong with the arguments of a call, found out on a thread that can be given up: schemas come from
-    /// servers. What is not found out within the time of a call is left to the server.
-    async fn faults(&self, known: &Known, arguments: &Value) -> Option<String> {
+    /// Checks the arguments of a call against the tool's schema. Returns what is wrong with them.
+    ///
+    /// The check runs on a thread of its own, because a server's schema may make it slow. If the check takes longer
+    /// than a call may take, this returns `None`, and the server has to check the arguments.
+    async fn argument_faults(&self, tool: &OfferedTool, arguments: &Value) -> Option<String> {
         let check = async {
             let compile = || {
-                let (schema, patterns) = (known.schema.clone(), self.patterns.clone());
+                let (schema, patterns) = (tool.schema.clone(), self.patterns.clone());
                 async move { tokio::task::spawn_blocking(move || Arc::new(schema.checker(&patterns))).await }
             };
-            let checker = known.checker.get_or_try_init(compile).await.ok()?.clone();
+            let checker = tool.checker.get_or_try_init(compile).await.ok()?.clone();
             let arguments = arguments.clone();
             tokio::task::spawn_blocking(move || checker.faults(&arguments)).await.ok()?
         };
@@ -159,7 +163,7 @@ impl<'a, N: EffectNote> Toolbox<'a, N> {
     }
 }
 
-/// The audit line of one call: written when the call ends, and also when the run ends before it.
+/// The audit line of one call, written on drop: when the call ends, or when the run ends before the call.
 struct Audit<'a> {
     labels: RunLabels<'a>,
     server: &'a str,

@@ -1,8 +1,8 @@
-//! What happened in a run, message by message, in the shape the page reads.
+//! The transcript: the messages of a run, in the shape that the page reads.
 //!
-//! One list under one lock however many agents write, so that the order is the order of events and the
-//! numbers have no gap. Tool results are told by their outcome alone, as the original does; what they
-//! held is the model's to retell.
+//! All agents of a run write to one list under one lock, so that the messages are in the order of events and their
+//! numbers have no gap. A tool message has the outcome of the call, not the content of the result, as in the
+//! accelerator.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,27 +16,27 @@ use crate::{model::ToolResult, result::Part};
 #[derive(Debug, Clone, Default)]
 pub struct Transcript {
     messages: Arc<Mutex<Vec<Value>>>,
-    /// Whose messages these are, where a run has several agents.
+    /// The agent that writes to this clone, if the run has several agents.
     agent_id: Option<String>,
 }
 
 impl Transcript {
-    /// The same transcript, written to by one of several agents.
+    /// Returns a clone whose messages carry the id of one of several agents.
     pub(crate) fn of_agent(&self, agent_id: &str) -> Self {
         Self { messages: self.messages.clone(), agent_id: Some(agent_id.to_owned()) }
     }
 
-    /// What was asked.
+    /// Adds the user's query.
     pub(crate) fn user(&self, query: &str, now: Timestamp) {
         self.message("user", vec![json!({"text": query})], now);
     }
 
-    /// What the model said: its text and the tools it asked for.
+    /// Adds a turn of the model: its text and the tool calls that it requests.
     pub(crate) fn assistant(&self, content: Vec<Value>, now: Timestamp) {
         self.message("assistant", content, now);
     }
 
-    /// That a tool came back; of the images and documents that it gave, type and size.
+    /// Adds the outcome of a tool call, with type and size of the images and documents in the result.
     pub(crate) fn tool(&self, tool_name: &str, result: &ToolResult, now: Timestamp) {
         let status = if result.is_error { "error" } else { "success" };
         let media = result.parts.iter().filter_map(|part| match part {
@@ -56,7 +56,7 @@ impl Transcript {
         self.push(message, now);
     }
 
-    /// That the model was throttled or failed, and is asked again.
+    /// Adds a note that the model was throttled or failed, and that the run repeats the request.
     pub(crate) fn throttled(&self, content: String, details: ThrottlingDetails, now: Timestamp) {
         let message = Message {
             role: "exception",
@@ -68,12 +68,12 @@ impl Transcript {
         self.push(message, now);
     }
 
-    /// The messages so far.
+    /// Returns the messages so far.
     pub fn messages(&self) -> Vec<Value> {
         self.lock().clone()
     }
 
-    /// How many messages there are so far.
+    /// Returns the number of messages so far.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
@@ -96,8 +96,8 @@ impl Transcript {
     }
 }
 
-/// A time as the accelerator's page reads it: UTC with microseconds, `2026-01-31T09:30:00.000000Z`. Times on the job
-/// item have the same form.
+/// Formats a time as the accelerator's page reads it: UTC with microseconds, `2026-01-31T09:30:00.000000Z`. Times on
+/// the job item have the same form.
 pub(crate) fn timestamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_the_pages_shape() {
+    fn messages_have_the_shape_that_the_page_reads() {
         let transcript = Transcript::default();
         let now = Timestamp::UNIX_EPOCH;
         transcript.user("What is 2 + 3?", now);

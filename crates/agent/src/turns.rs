@@ -1,8 +1,9 @@
-//! The loop that every agent and the orchestrator share: model, calls, model, until it answers.
+//! The loop that agents and the orchestrator share: a model turn, its tool calls, the next turn, until the model
+//! answers.
 //!
-//! Only single turns of a model are retried, never a call that may have had an effect. A throttled or
-//! failing model is asked again after a growing pause, within the run's time, and the transcript says so;
-//! a conversation that has outgrown the model's context loses its oldest tool results first.
+//! Only model turns are retried, never a tool call that may have changed something. If the model is throttled or fails,
+//! the run repeats the request after a growing pause, within the run's time, and notes that in the transcript. If the
+//! conversation is too large for the model's context, the oldest tool results are elided.
 
 use std::time::Duration;
 
@@ -19,16 +20,16 @@ use crate::{
     transcript::Transcript,
 };
 
-/// How many calls of one turn run at once: as many as a dozen agents and some.
+/// Most tool calls of one turn that run at once: enough for a dozen agents.
 const MAX_CALLS_AT_ONCE: usize = 16;
-/// How often one turn is asked for in all. With the pauses below that is a minute of throttling.
-const MAX_TRIES: u32 = 8;
-/// The pause before the second try, doubled for each further one.
+/// Most requests for one turn. With the pauses below, the last one comes after about a minute of throttling.
+const MAX_ATTEMPTS: u32 = 8;
+/// The pause before the second attempt. It doubles for each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
-/// Who talks to the model, about what, and where it is noted.
+/// A conversation with the model within a run: the run's context, the time, and the transcript to write to.
 pub(crate) struct Talk<'a, N> {
     pub(crate) run: &'a Run<'a, N>,
     pub(crate) watch: &'a Watch,
@@ -36,8 +37,8 @@ pub(crate) struct Talk<'a, N> {
 }
 
 impl<N: EffectNote> Talk<'_, N> {
-    /// Lets the model answer `query`, with `call` for the tools that it asks for. What `call` gives as an
-    /// error ends the run; what the model can answer with is a result.
+    /// Lets the model answer `query`. `call` makes the tool calls that the model requests. An error of `call` ends the
+    /// run; a failed call that the model should know of is an error result.
     pub(crate) async fn answer(
         &self,
         system: String,
@@ -70,10 +71,10 @@ impl<N: EffectNote> Talk<'_, N> {
         Ok(result)
     }
 
-    /// One turn, asked for until it is had.
+    /// Requests one turn, and repeats the request if the model is throttled or fails.
     async fn turn(&self, conversation: &mut Conversation) -> Result<Turn, RunError<N::Error>> {
         let mut pause = FIRST_PAUSE;
-        let mut tries = 1;
+        let mut attempts = 1;
         self.run.meter.start_turn()?;
         loop {
             match self
@@ -87,24 +88,24 @@ impl<N: EffectNote> Talk<'_, N> {
                 Err(ModelError::ContextOverflow) if conversation.elide_oldest_results() => {
                     tracing::info!("External MCP: the oldest tool results were elided to make room");
                 }
-                Err(error) if error.may_be_about_media() && conversation.tell_media_in_words() => {
-                    tracing::warn!(%error, "External MCP: the model takes no such image or document, which it is told in words");
+                Err(error) if error.may_be_about_media() && conversation.describe_media() => {
+                    tracing::warn!(%error, "External MCP: the model does not accept an image or document; each is replaced with a text that describes it");
                 }
-                Err(error) if error.is_passing() && tries < MAX_TRIES => {
-                    self.note_pause(&error);
-                    // Full jitter: many jobs that were throttled together must not come back together.
+                Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS => {
+                    self.note_retry(&error);
+                    // Jitter, so that jobs that were throttled together do not repeat their requests together.
                     let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
                     self.watch.within("waiting for the model", tokio::time::sleep(jittered)).await?;
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    tries += 1;
+                    attempts += 1;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Notes that the model is asked again, in the shape that the page shows.
-    fn note_pause(&self, error: &ModelError) {
+    /// Notes in the transcript and the log that the run repeats the request to the model.
+    fn note_retry(&self, error: &ModelError) {
         let (code, message) = match error {
             ModelError::Throttled { code, message } => (code.as_str(), message.as_str()),
             ModelError::Unreachable { reason } => (reason.as_str(), "the model did not answer"),
@@ -122,6 +123,8 @@ impl<N: EffectNote> Talk<'_, N> {
         self.transcript.throttled(format!("{error}. Asking again."), details, (self.run.clock)());
     }
 
+    /// Waits for `work` within the run's time and adds the time that it took to `step`. `name` names the work in the
+    /// error for a run that is out of time.
     pub(crate) async fn timed<T>(
         &self,
         step: Step,
@@ -130,11 +133,12 @@ impl<N: EffectNote> Talk<'_, N> {
     ) -> Result<T, RunError<N::Error>> {
         let started = tokio::time::Instant::now();
         let outcome = self.watch.within(name, work).await;
-        self.run.meter.took(step, started.elapsed());
+        self.run.meter.add_time(step, started.elapsed());
         outcome
     }
 }
 
+/// Reads the answer from the model's last turn.
 fn answer(turn: Turn) -> Result<Answer, ModelError> {
     if turn.text.trim().is_empty() {
         return Err(ModelError::Silent { reason: turn.stop_reason });
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_answer_says_so_and_a_silent_one_is_a_fault() {
+    fn a_cut_answer_says_so_and_an_empty_one_is_an_error() {
         let cut = answer(turn("Half of", "max_tokens")).unwrap();
         assert_eq!(cut, Answer::Text("Half of\n\n[The answer was cut off at the model's limit.]".into()));
         assert_eq!(answer(turn("Five.", "end_turn")).unwrap(), Answer::Text("Five.".into()));

@@ -18,8 +18,8 @@ pub use error::AuthError;
 pub use oauth::{
     About, Arrival, Arrived, Asking, AuthorizationServer, Challenge, ClientIdentity, ClientKind, ClientProof,
     ClientRegistration, Ended, EntryFacts, EntryProof, GrantType, OAuth, OAuthConfig, OAuthError, Owner,
-    Place, PrivateKey, Purpose, Redirect, Registration, ResourceIndicator, Revocation, SignInNeeded, Started,
-    client_metadata, is_loopback,
+    Place, PrivateKey, Purpose, Redirect, RedirectError, Registration, ResourceIndicator, Revocation,
+    SignInNeeded, Started, client_metadata, is_loopback,
 };
 pub use sign_in::{DecidedSignIn, SignIn, SignInState};
 pub use user::User;

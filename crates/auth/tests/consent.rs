@@ -140,6 +140,7 @@ async fn what_the_authorization_server_refuses_is_told_and_ends_the_sign_in() {
     };
     let error = oauth.callback(&refused, at(1)).await.unwrap_err();
     assert!(error.to_string().contains("access_denied"), "{error}");
+    assert!(error.agent_id.is_some(), "the caller needs the entry's secrets to remove them from the text");
     assert_eq!(kind(oauth.arrival(&state, &alice(), at(1)).await), "state_mismatch");
 }
 

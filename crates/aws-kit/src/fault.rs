@@ -1,6 +1,6 @@
 //! The reason why a call to AWS failed, in one line without content.
 //!
-//! The SDKs print "service error", or with all sources the raw response, body included.
+//! The SDKs' own texts are either "service error" or, with all sources, the raw response with its body.
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -10,7 +10,7 @@ pub fn is_condition_failed<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResp
     error.code() == Some("ConditionalCheckFailedException")
 }
 
-/// The error code that AWS answered; without one, how far the call got, such as `timed out` or `HTTP status 502`.
+/// Returns the error code of AWS's answer; without one, how far the call got, such as `timed out` or `HTTP status 502`.
 pub fn reason<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
     let answered = |raw: &HttpResponse| format!("HTTP status {}", raw.status().as_u16());
     match error {
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_by_its_code_or_how_far_it_came() {
+    fn a_reason_is_the_error_code_or_how_far_the_call_got() {
         let coded = Service(ErrorMetadata::builder().code("Throttled").message("canary").build());
         check(SdkError::service_error(coded, answer()), "Throttled");
         let bare = Service(ErrorMetadata::builder().build());

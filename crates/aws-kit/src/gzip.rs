@@ -5,10 +5,10 @@ use std::io::{self, BufReader, Read, Write};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde::de::DeserializeOwned;
 
-/// Appends `bytes` to `packed` as one gzip member. Several members in a row unpack to all their bytes in a row.
+/// Appends `bytes` to `packed` as one gzip member. Several members in a row unpack to the concatenation of their bytes.
 ///
 /// # Errors
-/// [`io::Error`] as the encoder gives it.
+/// [`io::Error`] of the encoder.
 pub fn gzip_onto(packed: Vec<u8>, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(packed, Compression::default());
     encoder.write_all(bytes)?;
@@ -18,7 +18,7 @@ pub fn gzip_onto(packed: Vec<u8>, bytes: &[u8]) -> io::Result<Vec<u8>> {
 /// Reads a JSON value out of gzip members that unpack to at most `max_bytes`.
 ///
 /// # Errors
-/// [`serde_json::Error`] for bytes that are no gzip, no JSON, no `T`, or too many.
+/// [`serde_json::Error`] if the bytes are not gzip, not JSON, not a `T`, or unpack to more than `max_bytes`.
 pub fn json_from_gzip<T: DeserializeOwned>(packed: &[u8], max_bytes: u64) -> serde_json::Result<T> {
     serde_json::from_reader(BufReader::new(MultiGzDecoder::new(packed).take(max_bytes)))
 }

@@ -7,27 +7,27 @@ use aws_sdk_dynamodb::types::AttributeValue;
 /// One DynamoDB item: its attributes by name.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// A string attribute.
+/// Returns `value` as a string attribute.
 pub fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// A number attribute.
+/// Returns `value` as a number attribute.
 pub fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The string attribute `name`; `None` if the item has no such attribute or it is of another type.
+/// Returns the string attribute `name`; `None` if the item has no such attribute or it is of another type.
 pub fn text_of(item: &Item, name: &str) -> Option<String> {
     item.get(name)?.as_s().ok().cloned()
 }
 
-/// The number attribute `name`; `None` if the item has no such attribute or it does not fit into `T`.
+/// Returns the number attribute `name`; `None` if the item has no such attribute or it does not fit into `T`.
 pub fn number_of<T: FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// The binary attribute `name`; `None` if the item has no such attribute or it is of another type.
+/// Returns the binary attribute `name`; `None` if the item has no such attribute or it is of another type.
 pub fn bytes_of<'a>(item: &'a Item, name: &str) -> Option<&'a [u8]> {
     Some(item.get(name)?.as_b().ok()?.as_ref())
 }

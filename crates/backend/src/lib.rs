@@ -1,6 +1,7 @@
-//! The composition that every binary is made of: its configuration, the sign-ins, the connector, the catalog.
+//! The parts that every binary with MCP servers is built from: the configuration, the sign-ins, the connector and the
+//! catalog.
 //!
-//! Called once, at cold start. Decides nothing at run time.
+//! Called once, at cold start. Makes no decision during an invocation.
 
 mod identity;
 
@@ -20,62 +21,63 @@ use vault::{DynamoDbVault, ProcessVault, Sealer, Vault};
 use runtime::{ConfigError, Vars};
 use secret::{SecretAgents, SecretsManager};
 
-/// From the start until TCP and TLS to an MCP server or an authorization server are up.
-const CONNECT: Duration = Duration::from_secs(3);
+/// Time limit for opening an HTTP connection (TCP and TLS) to an MCP server or an authorization server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What every function is configured with that speaks to MCP servers.
+/// The configuration that all functions with MCP servers share.
 #[derive(Debug, Clone)]
 pub struct BackendConfig {
-    /// Where the entries are.
+    /// The secret with the entries.
     pub secret: SecretConfig,
-    /// Which servers may be reached.
+    /// The addresses of MCP servers that may be reached.
     pub mcp: McpConfig,
-    /// `CONNECTIONS_TABLE` and `CONNECTIONS_KEY`: what was signed in for.
+    /// `CONNECTIONS_TABLE` and `CONNECTIONS_KEY`: the vault for tokens. Without a table, tokens are cached in the
+    /// process.
     pub connections: Option<ConnectionsConfig>,
-    /// `CATALOG_TABLE`: what is known of the servers' tools.
+    /// `CATALOG_TABLE`: the DynamoDB table for tool lists, if there is one.
     pub catalog_table: Option<String>,
-    /// `TOOL_CACHE_TTL_SECONDS`, `DISCOVERY_TIMEOUT_SECONDS`.
+    /// `TOOL_CACHE_TTL_SECONDS` (default 900) and `DISCOVERY_TIMEOUT_SECONDS` (default 8).
     pub cache: CacheLimits,
 }
 
-/// Which secret lists the servers.
+/// The secret that lists the servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretConfig {
-    /// `EXTERNAL_MCP_AGENTS_SECRET`, a name or ARN, else `{AWS_STACK_NAME}/external-mcp-agents/credentials`.
+    /// `EXTERNAL_MCP_AGENTS_SECRET`, a name or ARN. Default: `{AWS_STACK_NAME}/external-mcp-agents/credentials`.
     pub secret_id: String,
 }
 
-/// Which MCP servers may be reached, and where AgentCore's are.
+/// The addresses of MCP servers that may be reached, and the host of AgentCore's runtimes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct McpConfig {
-    /// `ALLOW_PRIVATE_MCP_SERVERS`.
+    /// `ALLOW_PRIVATE_MCP_SERVERS`: the private networks that may be reached.
     pub policy: EgressPolicy,
-    /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: another host for AgentCore's runtimes than AWS's own.
+    /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: the URL to use for AgentCore's runtimes instead of AWS's own host.
     pub agentcore: Option<Url>,
 }
 
-/// Where what was signed in for is kept.
+/// The table and the key of the vault for tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionsConfig {
     /// `CONNECTIONS_TABLE`: a DynamoDB table.
     pub table: String,
-    /// `CONNECTIONS_KEY`: the KMS key that its items are sealed with.
+    /// `CONNECTIONS_KEY`: the KMS key that the items of the table are sealed with.
     pub key: String,
 }
 
-/// What every function is made of that speaks to MCP servers.
+/// The parts that all functions with MCP servers share.
 #[derive(Clone)]
 pub struct Backend {
     /// The source of agents: the secret.
     pub agents: Arc<dyn AgentSource>,
-    /// What connections are made with.
+    /// Opens MCP sessions and holds the sign-ins.
     pub connector: Connector,
     catalog_table: Option<String>,
     cache: CacheLimits,
 }
 
 impl BackendConfig {
-    /// Reads it alone.
+    /// Reads the configuration through `lookup`, for callers without further variables.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem found.
@@ -85,7 +87,7 @@ impl BackendConfig {
         vars.finish(config)
     }
 
-    /// Reads what its fields name.
+    /// Reads the variables that the fields name.
     pub fn from_vars(vars: &mut Vars<'_>) -> Self {
         Self {
             secret: SecretConfig::from_vars(vars),
@@ -122,56 +124,64 @@ impl McpConfig {
 }
 
 impl ConnectionsConfig {
-    /// Reads `CONNECTIONS_TABLE` and, if there is one, `CONNECTIONS_KEY`.
+    /// Reads `CONNECTIONS_TABLE` and, if it is set, `CONNECTIONS_KEY`.
     pub fn from_vars(vars: &mut Vars<'_>) -> Option<Self> {
         let table = vars.optional("CONNECTIONS_TABLE")?;
         let key = vars.required("CONNECTIONS_KEY", "the KMS key that CONNECTIONS_TABLE is sealed with");
         Some(Self { table, key })
     }
 
-    /// The table as a store of tokens.
-    pub fn store(&self, aws: &SdkConfig) -> Arc<dyn Vault> {
+    /// Returns the vault over the table.
+    pub fn vault(&self, aws: &SdkConfig) -> Arc<dyn Vault> {
         let sealer = Sealer::new(aws_sdk_kms::Client::new(aws), self.key.clone());
         Arc::new(DynamoDbVault::new(aws_sdk_dynamodb::Client::new(aws), self.table.clone(), sealer))
     }
 }
 
 impl Backend {
-    /// Makes everything; `read` is the longest silence within one answer of a server.
-    pub fn new(aws: &SdkConfig, config: &BackendConfig, read: Duration) -> Self {
+    /// Builds all parts. `read_timeout` is the longest time without data within one response of a server.
+    pub fn new(aws: &SdkConfig, config: &BackendConfig, read_timeout: Duration) -> Self {
         let client = aws_sdk_secretsmanager::Client::new(aws);
         let source = SecretsManager::new(client, config.secret.secret_id.clone());
-        let store: Arc<dyn Vault> = match &config.connections {
-            Some(connections) => connections.store(aws),
+        let vault: Arc<dyn Vault> = match &config.connections {
+            Some(connections) => connections.vault(aws),
             None => Arc::new(ProcessVault::default()),
         };
         Self {
             agents: Arc::new(SecretAgents::new(Arc::new(source), config.mcp.agentcore.clone())),
-            connector: connector(aws, config.mcp.policy.clone(), store, read),
+            connector: connector(aws, config.mcp.policy.clone(), vault, read_timeout),
             catalog_table: config.catalog_table.clone(),
             cache: config.cache,
         }
     }
 
-    /// The catalog of the entries, its tools remembered in the catalog table if there is one.
+    /// Builds the catalog of the secret's agents. Tool lists are cached in the catalog table if there is one.
     pub fn catalog(&self, aws: &SdkConfig) -> Catalog {
         let table = self.catalog_table.clone();
         let snapshots = table.map(|table| SnapshotStore::new(aws_sdk_dynamodb::Client::new(aws), table));
         Catalog::new(Arc::clone(&self.agents), ToolCache::new(self.connector.clone(), snapshots, self.cache))
     }
 
-    /// Waits for what must be seen through before the process may be frozen, but not past `until`.
+    /// Waits until `until` at most for the token refreshes that are under way. Call it before the invocation ends: a
+    /// refresh that is cut off by a freeze may lose its refresh token.
     pub async fn settled(&self, until: Instant) {
         if timeout_at(until, self.connector.sign_in().oauth().settled()).await.is_err() {
-            tracing::error!("External MCP: a token refresh was still under way when the time was up");
+            tracing::error!(
+                "External MCP: a token refresh was still under way when the invocation's time ended"
+            );
         }
     }
 }
 
-/// What connections to MCP servers are made with; `read` is the longest silence within one answer.
-pub fn connector(aws: &SdkConfig, policy: EgressPolicy, store: Arc<dyn Vault>, read: Duration) -> Connector {
-    let http = HttpClient::new(policy, Deadlines { connect: CONNECT, read });
-    let sign_in = SignIn::new(aws.clone(), OAuth::new(http.clone(), store));
+/// Builds a connector. `read_timeout` is the longest time without data within one response of a server.
+pub fn connector(
+    aws: &SdkConfig,
+    policy: EgressPolicy,
+    vault: Arc<dyn Vault>,
+    read_timeout: Duration,
+) -> Connector {
+    let http = HttpClient::new(policy, Deadlines { connect: CONNECT_TIMEOUT, read: read_timeout });
+    let sign_in = SignIn::new(aws.clone(), OAuth::new(http.clone(), vault));
     Connector::new(http, sign_in)
 }
 
@@ -180,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secret_is_the_stacks_unless_one_is_named() {
+    fn the_default_secret_is_named_after_the_stack() {
         let check = |vars: &[(&str, &str)], expected: &str| {
             let lookup = |name: &str| {
                 vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())

@@ -1,4 +1,7 @@
-//! The list of agents: entries joined with what is known of their servers' tools.
+//! The list of agents: the agents of a source, each with the tools of its server.
+//!
+//! Finds no single agent ([`AgentSource::find`] does) and keeps no list: [`ToolCache`] caches the tools. Called by the
+//! functions and by `mcp-agents ask`.
 
 use std::sync::Arc;
 
@@ -16,14 +19,13 @@ use crate::{
     source::{Agent, AgentSource, SourceError},
 };
 
-/// How often everything may be asked for anew in one environment: a page's refresh button must not
-/// turn into a load on every server.
+/// Shortest time between two forced lists of one process. Limits the load on the servers from a page's refresh button.
 const FORCED_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
-/// What the list may weigh as it is sent: Lambda answers with 6 MB at most.
-const MAX_ANSWER_BYTES: usize = 5_500_000;
+/// Maximum size of the list as it is sent, in bytes. Lambda's limit for a response is 6 MB.
+const MAX_RESPONSE_BYTES: usize = 5_500_000;
 
-/// The list of agents. Cheap to clone; clones share what they keep.
+/// The catalog of agents. Cheap to clone; clones share the cached tools.
 #[derive(Clone)]
 pub struct Catalog {
     source: Arc<dyn AgentSource>,
@@ -31,51 +33,51 @@ pub struct Catalog {
     last_forced: Arc<Mutex<Option<Timestamp>>>,
 }
 
-/// One agent as callers read it.
+/// One agent of the list, as the API returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListedAgent {
-    /// What jobs name it by.
+    /// The id by which jobs name the agent.
     pub agent_id: String,
-    /// What people read.
+    /// The name for people.
     pub agent_name: String,
-    /// What it is for, with the names of its tools.
+    /// The purpose of the agent, with the names of its tools.
     pub agent_description: String,
-    /// What one may ask it.
+    /// Examples of queries.
     pub sample_queries: Vec<String>,
-    /// How its tools are known.
+    /// The state of the tool list.
     pub status: AgentStatus,
-    /// Why it is not `available`, or what of it is left out; one line without secrets.
+    /// The reason why the status is not `available`, or the tools that were left out; one line without secrets.
     pub status_reason: Option<String>,
     /// The names of its tools.
     pub tools: Vec<String>,
 }
 
-/// How an agent's tools are known.
+/// The state of an agent's tool list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentStatus {
-    /// From its server, within the TTL.
+    /// Read from its server within the TTL.
     Available,
-    /// The last known ones: its server fails.
+    /// From the last good list; the server has failed since.
     Stale,
-    /// Not at all: its server fails.
+    /// None; the server failed and no list is available.
     Unavailable,
-    /// The last known ones, if there are any: a user must sign in.
+    /// From the last good list, if there is one; a user must sign in.
     NeedsSignIn,
 }
 
 impl Catalog {
-    /// The agents of `source` with the tools that `tools` knows.
+    /// Creates a catalog of the agents of `source`, with their tools from `tools`.
     pub fn new(source: Arc<dyn AgentSource>, tools: ToolCache) -> Self {
         Self { source, tools, last_forced: Arc::default() }
     }
 
-    /// Lists all agents in the order of their source, as they are for `caller`. `Freshness::Forced` asks the source and
-    /// every server anew, at most once in 30 s; in between it is as `Cached`. Nothing holds the answer up past
+    /// Lists all agents in the order of their source, as they are for `caller`. `Freshness::Forced` reads the source
+    /// and asks every server again, at most once in 30 s per process; until then it works as `Cached`. Returns by
     /// `until`.
     ///
     /// # Errors
-    /// [`SourceError::Unavailable`]: only the source as a whole can fail the list.
+    /// [`SourceError::Unavailable`]. A failing server is no error: its agent gets another status.
     pub async fn agents(
         &self,
         caller: Option<&User>,
@@ -83,13 +85,13 @@ impl Catalog {
         now: Timestamp,
         until: Instant,
     ) -> Result<Vec<ListedAgent>, SourceError> {
-        let freshness = self.granted(freshness, now).await;
+        let freshness = self.limited(freshness, now).await;
         let agents = timeout_at(until, self.source.list(caller, freshness, now)).await;
         let agents = agents.unwrap_or_else(|_| Err(SourceError::timed_out()))?;
         Ok(self.list(&agents, freshness, now, until).await)
     }
 
-    /// Lists these agents alone: no other server is contacted. In the order given.
+    /// Lists the given agents alone, in the given order, and contacts no other server.
     pub async fn listed(&self, agents: &[Agent], now: Timestamp, until: Instant) -> Vec<ListedAgent> {
         self.list(agents, Freshness::Cached, now, until).await
     }
@@ -105,17 +107,18 @@ impl Catalog {
         let listings = self.tools.listings(&servers, freshness, now, until).await;
         let mut listed: Vec<_> =
             agents.iter().zip(listings).map(|(agent, listing)| listed(agent, listing)).collect();
-        fit(&mut listed, MAX_ANSWER_BYTES);
+        shorten(&mut listed, MAX_RESPONSE_BYTES);
         for (listed, agent) in listed.iter_mut().zip(agents) {
-            // An authorization server's own words stand in some of them.
+            // Some reasons quote an authorization server, which may have quoted a secret of the entry.
             listed.status_reason = listed.status_reason.take().map(|reason| agent.server.scrub(reason));
         }
         listed
     }
 
-    async fn granted(&self, asked: Freshness, now: Timestamp) -> Freshness {
-        if asked == Freshness::Cached {
-            return asked;
+    /// Returns `Cached` instead of `Forced` if the last forced list was less than 30 s ago.
+    async fn limited(&self, requested: Freshness, now: Timestamp) -> Freshness {
+        if requested == Freshness::Cached {
+            return requested;
         }
         let mut last = self.last_forced.lock().await;
         match *last {
@@ -131,32 +134,33 @@ impl Catalog {
     }
 }
 
-/// Leaves out the names of the tools of the largest agents until the list fits into its answer.
-fn fit(agents: &mut [ListedAgent], room: usize) {
-    let mut weights: Vec<usize> = agents.iter().map(weight).collect();
-    while weights.iter().sum::<usize>() > room {
-        let named = agents.iter().zip(&weights).enumerate().filter(|(_, (agent, _))| !agent.tools.is_empty());
-        let Some(largest) = named.max_by_key(|(_, (_, weight))| **weight).map(|(index, _)| index) else {
+/// Removes the tool names of the largest agents until the list has at most `max_bytes` as it is sent.
+fn shorten(agents: &mut [ListedAgent], max_bytes: usize) {
+    let mut sizes: Vec<usize> = agents.iter().map(size_as_sent).collect();
+    while sizes.iter().sum::<usize>() > max_bytes {
+        let named = agents.iter().zip(&sizes).enumerate().filter(|(_, (agent, _))| !agent.tools.is_empty());
+        let Some(largest) = named.max_by_key(|(_, (_, size))| **size).map(|(index, _)| index) else {
             return;
         };
         let agent = &mut agents[largest];
         let count = agent.tools.len();
         agent.tools.clear();
         agent.status_reason = Some(format!("its {count} tools are not named: the list would be too large"));
-        weights[largest] = weight(agent);
+        sizes[largest] = size_as_sent(agent);
     }
 }
 
-/// What an agent weighs in an answer over HTTP: JSON as a text in JSON, so that what is escaped is escaped twice.
-fn weight(agent: &ListedAgent) -> usize {
+/// Returns the size of an agent in a Lambda response to an HTTP request, in bytes. There the JSON is a string inside
+/// JSON, so every quotation mark and backslash is escaped once more.
+fn size_as_sent(agent: &ListedAgent) -> usize {
     let json = serde_json::to_string(agent).unwrap_or_default();
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 1
 }
 
 fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
-    let tools = listing.known.names.clone();
+    let tools = listing.tools.names.clone();
     let (status, status_reason) = match &listing.status {
-        ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.known.left_out)),
+        ListingStatus::Fresh => (AgentStatus::Available, left_out(&listing.tools.left_out)),
         ListingStatus::Stale(error) | ListingStatus::Unavailable(error) if error.needs_sign_in() => {
             (AgentStatus::NeedsSignIn, Some(error.to_string()))
         }
@@ -174,7 +178,7 @@ fn listed(agent: &Agent, listing: Listing) -> ListedAgent {
     }
 }
 
-/// One line for what a server lists but cannot be used.
+/// Returns one line about the tools that were left out.
 fn left_out(notes: &[String]) -> Option<String> {
     match notes {
         [] => None,
@@ -187,7 +191,7 @@ fn left_out(notes: &[String]) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use mcp::{KnownTools, McpError};
+    use mcp::{McpError, ToolNames};
 
     use super::*;
 
@@ -203,13 +207,13 @@ mod tests {
         }
     }
 
-    fn tools() -> KnownTools {
-        KnownTools { names: ["add", "subtract"].map(str::to_owned).to_vec(), left_out: Vec::new() }
+    fn tools() -> ToolNames {
+        ToolNames { names: ["add", "subtract"].map(str::to_owned).to_vec(), left_out: Vec::new() }
     }
 
     #[test]
-    fn the_answers_shape_is_what_the_page_reads() {
-        let listing = Listing { known: tools().into(), status: ListingStatus::Fresh };
+    fn the_json_has_the_shape_that_the_page_reads() {
+        let listing = Listing { tools: tools().into(), status: ListingStatus::Fresh };
         insta::assert_json_snapshot!(listed(&agent(Some("Adds numbers.")), listing), @r#"
         {
           "agent_id": "calculator",
@@ -231,37 +235,37 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_server_is_told_with_what_is_known() {
+    fn a_failing_server_gets_a_status_and_its_last_tools() {
         let failure = || McpError::Timeout { after: Duration::from_secs(8) };
-        let stale = Listing { known: tools().into(), status: ListingStatus::Stale(failure()) };
+        let stale = Listing { tools: tools().into(), status: ListingStatus::Stale(failure()) };
         let stale = listed(&agent(None), stale);
         assert_eq!((stale.status, stale.tools.len()), (AgentStatus::Stale, 2));
         assert_eq!(stale.status_reason.as_deref(), Some("no answer within 8.0 s"));
         let gone =
-            Listing { known: KnownTools::default().into(), status: ListingStatus::Unavailable(failure()) };
+            Listing { tools: ToolNames::default().into(), status: ListingStatus::Unavailable(failure()) };
         assert_eq!(listed(&agent(None), gone).status, AgentStatus::Unavailable);
     }
 
     #[test]
-    fn one_agents_names_do_not_make_the_list_too_large() {
+    fn tool_names_are_removed_until_the_list_fits_into_the_response() {
         let agent_with = |count: usize| ListedAgent {
             tools: vec!["x".repeat(96); count],
-            ..listed(&agent(None), Listing { known: tools().into(), status: ListingStatus::Fresh })
+            ..listed(&agent(None), Listing { tools: tools().into(), status: ListingStatus::Fresh })
         };
         let mut agents = [agent_with(5), agent_with(50), agent_with(4)];
-        fit(&mut agents, 5_000);
+        shorten(&mut agents, 5_000);
         assert_eq!(agents.each_ref().map(|agent| agent.tools.len()), [5, 0, 4]);
         assert!(agents[1].status_reason.as_ref().is_some_and(|reason| reason.contains("its 50 tools")));
-        // Of names what counts is what is sent: a control character takes six bytes, and its backslash another.
+        // The size counts as sent: a control character takes six bytes, and its backslash is escaped once more.
         let mut agents = [agent_with(5), ListedAgent { tools: vec!["\u{1}".repeat(96); 8], ..agent_with(0) }];
-        fit(&mut agents, 5_000);
+        shorten(&mut agents, 5_000);
         assert_eq!(agents.each_ref().map(|agent| agent.tools.len()), [5, 0]);
     }
 
     #[test]
-    fn what_is_left_out_is_told_in_one_line() {
-        let known = KnownTools { left_out: vec!["one".into(), "two".into()], ..tools() };
-        let listing = Listing { known: known.into(), status: ListingStatus::Fresh };
+    fn left_out_tools_are_reported_in_one_line() {
+        let tools = ToolNames { left_out: vec!["one".into(), "two".into()], ..tools() };
+        let listing = Listing { tools: tools.into(), status: ListingStatus::Fresh };
         let listed = listed(&agent(None), listing);
         assert_eq!(listed.status, AgentStatus::Available);
         assert_eq!(listed.status_reason.as_deref(), Some("left out: one, and 1 more"));

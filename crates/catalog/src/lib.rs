@@ -1,7 +1,8 @@
-//! The catalog: lists the agents of a source with the tools that their servers have.
+//! The catalog: lists the agents of a source with the tools of their servers.
 //!
-//! An [`AgentSource`] gives agents, [`Catalog`] joins them with what is known of their servers' tools. One server that
-//! fails never hides the others.
+//! An [`AgentSource`] returns the agents; [`Catalog`] adds the tools that `mcp` lists or has cached. A failing server
+//! changes the status of its own agent alone. Called by the functions and the command line; `secret` implements
+//! [`AgentSource`].
 
 mod catalog;
 mod naming;

@@ -1,4 +1,6 @@
-//! Where agents come from: the trait [`AgentSource`].
+//! The source of agents: the trait [`AgentSource`], its [`Agent`] and its error.
+//!
+//! Implemented by `secret`; called by [`crate::Catalog`], the functions and the command line.
 
 use auth::User;
 use futures::future::BoxFuture;
@@ -14,12 +16,12 @@ pub struct Agent {
     pub name: String,
     /// The description that its source gives, if any.
     pub given_description: Option<String>,
-    /// The MCP server whose tools it has.
+    /// The MCP server that provides its tools.
     pub server: McpServer,
 }
 
 impl Agent {
-    /// The same agent for `caller`: its server is signed in to with the caller's own sign-in before everybody's.
+    /// Returns the same agent for `caller`: the caller's own sign-in is preferred to the one that all users share.
     pub fn for_caller(&self, caller: &User) -> Self {
         Self { server: self.server.on_behalf_of(caller), ..self.clone() }
     }
@@ -27,7 +29,7 @@ impl Agent {
 
 /// A source of agents.
 pub trait AgentSource: Send + Sync {
-    /// All agents as they are for `caller` (`None`: for a call without a user), in the order in which they are listed.
+    /// Returns all agents as they are for `caller` (`None` for a call without a user), in the order of the list.
     ///
     /// # Errors
     /// [`SourceError::Unavailable`].
@@ -38,8 +40,8 @@ pub trait AgentSource: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Agent>, SourceError>>;
 
-    /// The agents with these ids, each once, in the order of `ids`. Reads the source again before it says that there is
-    /// no agent of an id: it may have been added within the last minute.
+    /// Returns the agents with these ids, each once, in the order of `ids`. If an id is not found, reads the source
+    /// again before it fails, because the agent may have been added within the last minute.
     ///
     /// # Errors
     /// [`SourceError`].
@@ -54,7 +56,7 @@ pub trait AgentSource: Send + Sync {
 /// The reason why a source gives no agents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// There is no agent of this id.
+    /// There is no agent with this id.
     #[error("there is no agent {id}: {}", existing(known))]
     UnknownAgent {
         /// The id.
@@ -62,25 +64,24 @@ pub enum SourceError {
         /// The ids that exist.
         known: Vec<String>,
     },
-    /// The source cannot be read, or holds something else than agents.
+    /// The source cannot be read, or its content is not a list of agents.
     #[error("{message}")]
     Unavailable {
         /// The error's type, such as `SecretNotFound`; resolvers and direct callers match on it.
         kind: &'static str,
-        /// What is wrong and what to do, without content.
+        /// What is wrong and what to do, without the content of the source.
         message: String,
     },
 }
 
 impl SourceError {
-    /// The error of a source that was not read within the invocation's time.
+    /// Returns the error for a source that was not read within the time of the invocation.
     pub fn timed_out() -> Self {
-        let message =
-            "the secret was not read in time: try again; if it stays, check the network of this function";
+        let message = "the secret was not read in time: try again; if it happens again, check the network of this function";
         Self::Unavailable { kind: "SecretUnreachable", message: message.to_owned() }
     }
 
-    /// The error's type, as a function answers it.
+    /// Returns the error's type, as the functions return it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UnknownAgent { .. } => "NoAgent",
@@ -89,7 +90,7 @@ impl SourceError {
     }
 }
 
-/// The agents among `agents` with these ids, each once, in the order of `ids`.
+/// Returns those of `agents` that have these ids, each once, in the order of `ids`.
 ///
 /// # Errors
 /// [`SourceError::UnknownAgent`].
@@ -109,7 +110,7 @@ pub fn select(agents: &[Agent], ids: &[String]) -> Result<Vec<Agent>, SourceErro
 
 fn existing(known: &[String]) -> String {
     match known {
-        [] => "there are none at all; add one to the secret".to_owned(),
+        [] => "there are no agents; add one to the secret".to_owned(),
         known => format!("there are {}", known.join(", ")),
     }
 }

@@ -172,7 +172,7 @@ async fn model(setup: &Setup, config: &RunConfig) -> anyhow::Result<Model> {
         let provider = aws.credentials_provider().ok_or_else(missing)?;
         provider.provide_credentials().await.map_err(|_| missing())?;
     }
-    let client = aws_sdk_bedrockruntime::Client::new(&runtime::patient(aws, MODEL_TURN));
+    let client = aws_sdk_bedrockruntime::Client::new(&runtime::slow_service_config(aws, MODEL_TURN));
     Ok(Model::new(client, config.model_id.clone(), config.guardrail.clone()))
 }
 

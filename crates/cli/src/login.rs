@@ -152,9 +152,11 @@ pub(crate) async fn sign_in(
         redirect = waiting => redirect,
         never = reminder => match never {},
     };
-    let redirect = redirect.context("no browser came back within ten minutes: run the command again, and sign in on the page that it names")??;
+    let redirect = redirect.context(
+        "no browser came back within ten minutes: run the command again, and sign in on its page",
+    )??;
     progress.step("exchanging the code for tokens");
-    oauth.callback(&redirect, runtime::now()).await.map_err(not_signed_in)?;
+    oauth.callback(&redirect, runtime::now()).await.map_err(|refused| not_signed_in(refused.error))?;
     let arrival = oauth.arrival(&state, &starter, runtime::now()).await.map_err(not_signed_in)?;
     setup.within(oauth.complete(config, arrival, runtime::now())).await?.map_err(not_signed_in)?;
     drop(progress);

@@ -132,7 +132,7 @@ fn token_store(
 ) -> anyhow::Result<(Arc<dyn Vault>, String)> {
     if let Some(connections) = connections {
         let words = format!("the table {}", connections.table);
-        return Ok((connections.store(aws), words));
+        return Ok((connections.vault(aws), words));
     }
     let path = match (file, home) {
         (Some(path), _) => path,

@@ -1,9 +1,9 @@
-//! What the official conformance suite drives: signs in, lists the tools, calls them.
+//! The client that the official MCP conformance suite drives: signs in, lists the tools and calls them.
 //!
-//! Everything is done by the crates that the functions are made of. Only the user is played here: a
-//! browser that goes where the authorization URL leads and reads where it is sent back to. The suite gives
-//! the server's URL as the last argument, and the scenario, its context and the protocol revision in
-//! `MCP_CONFORMANCE_SCENARIO`, `_CONTEXT` and `_PROTOCOL_VERSION`.
+//! All of this is done by the crates that the functions use. Only the user's browser is simulated here: it opens the
+//! authorization URL and reads the redirect. The suite starts this program with the server's URL as the last argument,
+//! and with the scenario, its context and the protocol revision in `MCP_CONFORMANCE_SCENARIO`, `_CONTEXT` and
+//! `_PROTOCOL_VERSION`.
 
 mod sign_in;
 
@@ -12,13 +12,14 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use auth::AuthConfig;
 use egress::EgressPolicy;
-use mcp::{Connector, Lifecycle, McpError, McpServer, Session, Tool};
+use mcp::{Connector, McpError, McpServer, OpeningRequest, Session, Tool};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-/// Longer than any scenario leaves a client without an answer.
-const SILENCE: Duration = Duration::from_secs(20);
-/// How often a user may be asked in one scenario: once at first, once for more, once at another server.
+/// Time limit for reading from a server: longer than any scenario delays an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// Maximum number of sign-ins in one scenario: the first one, one for further scopes, one at another authorization
+/// server.
 const MAX_SIGN_INS: usize = 3;
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,12 +31,12 @@ async fn main() -> anyhow::Result<()> {
     let context: Value = serde_json::from_str(&context)?;
     let policy: EgressPolicy = "true".parse()?;
     let aws = runtime::aws_config().await;
-    let connector = backend::connector(&aws, policy, Arc::new(vault::ProcessVault::default()), SILENCE);
+    let connector = backend::connector(&aws, policy, Arc::new(vault::ProcessVault::default()), READ_TIMEOUT);
     let revision = runtime::environment("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_default();
-    // The suite has a client begin as the revision that it runs has it.
-    let connector = connector.beginning(match revision.as_str() {
-        "2026-07-28" => Lifecycle::Stateless,
-        _ => Lifecycle::Stateful,
+    // The suite expects the opening request of the revision that it tests.
+    let connector = connector.with_preferred_opening(match revision.as_str() {
+        "2026-07-28" => OpeningRequest::Discover,
+        _ => OpeningRequest::Initialize,
     });
     let auth = match scenario.starts_with("auth/") {
         true => sign_in::config(&url, &scenario, &context),
@@ -43,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let server = McpServer::new(url, auth);
     for _ in 0..MAX_SIGN_INS {
-        match work(&connector, &server, &context).await {
+        match run_scenario(&connector, &server, &context).await {
             Err(error) if error.needs_sign_in() => {
                 eprintln!("{error}");
                 sign_in::sign_in(&connector, &server).await?;
@@ -51,11 +52,11 @@ async fn main() -> anyhow::Result<()> {
             outcome => return Ok(outcome?),
         }
     }
-    Ok(work(&connector, &server, &context).await?)
+    Ok(run_scenario(&connector, &server, &context).await?)
 }
 
-/// Lists the tools and calls each: with what the context says, else with what its schema needs.
-async fn work(connector: &Connector, server: &McpServer, context: &Value) -> Result<(), McpError> {
+/// Lists the tools and calls each, with the arguments of the context or else with arguments that fit its schema.
+async fn run_scenario(connector: &Connector, server: &McpServer, context: &Value) -> Result<(), McpError> {
     let session = Session::connect(connector.clone(), server.clone(), runtime::now()).await?;
     let outcome = call_all(&session, context).await;
     session.close().await;
@@ -76,7 +77,7 @@ async fn call_all(session: &Session, context: &Value) -> Result<(), McpError> {
         for arguments in calls {
             let arguments = arguments.as_object().cloned().unwrap_or_default();
             match session.call_tool(&tool.name, arguments, runtime::now()).await {
-                // A call that one tool refuses is no reason to leave the others out.
+                // A refused call of one tool must not prevent the calls of the others.
                 Err(McpError::Rejected { code, .. }) => eprintln!("{}: JSON-RPC error {code}", tool.name),
                 outcome => drop(outcome?),
             }
@@ -85,7 +86,7 @@ async fn call_all(session: &Session, context: &Value) -> Result<(), McpError> {
     Ok(())
 }
 
-/// What a tool's schema needs.
+/// Returns arguments that fit a tool's schema.
 fn arguments(tool: &Tool, tools: &[Tool]) -> Value {
     if tool.name == "json_schema_echo" {
         let echoed = tools.iter().find(|other| other.name == "json_schema_2020_12_tool");

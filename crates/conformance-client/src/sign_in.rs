@@ -1,4 +1,6 @@
-//! The user's part: going where the authorization URL leads, and coming back.
+//! The sign-in of the simulated user: the browser's part, and the entry that says how to sign in.
+//!
+//! The OAuth flow itself is `auth`'s. Called by `main`.
 
 use anyhow::{Context, anyhow};
 use auth::{
@@ -9,13 +11,13 @@ use mcp::{Connector, McpServer};
 use serde_json::Value;
 use url::Url;
 
-/// Nobody listens there: the redirect is read, not followed.
+/// The redirect URI. No program listens there: the redirect is read from the response and not followed.
 const REDIRECT_URI: &str = "http://localhost:3000/callback";
-/// The client that the suite means; nobody fetches it.
+/// The client ID metadata document that the suite expects as client id. The suite does not fetch it.
 const CLIENT_METADATA: &str = "https://conformance-test.local/client-metadata.json";
 const USER: &str = "conformance";
 
-/// How the scenario's server is signed in to, with the client that its context names.
+/// Returns the sign-in for the scenario's server, with the client that the scenario's context names.
 pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
     let text = |name: &str| context[name].as_str().map(str::to_owned);
     let proof = match (text("client_secret"), text("private_key_pem")) {
@@ -27,10 +29,13 @@ pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
         }),
         (None, None) => ClientProof::Public,
     };
-    let is_clients_own = scenario.starts_with("auth/client-credentials");
+    let is_client_credentials = scenario.starts_with("auth/client-credentials");
     AuthConfig::OAuth(Box::new(OAuthConfig {
         server_url: url.clone(),
-        grant: Some(if is_clients_own { GrantType::ClientCredentials } else { GrantType::AuthorizationCode }),
+        grant: Some(match is_client_credentials {
+            true => GrantType::ClientCredentials,
+            false => GrantType::AuthorizationCode,
+        }),
         client: text("client_id").map(|client_id| ClientRegistration { client_id, proof }),
         scopes: Vec::new(),
         audience: None,
@@ -45,7 +50,9 @@ pub(crate) fn config(url: &Url, scenario: &str, context: &Value) -> AuthConfig {
 
 /// Signs the user in to a server, from start to completion.
 pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow::Result<()> {
-    let AuthConfig::OAuth(config) = &server.auth else { return Err(anyhow!("nothing says how to sign in")) };
+    let AuthConfig::OAuth(config) = &server.auth else {
+        return Err(anyhow!("the server asks for a sign-in in a scenario without one"));
+    };
     let oauth = connector.sign_in().oauth();
     let owner = Owner::User(User::named(USER));
     let purpose =
@@ -58,11 +65,12 @@ pub(crate) async fn sign_in(connector: &Connector, server: &McpServer) -> anyhow
     let started = oauth.start(config, purpose, &identity, Registration::Kept, runtime::now()).await?;
     let page = http::Request::get(started.authorization_url.as_str()).body(Vec::new())?;
     let answer = connector.http().send(page).await?;
-    let location = answer.headers().get(http::header::LOCATION).context("the page does not send back")?;
+    let location =
+        answer.headers().get(http::header::LOCATION).context("the authorization page does not redirect")?;
     let back = Url::parse(location.to_str()?)?;
     let redirect = Redirect::from_pairs(back.query_pairs().map(|(name, value)| (name, value.into_owned())));
     oauth.callback(&redirect, runtime::now()).await?;
-    let state = redirect.state.context("no state")?;
+    let state = redirect.state.context("the redirect has no state")?;
     let arrival = oauth.arrival(&state, &User::named(USER), runtime::now()).await?;
     oauth.complete(config, arrival, runtime::now()).await?;
     Ok(())

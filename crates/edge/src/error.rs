@@ -1,6 +1,6 @@
-//! The one error body of the HTTP APIs, and the table of statuses and codes.
+//! Error responses: a machine-readable code, a message, and a remedy; and the table of statuses and codes.
 //!
-//! Pages for browsers are no errors of this kind, nor are the errors of resolvers.
+//! Error pages for browsers and the errors of resolvers have other forms, and are not made here.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -11,9 +11,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::json_answer::json_answer;
+use crate::json_response::json_response;
 
-/// A row of the status table: a status, and its code where no other code is more exact.
+/// A row of the table of statuses: an HTTP status and its default code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// 400 `invalid_request`: the path, the query or the body is wrong.
@@ -22,15 +22,15 @@ pub enum ErrorKind {
     Unauthenticated,
     /// 403 `forbidden`: the caller is in none of the groups that may do this.
     Forbidden,
-    /// 404 `not_found`: there is no such route, or no such thing of this caller.
+    /// 404 `not_found`: there is no such route, or the caller has no such resource.
     NotFound,
     /// 405 `method_not_allowed`: the path exists, with other methods. The header `Allow` names them.
     MethodNotAllowed,
     /// 409 `conflict`: the state of the resource does not allow this.
     Conflict,
-    /// 412 `precondition_failed`: the resource is not in the version that the request names.
+    /// 412 `precondition_failed`: the resource does not have the version that the request names.
     PreconditionFailed,
-    /// 413 `body_too_large`.
+    /// 413 `body_too_large`: the body is larger than 1 MB.
     BodyTooLarge,
     /// 415 `unsupported_media_type`: the body is not JSON.
     UnsupportedMediaType,
@@ -45,7 +45,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The HTTP status and the default code.
+    /// Returns the HTTP status and the default code.
     pub fn status_and_code(self) -> (StatusCode, &'static str) {
         match self {
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -64,12 +64,12 @@ impl ErrorKind {
         }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(self) -> StatusCode {
         self.status_and_code().0
     }
 
-    /// The default code.
+    /// Returns the default code.
     pub fn code(self) -> &'static str {
         self.status_and_code().1
     }
@@ -79,24 +79,24 @@ impl ErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Error)]
 pub struct ErrorBody {
-    /// A code for programs, in snake_case: `not_found`, `quota_exceeded`, or a code of OAuth such as `client_needed`.
+    /// The code, for programs, in snake_case: `not_found`, `quota_exceeded`, or a code of OAuth such as `client_needed`.
     #[schema(pattern = "^[a-z0-9_]+$")]
     pub error: Cow<'static, str>,
-    /// What is wrong. An authorization server's own `error` and `error_description` may be quoted.
+    /// A text that says what happened. It may quote the `error` and `error_description` of an authorization server.
     pub message: String,
-    /// What to do about it, where something can be done.
+    /// A text that says what the caller can do, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub remedy: Option<Cow<'static, str>>,
-    /// What is wrong with single fields of the query or the body, by their names.
+    /// Problems of single fields of the query or the body, by the field's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, Vec<String>>,
 }
 
-/// The body of errors that API Gateway answers by itself, before a function is called.
+/// The body of error responses of API Gateway itself, which come before a function is called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct GatewayError {
-    /// What is wrong.
+    /// A text that says what happened.
     pub message: String,
 }
 
@@ -109,7 +109,7 @@ pub struct HttpError {
 }
 
 impl HttpError {
-    /// An error of this kind, with the kind's own code.
+    /// Returns an error of this kind with its default code.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let (status, code) = kind.status_and_code();
         let body =
@@ -117,53 +117,54 @@ impl HttpError {
         Self { status, body, retry_after_seconds: None }
     }
 
-    /// The same with a more exact code than the kind's.
+    /// Replaces the default code with a more exact one.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.body.error = code.into();
         self
     }
 
-    /// The same with what the client can do about it.
+    /// Adds the remedy: what the caller can do.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
         self.body.remedy = Some(remedy.into());
         self
     }
 
-    /// The same with what is wrong with one field.
+    /// Adds a problem of one field.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>, problem: impl Into<String>) -> Self {
         self.body.errors.entry(field.into()).or_default().push(problem.into());
         self
     }
 
-    /// The same with the header `Retry-After`, in seconds.
+    /// Adds the header `Retry-After`, in seconds.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// 400 for a wrong field of the query or the body.
+    /// Returns 400 for a wrong field of the query or the body.
     pub fn invalid_field(field: &str, problem: &str) -> Self {
         Self::invalid_request(format!("{field}: {problem}")).with_field(field, problem)
     }
 
-    /// 400 for a wrong request.
+    /// Returns 400 for a wrong request.
     pub fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
             .with_remedy("correct the request; GET /openapi.json describes it")
     }
 
-    /// 401: the request has no verified caller.
+    /// Returns 401 for a request without a verified caller.
     pub fn unauthenticated() -> Self {
         let remedy = "send the header Authorization: Bearer with a token of the user pool, to a path and method that \
                       GET /openapi.json lists, without a slash at the end";
         Self::new(ErrorKind::Unauthenticated, "sign in first").with_remedy(remedy)
     }
 
-    /// 403: the caller is not in the groups that may do this; `groups` is how they are written in a sentence.
+    /// Returns 403 for a caller who is in none of the groups that may do this. `groups` are their names as written in a
+    /// sentence.
     pub fn forbidden(groups: &str) -> Self {
         Self::new(ErrorKind::Forbidden, format!("this needs membership in the group {groups}"))
             .with_remedy("sign in as a user of such a group, or ask an administrator to add you to it")
@@ -172,7 +173,7 @@ impl HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let mut response = json_answer(self.status, &self.body);
+        let mut response = json_response(self.status, &self.body);
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -180,7 +181,7 @@ impl IntoResponse for HttpError {
     }
 }
 
-/// A type's name in PascalCase as a code: `SecretNotFound` becomes `secret_not_found`.
+/// Converts a type's name in PascalCase to a code: `SecretNotFound` becomes `secret_not_found`.
 pub fn snake_case(name: &str) -> String {
     let mut code = String::with_capacity(name.len() + 4);
     for character in name.chars() {
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_holds_what_is_known_and_no_more() {
+    fn a_body_leaves_out_empty_fields() {
         let check = |error: HttpError, expected: serde_json::Value| {
             assert_eq!(serde_json::to_value(error.body).unwrap(), expected);
         };
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_wait_is_a_header() {
+    fn the_time_to_wait_is_sent_as_retry_after() {
         let response = HttpError::new(ErrorKind::QuotaExceeded, "m").with_retry_after(7).into_response();
         assert_eq!(
             (response.status().as_u16(), &response.headers()["retry-after"]),
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_types_become_codes() {
+    fn a_type_name_is_converted_to_a_code() {
         assert_eq!(snake_case("SecretNotFound"), "secret_not_found");
         assert_eq!(snake_case("timeout"), "timeout");
     }

@@ -1,6 +1,6 @@
-//! What handlers take from a request: the query, the parts of the path, the JSON body. [`Json`] is an answer too.
+//! The extractors of handlers: the query, the variable parts of the path, the JSON body. [`Json`] is also a response.
 //!
-//! A request that does not fit is answered with an [`HttpError`], which names the field at fault.
+//! They refuse a request that does not fit with an [`HttpError`], which names the wrong field.
 
 use std::fmt::Display;
 
@@ -16,30 +16,30 @@ use serde_json::Value;
 use serde_path_to_error::Error as PathError;
 use url::form_urlencoded;
 
-use crate::{ErrorKind, HttpError, json_answer::json_answer};
+use crate::{ErrorKind, HttpError, json_response::json_response};
 
-/// The largest request body, in bytes. The largest query of a job is a fifth of that, or three fifths if every
-/// character of it is written as an escape sequence.
+/// The largest request body, in bytes. The largest query of a job takes a fifth of that, or three fifths if each of its
+/// characters is written as an escape sequence.
 const MAX_BODY_BYTES: usize = 1_000_000;
 
-/// The query, as a structure of its parameters.
+/// The parameters of the query.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
 
-/// The variable parts of the path, percent-decoded. A `%2F` in a part is a slash of that part.
+/// The variable parts of the path, percent-decoded. A `%2F` becomes a slash inside its part.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<T>(pub T);
 
-/// A JSON object as a body, or an answer in JSON, which no cache may keep.
+/// A request body that is a JSON object, or a response in JSON, which no cache may store.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
-/// What clients say that a body is.
+/// The media type of a request body, from the header `Content-Type`.
 #[derive(Debug, PartialEq, Eq)]
 enum MediaType {
-    /// `application/json`, `*+json`, or nothing.
+    /// `application/json`, `*+json`, or no header.
     Json,
-    /// What `curl --data` says if it is told nothing else. The body may still be JSON.
+    /// `application/x-www-form-urlencoded`, which `curl --data` sends by default. The body may still be JSON.
     Form,
 }
 
@@ -49,7 +49,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
-        read.map(Self).map_err(|error| wrong(&error))
+        read.map(Self).map_err(|error| unreadable_field(&error))
     }
 }
 
@@ -80,20 +80,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if !value.is_object() {
             return Err(HttpError::invalid_request("the body is not a JSON object"));
         }
-        serde_path_to_error::deserialize(value).map(Self).map_err(|error| wrong(&error))
+        serde_path_to_error::deserialize(value).map(Self).map_err(|error| unreadable_field(&error))
     }
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        json_answer(StatusCode::OK, &self.0)
+        json_response(StatusCode::OK, &self.0)
     }
 }
 
-/// The segments of a path, percent-decoded after they were split; none for each slash that follows another.
+/// Splits a path into its segments and percent-decodes each. Leaves out empty segments.
 ///
 /// # Errors
-/// 400 for a segment that is not UTF-8.
+/// 400 if a segment is not UTF-8.
 pub fn path_segments(path: &str) -> Result<Vec<String>, HttpError> {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let decoded = segments.map(|segment| percent_decode_str(segment).decode_utf8().map(Into::into));
@@ -117,20 +117,21 @@ fn unsupported(message: &str) -> HttpError {
         .with_remedy("send JSON with Content-Type: application/json")
 }
 
-/// 400 with the field that could not be read.
-fn wrong<E: Display>(error: &PathError<E>) -> HttpError {
+/// Returns 400 with the field that could not be read.
+fn unreadable_field<E: Display>(error: &PathError<E>) -> HttpError {
     let problem = error.inner().to_string();
     if let Some(field) = missing_field(&problem) {
         return HttpError::invalid_request(format!("{field} is missing")).with_field(field, "is missing");
     }
-    // A path of one dot is the structure itself.
+    // The path `.` means the whole structure, not a field.
     match error.path().to_string().as_str() {
         "." => HttpError::invalid_request(problem),
         field => HttpError::invalid_field(field, &problem),
     }
 }
 
-/// The field's name in serde's message for a missing field, whose path is that of the structure around it.
+/// Returns the field's name from serde's message for a missing field. The error's path names only the structure around
+/// the field.
 fn missing_field(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.split('`').next()
 }
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq, Deserialize)]
-    struct Asked {
+    struct Params {
         name: String,
         count: Option<u8>,
     }
@@ -160,8 +161,8 @@ mod tests {
         if let Some(content_type) = content_type {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
         }
-        let outcome = match Json::<Asked>::from_request(request, &()).await {
-            Ok(Json(asked)) => Ok(asked.name),
+        let outcome = match Json::<Params>::from_request(request, &()).await {
+            Ok(Json(params)) => Ok(params.name),
             Err(error) => {
                 let (status, body) = answer(error.into_response()).await;
                 Err((status, body["message"].as_str().unwrap().to_owned()))
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_a_json_object_whatever_curl_calls_it() {
+    async fn a_body_is_a_json_object_also_with_curls_default_content_type() {
         let good = r#"{"name": "a"}"#;
         let form = "application/x-www-form-urlencoded";
         for content_type in
@@ -193,11 +194,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_names_the_parameter_that_is_wrong() {
+    async fn the_error_names_the_wrong_parameter_of_a_query() {
         let read = |query: &str| {
             let request = Request::builder().uri(format!("/x?{query}")).body(()).unwrap();
             let (mut parts, ()) = request.into_parts();
-            async move { Query::<Asked>::from_request_parts(&mut parts, &()).await }
+            async move { Query::<Params>::from_request_parts(&mut parts, &()).await }
         };
         assert_eq!(read("name=a%2Fb&count=7&more=1").await.unwrap().0.name, "a/b");
         for (query, errors) in [
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_kept_by_nobody() {
+    fn responses_are_not_cached() {
         let response = (StatusCode::ACCEPTED, Json(json!({"a": 1}))).into_response();
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["content-type"], "application/json");

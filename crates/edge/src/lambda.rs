@@ -1,7 +1,8 @@
-//! Events of API Gateway and Function URLs (payload format 2.0) as requests, and responses as they take them.
+//! Converts events of API Gateway and Function URLs (payload format 2.0) to requests, and responses to their results.
 //!
-//! `lambda_http` reads the event. It panics or fails on URIs and headers that a client can send: an HTTP API hands paths
-//! over decoded, and headers may hold any text. Such parts are encoded or left out before.
+//! `lambda_http` parses the event. It panics or fails on some URIs and headers that a client can send, because an HTTP
+//! API passes paths on decoded, and headers may contain any text. This module therefore encodes or removes such parts
+//! before `lambda_http` sees them. The functions' handlers call it.
 //!
 //! Format: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
@@ -20,8 +21,8 @@ use tower::ServiceExt;
 
 use crate::{Caller, HttpError, InvocationEnd};
 
-/// Characters that a decoded path can hold and a path in a URI cannot. `%` is not one: what a gateway does not
-/// decode is still encoded.
+/// Characters that a decoded path can contain and a path in a URI cannot. `%` is not among them: a part that the
+/// gateway has not decoded is still encoded.
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -35,9 +36,9 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-/// The same for a query.
+/// Characters that a raw query can contain and a query in a URI cannot.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
-/// The longest path with its query, in bytes. API Gateway takes 10 KB, headers included.
+/// The longest path with its query, in bytes. API Gateway accepts 10 KB, headers included.
 const MAX_URI_BYTES: usize = 16_384;
 
 /// Returns true if an event is an HTTP request.
@@ -45,7 +46,8 @@ pub fn is_http(event: &Value) -> bool {
     event.get("requestContext").is_some_and(|context| context.get("http").is_some())
 }
 
-/// Sends an event through the router. An error is an answer, too.
+/// Sends an event through the router and returns the result for API Gateway. An error becomes an error response. `end`
+/// is the end of the invocation.
 pub async fn answer(router: &Router, event: Value, end: Instant) -> Value {
     let response = match request(event) {
         Ok(mut request) => {
@@ -64,7 +66,7 @@ fn request(mut event: Value) -> Result<Request<Body>, HttpError> {
     let claims = event["requestContext"]["authorizer"]["jwt"]["claims"].take();
     let caller = Caller::of_claims(&claims);
     let body = body(&mut event)?;
-    make_fit(&mut event)?;
+    make_parseable(&mut event)?;
     let read = lambda_http::request::from_str(&event.to_string());
     let read = read.map_err(|_| HttpError::invalid_request("the event is not API Gateway's"))?;
     let mut request = read.map(|_| Body::from(body));
@@ -74,7 +76,7 @@ fn request(mut event: Value) -> Result<Request<Body>, HttpError> {
     Ok(request)
 }
 
-/// Takes the body out of the event, decoded.
+/// Removes the body from the event and returns it decoded.
 fn body(event: &mut Value) -> Result<Vec<u8>, HttpError> {
     let Value::String(text) = event["body"].take() else { return Ok(Vec::new()) };
     if event["isBase64Encoded"] != true {
@@ -84,10 +86,10 @@ fn body(event: &mut Value) -> Result<Vec<u8>, HttpError> {
     BASE64_STANDARD.decode(text).map_err(|_| HttpError::invalid_request("the body is not Base64"))
 }
 
-/// Leaves in the event what `lambda_http` can read: a path without its stage, a query, headers.
-fn make_fit(event: &mut Value) -> Result<(), HttpError> {
+/// Changes the event so that `lambda_http` can parse it: path without the stage, query, method, valid headers.
+fn make_parseable(event: &mut Value) -> Result<(), HttpError> {
     let raw = event["rawPath"].as_str().unwrap_or_default();
-    // The stage's name stands before the path, unless it is the default one.
+    // The path begins with the stage's name, unless the stage is the default one.
     let stage = event["requestContext"]["stage"].as_str().unwrap_or_default();
     let path = raw.strip_prefix('/').unwrap_or(raw);
     let path = path.strip_prefix(stage).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
@@ -99,7 +101,7 @@ fn make_fit(event: &mut Value) -> Result<(), HttpError> {
     }
     event["rawPath"] = path.into();
     event["rawQueryString"] = query.into();
-    // Not needed, and of shapes that differ from gateway to gateway.
+    // These are not needed, and their shapes differ between API Gateway and Function URLs.
     event["queryStringParameters"] = json!({});
     event["pathParameters"] = json!({});
     let method = event["requestContext"]["http"]["method"].take();
@@ -110,7 +112,7 @@ fn make_fit(event: &mut Value) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Returns true for a header that can be handed on. `Host` cannot: the URI is made of it whatever it holds.
+/// Returns true for a header that can be passed on. `Host` cannot, because `lambda_http` puts it into the URI unchecked.
 fn is_header(name: &str, value: &Value) -> bool {
     let is_value = value.as_str().is_some_and(|value| HeaderValue::from_str(value).is_ok());
     is_value && HeaderName::try_from(name).is_ok_and(|name| name != header::HOST)
@@ -118,7 +120,7 @@ fn is_header(name: &str, value: &Value) -> bool {
 
 async fn written(response: Response) -> Value {
     let (mut parts, body) = response.into_parts();
-    // API Gateway counts anew.
+    // API Gateway sets this header itself.
     parts.headers.remove(header::CONTENT_LENGTH);
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let mut answer = ApiGatewayV2httpResponse::default();
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
     use crate::path_segments;
 
-    /// A router that answers with what it was asked.
+    /// Returns a router that responds with the request it received.
     fn echo() -> Router {
         Router::new().fallback(|request: Request| async move {
             let (parts, body) = request.into_parts();
@@ -158,7 +160,7 @@ mod tests {
         })
     }
 
-    async fn asked(event: Value) -> Value {
+    async fn echoed(event: Value) -> Value {
         let answer = answer(&echo(), event, Instant::now()).await;
         assert_eq!(answer["statusCode"], 200, "{answer}");
         serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
@@ -177,23 +179,23 @@ mod tests {
             ("/production/jobs", "prod", json!(["production", "jobs"])),
             ("/", "$default", json!([])),
             ("", "$default", json!([])),
-            // Decoded, as an HTTP API hands it over.
+            // Decoded, as an HTTP API passes it on.
             ("/jobs/a b?c#d<ü>|\\^`\"{}[]\u{1}", "$default", json!(["jobs", "a b?c#d<ü>|\\^`\"{}[]\u{1}"])),
             ("@evil.example/jobs", "$default", json!(["@evil.example", "jobs"])),
         ] {
-            assert_eq!(asked(event(path, stage)).await["segments"], expected, "{path:?}");
+            assert_eq!(echoed(event(path, stage)).await["segments"], expected, "{path:?}");
         }
     }
 
     #[tokio::test]
-    async fn what_only_a_client_would_send_is_no_failure() {
+    async fn odd_parts_of_a_request_do_not_fail() {
         let mut odd = event("/jobs", "$default");
         odd["rawQueryString"] = "a=%2F&b=\"<ü> #|".into();
         odd["headers"] = json!({"x-a": "1", "host": "no host", "x-b": "ü\n", "x c": "1", "x-d": null});
         odd["queryStringParameters"] = "none".into();
-        let echoed = asked(odd).await;
-        assert_eq!(echoed["query"], "a=%2F&b=%22%3C%C3%BC%3E%20%23|");
-        assert_eq!(echoed["x-a"], "1");
+        let response = echoed(odd).await;
+        assert_eq!(response["query"], "a=%2F&b=%22%3C%C3%BC%3E%20%23|");
+        assert_eq!(response["x-a"], "1");
         let long =
             answer(&echo(), event(&format!("/{}", "a".repeat(70_000)), "$default"), Instant::now()).await;
         assert_eq!(long["statusCode"], 400);
@@ -202,17 +204,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_caller_is_whom_the_authorizer_has_verified() {
+    async fn the_caller_is_the_user_that_the_authorizer_has_verified() {
         let mut signed = event("/jobs", "$default");
-        assert_eq!(asked(signed.clone()).await["caller"], Value::Null);
-        // A list where others have a text, which `lambda_http` would not take.
+        assert_eq!(echoed(signed.clone()).await["caller"], Value::Null);
+        // A claim with a list, which `lambda_http` does not accept.
         signed["requestContext"]["authorizer"]["jwt"]["claims"] =
             json!({"username": "ada", "cognito:groups": ["Admin"]});
-        assert_eq!(asked(signed).await["caller"], "ada");
+        assert_eq!(echoed(signed).await["caller"], "ada");
     }
 
     #[tokio::test]
-    async fn a_body_is_read_however_it_is_encoded() {
+    async fn a_body_is_read_as_text_and_as_base64() {
         for (body, encoded, expected) in [
             (json!("{\"a\": 1}"), false, "{\"a\": 1}"),
             (json!("eyJhIjogMX0="), true, "{\"a\": 1}"),
@@ -221,7 +223,7 @@ mod tests {
             let mut event = event("/jobs", "$default");
             event["body"] = body;
             event["isBase64Encoded"] = encoded.into();
-            assert_eq!(asked(event).await["body"], expected);
+            assert_eq!(echoed(event).await["body"], expected);
         }
         let mut garbled = event("/jobs", "$default");
         garbled["body"] = "!".into();
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_without_a_body_has_none() {
+    async fn a_response_without_a_body_has_no_body_field() {
         let router = Router::new().fallback(|| async { StatusCode::NO_CONTENT });
         let answer = answer(&router, event("/", "$default"), Instant::now()).await;
         assert_eq!((&answer["statusCode"], answer.get("body")), (&json!(204), None));

@@ -1,4 +1,5 @@
-//! What all functions do around their routes: deadlines, the access log line, errors for requests without a route.
+//! The layers around a function's routes: deadline and cut-off, the access log line, errors for requests without a
+//! route. Knows no route itself.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -14,57 +15,73 @@ use tower::util::MapRequest;
 
 use crate::{Caller, ErrorKind, HttpError};
 
-/// The time of requests that come without [`InvocationEnd`], as from a test. An HTTP API waits no longer.
+/// The time for a request without [`InvocationEnd`], as in a test. An HTTP API waits no longer than this.
 const TIME_WITHOUT_INVOCATION: Duration = Duration::from_secs(30);
 
-/// When the invocation that a request came with ends. [`crate::lambda::answer`] puts it into the request.
+/// The end of the invocation that a request belongs to. [`crate::lambda::answer`] adds this to the request.
 #[derive(Debug, Clone, Copy)]
 pub struct InvocationEnd(pub Instant);
 
-/// When a handler shall have its answer.
+/// The time until which a handler has to respond. Handlers get this as an extractor.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
-/// Parts of a request's time. Each counts back from the end of the invocation.
+/// Points in time of a request, each counted back from the end of the invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Margins {
-    /// From here on handlers answer with what they have ([`Deadline`]).
+    /// The [`Deadline`]: from then on, handlers respond with the results that they have.
     pub deadline: Duration,
-    /// From here on a handler without an answer is dropped: 504.
+    /// From then on, a handler that has not responded is dropped, and the response is 504.
     pub cut_off: Duration,
-    /// From here on token refreshes are not waited for any more.
+    /// From then on, token refreshes are not waited for any more.
     pub settled: Duration,
 }
 
-type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
+type SettledFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The settings of [`around`].
 struct Edge {
     margins: Margins,
-    settled: Box<dyn Fn(Instant) -> Settling + Send + Sync>,
+    settled: Box<dyn Fn(Instant) -> SettledFuture + Send + Sync>,
 }
 
-/// Makes `routes` what a function serves.
+impl Margins {
+    /// Returns margins with this deadline. The cut-off is 1 s before the end, which leaves a token refresh half a
+    /// second.
+    pub const fn with_deadline(deadline: Duration) -> Self {
+        Self { deadline, cut_off: Duration::from_secs(1), settled: Duration::from_millis(500) }
+    }
+}
+
+/// Returns the router that a function serves: `routes` with `state` and the layers of this module.
 ///
-/// A path means the same with and without a slash at its end. A request that matches no path is answered with 404,
-/// one that matches a path with other methods with 405 and `Allow`. After each answer `settled` is awaited: what a
-/// process has to finish before it may be frozen, until the time that it is given.
-pub fn serve<F>(
-    routes: Router,
+/// A path means the same with and without a slash at its end. A request that matches no path is refused with 404, a
+/// request that matches a path with another method with 405 and `Allow`. After each response, the router waits for
+/// `settled`, which finishes the work that must be done before the process may be frozen. `settled` gets the state and
+/// the time until which it may take.
+pub fn serve<S, F>(
+    routes: Router<S>,
+    state: S,
     margins: Margins,
-    settled: impl Fn(Instant) -> F + Send + Sync + 'static,
+    settled: impl Fn(S, Instant) -> F + Send + Sync + 'static,
 ) -> Router
 where
+    S: Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let edge = Edge { margins, settled: Box::new(move |until| Box::pin(settled(until))) };
+    let settled_state = state.clone();
+    let settled = move |until| -> SettledFuture { Box::pin(settled(settled_state.clone(), until)) };
+    let edge = Edge { margins, settled: Box::new(settled) };
     let routes = routes
+        .with_state(state)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Arc::new(edge), around));
-    // A layer of the router runs after routing, when it is too late to change the path.
+    // The layers of a router run after routing, when it is too late to change the path.
     Router::new().fallback_service(MapRequest::new(routes, without_slash_at_end))
 }
 
+/// Runs a handler within its time, waits for `settled`, and logs the request.
 async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let end = request.extensions().get::<InvocationEnd>().map(|end| end.0);
@@ -79,7 +96,7 @@ async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next)
     let response = answered.unwrap_or_else(|_| timed_out().into_response());
     (edge.settled)(before_end(edge.margins.settled)).await;
 
-    // No path, no query and no body: they hold ids of agents and states of sign-ins.
+    // Path, query and body are not logged, because they contain ids of agents and states of sign-ins.
     tracing::info!(
         http.method = %method,
         http.route = route.as_ref().map_or("none", MatchedPath::as_str),
@@ -107,6 +124,7 @@ fn timed_out() -> HttpError {
         .with_remedy("try again; if that fails too, look into the function's log")
 }
 
+/// Removes the slashes at the end of a request's path.
 fn without_slash_at_end(mut request: Request) -> Request {
     let path = request.uri().path();
     let trimmed = path.trim_end_matches('/');
@@ -115,7 +133,7 @@ fn without_slash_at_end(mut request: Request) -> Request {
     }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut parts = request.uri().clone().into_parts();
-    // What was a path and a query stays one.
+    // The trimmed path and query are valid, because the whole ones were.
     parts.path_and_query = PathAndQuery::try_from(format!("{trimmed}{query}")).ok();
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
@@ -143,11 +161,7 @@ mod tests {
     use super::*;
     use crate::Path;
 
-    const MARGINS: Margins = Margins {
-        deadline: Duration::from_secs(2),
-        cut_off: Duration::from_secs(1),
-        settled: Duration::from_millis(500),
-    };
+    const MARGINS: Margins = Margins::with_deadline(Duration::from_secs(2));
 
     async fn send(
         router: &Router,
@@ -166,9 +180,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_without_a_route_are_answered_in_the_one_body() {
+    async fn requests_without_a_route_get_the_error_body() {
         let routes = Router::new().route("/jobs/{id}", get(|Path(id): Path<String>| async move { id }));
-        let router = serve(routes, MARGINS, |_| std::future::ready(()));
+        let router = serve(routes, (), MARGINS, |(), _| std::future::ready(()));
         for path in ["/jobs/a", "/jobs/a/", "/jobs/a//", "/jobs/a/?x=1"] {
             assert_eq!(send(&router, "GET", path, None).await.0, 200, "{path}");
         }
@@ -183,24 +197,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_handler_is_told_its_deadline_and_dropped_at_the_cut_off() {
+    async fn a_handler_gets_its_deadline_and_is_dropped_at_the_cut_off() {
         let end = Instant::now() + Duration::from_secs(10);
-        let told = move |Deadline(deadline): Deadline| async move {
+        let checks_deadline = move |Deadline(deadline): Deadline| async move {
             assert_eq!(end - deadline, MARGINS.deadline);
         };
         let hangs = || async { std::future::pending::<()>().await };
         let settled = Arc::new(AtomicUsize::new(0));
         let counted = settled.clone();
         let router = serve(
-            Router::new().route("/told", get(told)).route("/hangs", get(hangs)),
+            Router::new().route("/deadline", get(checks_deadline)).route("/hangs", get(hangs)),
+            (),
             MARGINS,
-            move |until| {
+            move |(), until| {
                 assert_eq!(end - until, MARGINS.settled);
                 counted.fetch_add(1, Ordering::Relaxed);
                 std::future::ready(())
             },
         );
-        assert_eq!(send(&router, "GET", "/told", Some(end)).await.0, 200);
+        assert_eq!(send(&router, "GET", "/deadline", Some(end)).await.0, 200);
         let (status, body, _) = send(&router, "GET", "/hangs", Some(end)).await;
         assert_eq!((status, &body["error"]), (504, &"timeout".into()));
         assert_eq!(end - Instant::now(), MARGINS.cut_off);

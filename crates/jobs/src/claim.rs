@@ -1,11 +1,14 @@
-//! The right to write to one job: a lease and an attempt number.
+//! Claims: the right to write to one job, with a lease and an attempt number.
 //!
-//! Of any number of tries to claim a job exactly one wins. The lease must be renewed before it runs out;
-//! after that another may take the job over, which counts the attempt up. Every write carries the attempt
-//! and fails once it is another's, so a run that lost its job, or whose job was deleted, writes nothing.
+//! Of several claims for a job at the same time, one wins. The holder must renew the lease before it expires. After
+//! that, another process can claim the job, which increases the attempt number. Every write has the attempt number as
+//! a condition. A run whose job was claimed by another process, ended or deleted can therefore write nothing.
 //!
-//! The answer to any write may be lost or late, and the SDK then sends it again. So a claim has an id of its own: a
-//! claim that is refused by itself was won. A write that is refused by what it wrote itself was made.
+//! The response to a write may be lost, and the SDK then repeats the request. Each claim therefore has an id: if a
+//! repeated claim is refused because the item already has its id, the claim was won. In the same way, a write counts as
+//! made if the item already has its changes.
+//!
+//! The job processor calls this. It renews the lease by itself; nothing here runs in the background.
 
 use std::{
     sync::{
@@ -23,43 +26,43 @@ use crate::{
     dynamodb::{Change, JobTable},
     error::JobError,
     job::{Job, JobStatus, timestamp},
-    records::{self, MAX_ITEM_BYTES},
+    transcript::{self, MAX_ITEM_BYTES},
 };
 
-/// What an item weighs beside its texts: names, numbers, keys.
+/// Size of an item without its long texts, in bytes: names, numbers, keys.
 const ITEM_OVERHEAD_BYTES: usize = 4_000;
-/// What an error may weigh on the item, so that a job can always be ended.
+/// Largest size of the error on the item, in bytes, so that a job can always be ended.
 const MAX_ERROR_BYTES: usize = 8_000;
 
-/// What became of trying to claim a job.
+/// Outcome of a claim.
 #[derive(Debug)]
-pub enum Claimed {
-    /// It is ours now.
-    Won(Claim, Earlier),
-    /// It is running or has ended: there is nothing to do.
+pub enum ClaimOutcome {
+    /// The claim is won: the caller holds the job.
+    Won(Claim, EarlierRun),
+    /// The job is held by another process, or it has ended. The caller has nothing to do.
     Busy(Job),
-    /// This user has no such job.
+    /// The user has no such job.
     Missing,
 }
 
-/// What an earlier run of the job, cut off before its end, had done.
+/// The effects of an earlier run of the job that was cut off before its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Earlier {
-    /// There was none, or none of its tool calls can have changed anything.
+pub enum EarlierRun {
+    /// There was no earlier run, or none of its tool calls can have changed anything.
     NoEffect,
-    /// It had called this tool, which may have changed something.
+    /// The earlier run called this tool, which may have changed something.
     MayHaveHadEffect {
         /// The tool's name.
         tool: String,
     },
 }
 
-/// How a run ended.
+/// Outcome of a run.
 #[derive(Debug, Clone, Copy)]
-pub enum Outcome<'a> {
-    /// With a result: a JSON text.
+pub enum RunOutcome<'a> {
+    /// The run ended with this result, a JSON text.
     Completed(&'a str),
-    /// With an error: one line.
+    /// The run ended with this error, one line.
     Failed(&'a str),
 }
 
@@ -70,12 +73,12 @@ pub struct Claim {
     job: Job,
     attempt: u64,
     lease: Duration,
-    /// Until when the job is known to be held, in milliseconds since the epoch. Shared by all clones.
+    /// The end of the lease as last written, in milliseconds since the epoch. Shared by all clones.
     held_until: Arc<AtomicI64>,
 }
 
 impl JobTable {
-    /// Claims a job that is pending, or whose run let its lease run out, for `lease` from `now` on.
+    /// Claims a job that is pending, or whose lease has expired. The new lease ends `lease` after `now`.
     ///
     /// # Errors
     /// [`JobError::Table`].
@@ -85,42 +88,42 @@ impl JobTable {
         job_id: &str,
         now: Timestamp,
         lease: Duration,
-    ) -> Result<Claimed, JobError> {
+    ) -> Result<ClaimOutcome, JobError> {
         let claim_id = Uuid::new_v4().to_string();
         let until = lease_end(now, lease);
         let claimed = self.claim_item(user_id, job_id, &claim_id, now, until).await?;
         Ok(match claimed {
             Ok(won) => {
                 let earlier = match won.effect {
-                    Some(tool) => Earlier::MayHaveHadEffect { tool },
-                    None => Earlier::NoEffect,
+                    Some(tool) => EarlierRun::MayHaveHadEffect { tool },
+                    None => EarlierRun::NoEffect,
                 };
                 let held_until = Arc::new(AtomicI64::new(until.as_millisecond()));
                 let claim =
                     Claim { jobs: self.clone(), job: won.job, attempt: won.attempt, lease, held_until };
-                Claimed::Won(claim, earlier)
+                ClaimOutcome::Won(claim, earlier)
             }
-            Err(Some(job)) => Claimed::Busy(job),
-            Err(None) => Claimed::Missing,
+            Err(Some(job)) => ClaimOutcome::Busy(job),
+            Err(None) => ClaimOutcome::Missing,
         })
     }
 }
 
 impl Claim {
-    /// The job as it was when it was claimed.
+    /// Returns the job as it was when it was claimed.
     pub fn job(&self) -> &Job {
         &self.job
     }
 
-    /// How often to renew: a third of the lease, so that two renewals may fail.
+    /// Returns the interval for renewals: a third of the lease, so that two renewals may fail.
     pub fn renew_every(&self) -> Duration {
         self.lease / 3
     }
 
-    /// Holds the job for another lease from `now` on.
+    /// Renews the lease, counted from `now`.
     ///
     /// # Errors
-    /// [`JobError::Lost`] if the job is no longer this claim's, [`JobError::Table`].
+    /// [`JobError::Lost`] if the job is claimed by another process, ended or deleted; [`JobError::Table`].
     pub async fn renew(&self, now: Timestamp) -> Result<(), JobError> {
         let until = lease_end(now, self.lease).as_millisecond();
         self.write(vec![Change::Number("leaseUntil", until)]).await?;
@@ -128,14 +131,14 @@ impl Claim {
         Ok(())
     }
 
-    /// How long the job is known to be held from `now` on, less a tenth of the lease for clocks that differ. Nothing
-    /// that may change something is begun after that: somebody else may have taken the job over.
+    /// Returns the time that is left of the lease at `now`, less a tenth of the lease for differing clocks. After that
+    /// time the run must not start anything that may change something, because another process may claim the job.
     pub fn held_for(&self, now: Timestamp) -> Duration {
         let left = self.held_until.load(Ordering::Relaxed).saturating_sub(now.as_millisecond());
         Duration::from_millis(u64::try_from(left).unwrap_or_default()).saturating_sub(self.lease / 10)
     }
 
-    /// Refuses what is begun when the job is no longer known to be held.
+    /// Checks that the lease has not expired. A run calls this before it starts something that may change something.
     ///
     /// # Errors
     /// [`JobError::Lapsed`].
@@ -143,13 +146,13 @@ impl Claim {
         if self.held_for(now).is_zero() { Err(self.lapsed()) } else { Ok(()) }
     }
 
-    /// The error of a run whose lease was not renewed in time.
+    /// Returns the error for a run whose lease was not renewed in time.
     pub fn lapsed(&self) -> JobError {
         JobError::Lapsed { job_id: self.job.job_id.clone() }
     }
 
-    /// Notes that a tool which may change something is about to be called: a run that takes the job over
-    /// must not call it again. To be awaited before the call.
+    /// Writes to the job that the run is about to call a tool that may change something. The caller waits for this
+    /// before the call, so that a run that takes the job over knows of the call and does not repeat it.
     ///
     /// # Errors
     /// As [`Self::renew`].
@@ -157,30 +160,30 @@ impl Claim {
         self.write(vec![Change::Text("effect", tool.to_owned())]).await
     }
 
-    /// Writes the transcript as it stands.
+    /// Writes the transcript so far.
     ///
     /// # Errors
     /// As [`Self::renew`].
     pub async fn record(&self, messages: &[Value]) -> Result<(), JobError> {
-        let fitted = records::fit(messages, self.room(""));
+        let fitted = transcript::fit(messages, self.room(""));
         self.write(vec![Change::Text("agent_messages", fitted.json)]).await
     }
 
-    /// Ends the job with its transcript and usage. A transcript too long for the item is kept whole in
+    /// Ends the job with its transcript and usage. A transcript that is too long for the item is also stored whole in
     /// items of its own, which are written first.
     ///
     /// # Errors
     /// As [`Self::renew`].
     pub async fn end(
         &self,
-        outcome: Outcome<'_>,
+        outcome: RunOutcome<'_>,
         messages: &[Value],
         usage: &Value,
         now: Timestamp,
     ) -> Result<(), JobError> {
-        let fitted = records::fit(messages, self.room(outcome.text()));
+        let fitted = transcript::fit(messages, self.room(outcome.text()));
         if fitted.is_elided {
-            self.jobs.keep_transcript(&self.job, self.attempt, messages).await?;
+            self.jobs.store_transcript(&self.job, self.attempt, messages).await?;
         }
         let mut changes = outcome.changes(now);
         if fitted.is_elided {
@@ -191,24 +194,30 @@ impl Claim {
         self.write(changes).await
     }
 
-    /// Ends the job and leaves its transcript as it was last written.
+    /// Ends the job and leaves the transcript on the item as it is.
     ///
     /// # Errors
     /// As [`Self::renew`].
-    pub async fn end_as_it_is(&self, outcome: Outcome<'_>, now: Timestamp) -> Result<(), JobError> {
+    pub async fn end_without_transcript(
+        &self,
+        outcome: RunOutcome<'_>,
+        now: Timestamp,
+    ) -> Result<(), JobError> {
         self.write(outcome.changes(now)).await
     }
 
-    /// What a result may weigh: half of what the item has left, so that the transcript has the other.
+    /// Returns the largest size of a result in bytes: half of the room on the item. The other half is for the
+    /// transcript.
     pub fn room_for_result(&self) -> usize {
         self.room("") / 2
     }
 
-    /// What the transcript may weigh beside the item's other texts.
+    /// Returns the room for the transcript in bytes: the item's size less its other texts. `outcome` is the text of the
+    /// result or error.
     fn room(&self, outcome: &str) -> usize {
         let ids: usize = self.job.agent_ids.iter().map(|id| id.len() + 4).sum();
-        let taken = self.job.query.len() + ids + outcome.len() + ITEM_OVERHEAD_BYTES;
-        MAX_ITEM_BYTES.saturating_sub(taken)
+        let others = self.job.query.len() + ids + outcome.len() + ITEM_OVERHEAD_BYTES;
+        MAX_ITEM_BYTES.saturating_sub(others)
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<(), JobError> {
@@ -216,7 +225,7 @@ impl Claim {
     }
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> RunOutcome<'a> {
     fn text(self) -> &'a str {
         match self {
             Self::Completed(text) => text,
@@ -224,7 +233,7 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// What ending a job changes on its item, whatever becomes of its transcript.
+    /// Returns the changes that end a job, without those of its transcript and usage.
     fn changes(self, now: Timestamp) -> Vec<Change> {
         let (status, name) = match self {
             Self::Completed(_) => (JobStatus::Completed, "result"),

@@ -1,7 +1,8 @@
-//! The table of jobs: what is read from it and written to it.
+//! The job table: conditional writes to job items, and transactions.
 //!
-//! A user's jobs are one partition, so that nobody reaches another's by an id. No write makes a job
-//! item: what was deleted stays deleted. [`crate::claim`] says when a write is allowed.
+//! The jobs of a user are one partition, so that no user can reach another user's job by its id. No write here creates
+//! a job item, so that a deleted job stays deleted. [`crate::claim`] decides when to write, [`crate::users`] creates,
+//! lists and deletes jobs.
 
 use std::time::Duration;
 
@@ -10,50 +11,44 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
-        query::builders::QueryFluentBuilder,
         transact_write_items::TransactWriteItemsError,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
-    primitives::Blob,
-    types::{
-        AttributeValue, ConditionCheck, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem,
-    },
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::{
     error::JobError,
     items::{job_of, partition},
     job::{Job, JobStatus},
-    records,
 };
 
-/// What must hold of an item for a claim's write: nobody has claimed it since, ended or deleted it.
-const HELD: &str = "attempt = :attempt AND #claimed = :claimed";
+/// The condition for a claim's write: the job has not been claimed again, ended or deleted since.
+pub(crate) const HELD: &str = "attempt = :attempt AND #claimed = :claimed";
 
-/// A lease that ends later than this from now was not written by a clock that can be believed: it is over. The longest
-/// lasts 55 s.
+/// The longest time until the end of a valid lease. A lease that ends later was written by a wrong clock and counts as
+/// expired. The longest lease that can be configured is 55 s.
 pub(crate) const FARTHEST_LEASE: SignedDuration = SignedDuration::from_mins(5);
 
-/// How often a write that conflicts with another is tried.
-const MAX_TRIES: u32 = 4;
-/// The pause before the second try, growing with each.
-const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// Most attempts of a transaction that DynamoDB cancels for a transient reason.
+const MAX_ATTEMPTS: u32 = 4;
+/// The pause before the second attempt. The pause before attempt n + 1 is n times as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why DynamoDB cancels a transaction that may be taken a moment later.
-const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+/// DynamoDB's codes for reasons to cancel a transaction that may succeed a moment later.
+const TRANSIENT: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
-/// What became of a write of several items.
+/// Outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Together {
+pub(crate) enum TransactionOutcome {
+    /// All items were written.
     Written,
-    /// One of their conditions does not hold.
+    /// No item was written, because the condition of one of them does not hold.
     Refused,
 }
 
-/// The table of jobs. Cheap to clone.
+/// The job table. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JobTable {
     pub(crate) client: Client,
@@ -77,28 +72,30 @@ impl Change {
         }
     }
 
-    /// Whether an item is as this change leaves it.
-    fn is_in(&self, item: &Item) -> bool {
+    /// Returns true if the item already has the change.
+    fn is_made(&self, item: &Item) -> bool {
         let (name, value) = self.attribute();
         item.get(name) == value.as_ref()
     }
 }
 
-/// A claim that was won.
+/// The job item after a claim that was won.
 #[derive(Debug)]
-pub(crate) struct WonItem {
+pub(crate) struct ClaimedItem {
     pub(crate) job: Job,
+    /// The number of this claim's attempt, from 1.
     pub(crate) attempt: u64,
+    /// The tool in the effect note of an earlier attempt, if that wrote one.
     pub(crate) effect: Option<String>,
 }
 
 impl JobTable {
-    /// The jobs in `table`, whose keys are `PK` and `SK`.
+    /// Returns the job table with this name. Its keys are `PK` and `SK`.
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
     }
 
-    /// Claims an item; the inner error is the job that could not be had, if there is one.
+    /// Claims a job. The inner error is the job that could not be claimed, or `None` if there is no such job.
     pub(crate) async fn claim_item(
         &self,
         user_id: &str,
@@ -106,8 +103,8 @@ impl JobTable {
         claim_id: &str,
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Result<WonItem, Option<Job>>, JobError> {
-        // A job that the original's processor runs has no lease, and is left to it.
+    ) -> Result<Result<ClaimedItem, Option<Job>>, JobError> {
+        // A job without a lease is run by the accelerator's own processor, and is not taken over.
         let free =
             "#status = :pending OR (#status = :processing AND (leaseUntil < :now OR leaseUntil > :farthest))";
         let answer = self
@@ -129,7 +126,7 @@ impl JobTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let won = |item: &Item| WonItem {
+        let won = |item: &Item| ClaimedItem {
             job: job_of(user_id, job_id, item),
             attempt: number_of(item, "attempt").unwrap_or(1),
             effect: text_of(item, "effect"),
@@ -138,7 +135,7 @@ impl JobTable {
         match answer {
             Ok(answer) => Ok(Ok(won(&answer.attributes.unwrap_or_default()))),
             Err(error) => match refused_item(&error) {
-                // An earlier try of the same request had won; only its answer was lost.
+                // The SDK repeated the request after its first response was lost: the first request had won.
                 Some(Some(item)) if is_ours(item) => Ok(Ok(won(item))),
                 Some(item) => Ok(Err(item.map(|item| job_of(user_id, job_id, item)))),
                 None => match self.get_item(partition(user_id), job_id).await {
@@ -149,8 +146,11 @@ impl JobTable {
         }
     }
 
-    /// Changes a job that is claimed under `attempt`. A write that fails counts as made where the item is as it
-    /// would have left it: its answer was lost.
+    /// Changes a job that is claimed under `attempt`. A write that fails counts as made if the item already has the
+    /// changes: then only the response was lost.
+    ///
+    /// # Errors
+    /// [`JobError::Lost`] if the job is claimed under another attempt, ended or deleted; [`JobError::Table`].
     pub(crate) async fn write_claimed(
         &self,
         job: &Job,
@@ -167,7 +167,7 @@ impl JobTable {
         let (mut sets, mut removes) = (Vec::new(), Vec::new());
         for (n, change) in changes.iter().enumerate() {
             let (name, value) = change.attribute();
-            // By placeholder: several of the names are reserved words.
+            // Names are placeholders, because several of them are reserved words of DynamoDB.
             update = update.expression_attribute_names(format!("#n{n}"), name);
             match value {
                 Some(value) => {
@@ -187,7 +187,7 @@ impl JobTable {
             Err(error) => {
                 let is_made = |item: &Item| {
                     number_of(item, "attempt") == Some(attempt)
-                        && changes.iter().all(|change| change.is_in(item))
+                        && changes.iter().all(|change| change.is_made(item))
                 };
                 match refused_item(&error) {
                     Some(Some(item)) if is_made(item) => Ok(()),
@@ -201,47 +201,19 @@ impl JobTable {
         }
     }
 
-    /// Keeps a whole transcript beside a job that is claimed under `attempt`; it expires with the job.
-    pub(crate) async fn keep_transcript(
+    /// Writes all items or none. Repeats a transaction that was cancelled because of a conflict with another write or
+    /// because of throttling.
+    ///
+    /// # Errors
+    /// [`JobError::Table`].
+    pub(crate) async fn write_transaction(
         &self,
-        job: &Job,
-        attempt: u64,
-        messages: &[Value],
-    ) -> Result<(), JobError> {
-        let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "written", reason };
-        let pieces = records::pack(messages).map_err(|error| failed(error.to_string()))?;
-        for (n, piece) in pieces.into_iter().enumerate() {
-            let mut put = Put::builder()
-                .table_name(&self.table)
-                .item("PK", transcript_partition(&job.job_id))
-                .item("SK", text(format!("{}#{attempt:06}#{n:06}", job.user_id)))
-                .item("messages", AttributeValue::B(Blob::new(piece)));
-            if let Some(expires_after) = job.expires_after {
-                put = put.item("ExpiresAfter", number(expires_after));
-            }
-            let held = ConditionCheck::builder()
-                .table_name(&self.table)
-                .key("PK", partition(&job.user_id))
-                .key("SK", text(&job.job_id))
-                .condition_expression(HELD)
-                .expression_attribute_names("#claimed", "status")
-                .expression_attribute_values(":attempt", number(attempt))
-                .expression_attribute_values(":claimed", text(JobStatus::Processing.as_str()));
-            let held = TransactWriteItem::builder().set_condition_check(held.build().ok()).build();
-            let put = TransactWriteItem::builder().set_put(put.build().ok()).build();
-            if self.write_together(&[held, put]).await? == Together::Refused {
-                return Err(JobError::Lost { job_id: job.job_id.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes several items or none. What a conflict with another write or a busy table refuses is tried again.
-    pub(crate) async fn write_together(&self, items: &[TransactWriteItem]) -> Result<Together, JobError> {
-        let mut tries = 1;
+        items: &[TransactWriteItem],
+    ) -> Result<TransactionOutcome, JobError> {
+        let mut attempts = 1;
         loop {
             let write = self.client.transact_write_items().set_transact_items(Some(items.to_vec()));
-            let Err(error) = write.send().await else { return Ok(Together::Written) };
+            let Err(error) = write.send().await else { return Ok(TransactionOutcome::Written) };
             let reasons: Vec<&str> = match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
@@ -249,47 +221,14 @@ impl JobTable {
                 _ => Vec::new(),
             };
             if reasons.contains(&"ConditionalCheckFailed") {
-                return Ok(Together::Refused);
+                return Ok(TransactionOutcome::Refused);
             }
-            if tries == MAX_TRIES || !reasons.iter().any(|reason| PASSING.contains(reason)) {
+            if attempts == MAX_ATTEMPTS || !reasons.iter().any(|reason| TRANSIENT.contains(reason)) {
                 return Err(self.fault("written", error));
             }
-            tokio::time::sleep(BETWEEN_TRIES * tries).await;
-            tries += 1;
+            tokio::time::sleep(FIRST_PAUSE * attempts).await;
+            attempts += 1;
         }
-    }
-
-    /// A job's transcript that was too long for its item; `None` if it was not.
-    ///
-    /// # Errors
-    /// [`JobError::Table`].
-    pub async fn kept_transcript(&self, job: &Job) -> Result<Option<Vec<Value>>, JobError> {
-        // Pieces of an attempt that was cut off while it wrote them are nobody's transcript.
-        let Some(attempt) = job.transcript_of else { return Ok(None) };
-        let failed = |reason: String| JobError::Table { table: self.table.clone(), verb: "read", reason };
-        let query = self.pieces(&job.user_id, &job.job_id, Some(attempt));
-        let mut items = query.into_paginator().items().send();
-        let mut pieces = Vec::new();
-        while let Some(item) = items.next().await {
-            let item = item.map_err(|error| failed(aws_kit::reason(&error)))?;
-            pieces.extend(item.get("messages").and_then(|piece| Some(piece.as_b().ok()?.as_ref().to_vec())));
-        }
-        if pieces.is_empty() {
-            return Ok(None);
-        }
-        records::unpack(&pieces).map(Some).map_err(|error| failed(error.to_string()))
-    }
-
-    /// A query of the pieces of one user's transcript, of one attempt or of all.
-    pub(crate) fn pieces(&self, user_id: &str, job_id: &str, attempt: Option<u64>) -> QueryFluentBuilder {
-        let attempt = attempt.map(|attempt| format!("{attempt:06}#")).unwrap_or_default();
-        self.client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("PK = :pk AND begins_with(SK, :user)")
-            .expression_attribute_values(":pk", transcript_partition(job_id))
-            .expression_attribute_values(":user", text(format!("{user_id}#{attempt}")))
-            .consistent_read(true)
     }
 
     pub(crate) fn update(&self, user_id: &str, job_id: &str) -> UpdateItemFluentBuilder {
@@ -305,11 +244,8 @@ impl JobTable {
     }
 }
 
-fn transcript_partition(job_id: &str) -> AttributeValue {
-    text(format!("transcript#{job_id}"))
-}
-
-/// The item that a condition refused; the inner `None` if there is none.
+/// Returns the item that did not meet the condition of an update; the inner `None` if there is no item. Returns `None`
+/// if the update failed for another reason.
 pub(crate) fn refused_item(error: &SdkError<UpdateItemError>) -> Option<Option<&Item>> {
     match error.as_service_error()? {
         UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused.item()),

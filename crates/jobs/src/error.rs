@@ -1,9 +1,9 @@
-//! Why a job could not be read or written.
+//! The errors of this crate.
 
-/// Why a job could not be read or written.
+/// An error in reading or writing a job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The table did not do what it was asked: its own code or words say why.
+    /// DynamoDB refused the request, or did not answer.
     #[error(
         "the job table {table} could not be {verb} ({reason}): check AGENT_TABLE and this role's rights on it"
     )]
@@ -12,18 +12,18 @@ pub enum JobError {
         table: String,
         /// `read` or `written`.
         verb: &'static str,
-        /// What DynamoDB said.
+        /// DynamoDB's error code, or the SDK's error.
         reason: String,
     },
-    /// The lease has run out without being renewed, so that anybody may have taken the job by now.
+    /// The lease expired before it was renewed. Another process may have claimed the job.
     #[error(
         "job {job_id} could not be held: its lease was not renewed in time; check that the job table answers"
     )]
     Lapsed {
-        /// The job.
+        /// The job's id.
         job_id: String,
     },
-    /// Somebody else holds the job by now, or it was deleted: nothing was written.
+    /// Another process has claimed the job, or the job has ended or was deleted. Nothing was written.
     #[error("job {job_id} is no longer this run's: it was deleted, taken over or ended")]
     Lost {
         /// The job.

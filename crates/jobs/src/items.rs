@@ -1,11 +1,13 @@
-//! The job item: its attributes, read and weighed.
+//! The job item: its attributes and keys, and their conversion to a [`Job`]. Calls nothing.
 //!
-//! `PK` `agent#{userId}`, `SK` `{jobId}`, `query`, `agentIds`, `status`, `createdAt`, `ExpiresAfter`, then
-//! `agent_messages`, `usage`, `result` | `error`, `completedAt`, `transcriptOf` (the attempt whose whole transcript
-//! is kept in items of its own), `sub` (the user's, where it is known). While a job is claimed: `attempt` (how often it was), `claimId` (of the last claim),
-//! `leaseUntil` (milliseconds since the epoch), `effect` (a tool that may have changed something, as soon as one
-//! was called). `unfinished` is the partition key of the sparse index of jobs
-//! that have not ended, and repeats their status; `startedAgainAt` is when the sweep started a pending one again.
+//! - `PK`: `agent#{userId}`; `SK`: `{jobId}`.
+//! - `query`, `agentIds`, `status`, `createdAt`, `ExpiresAfter`; `sub`: the user's, if it is known.
+//! - `agent_messages`, `usage`, `result` or `error`, `completedAt`; `transcriptOf`: the attempt whose whole transcript
+//!   is stored in items of its own.
+//! - From the first claim on: `attempt`: the number of claims; `claimId`: the id of the last claim; `leaseUntil`: in
+//!   milliseconds since the epoch, until the job ends; `effect`: the first tool called that may have changed something.
+//! - `unfinished`: the partition key of the sparse index of jobs that have not ended; repeats their status.
+//! - `startedAgainAt`: the time when the sweep started a pending job again, in milliseconds since the epoch.
 
 use aws_kit::{Item, number_of, text, text_of};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,18 +15,19 @@ use jiff::Timestamp;
 
 use crate::job::{Job, JobStatus};
 
-/// Whose a job is. The keys are made of the name, as the accelerator's are; a name may be given to another person.
+/// The owner of a job. As in the accelerator, the keys contain the user's name. The user pool may later give the same
+/// name to another person, whose `sub` differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobOwner<'a> {
     /// The user's name.
     pub user_id: &'a str,
-    /// What the user pool calls that one person, if it is known.
+    /// The `sub` that the user pool gave to this person, if it is known.
     pub sub: Option<&'a str>,
 }
 
 impl JobOwner<'_> {
-    /// Returns true if an item under the name is another person's.
-    pub(crate) fn is_another(self, item: &Item) -> bool {
+    /// Returns true if the item belongs to another person of the same name.
+    pub(crate) fn is_another_person(self, item: &Item) -> bool {
         let found = item.get("sub").and_then(|sub| sub.as_s().ok());
         found.zip(self.sub).is_some_and(|(found, own)| found != own)
     }
@@ -54,7 +57,8 @@ pub(crate) fn job_of(user_id: &str, job_id: &str, item: &Item) -> Job {
     }
 }
 
-/// The original writes a JSON text, others a list; what is neither names nobody.
+/// Reads the agents' ids. The accelerator and this crate write a JSON text; lists and sets are read as well. Any other
+/// value gives no ids.
 fn agent_ids(value: &AttributeValue) -> Vec<String> {
     match value {
         AttributeValue::S(text) => serde_json::from_str(text).unwrap_or_default(),
@@ -69,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agent_ids_are_read_in_both_shapes() {
+    fn agent_ids_are_read_from_a_json_text_and_from_a_list() {
         let check = |value: AttributeValue, expected: &[&str]| assert_eq!(agent_ids(&value), expected);
         check(text(r#"["a", "b"]"#), &["a", "b"]);
         check(AttributeValue::L(vec![text("a"), text("b")]), &["a", "b"]);

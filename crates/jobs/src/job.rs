@@ -1,45 +1,46 @@
-//! One job and where it stands.
+//! A job and its status, as read from the job item. Calls nothing.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
-/// One question of one user to some agents.
+/// A job: one query of one user to one or several agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Whose job it is.
+    /// The name of the user whose job it is.
     pub user_id: String,
     /// The user's `sub`, if it was known at the submission.
     pub sub: Option<String>,
-    /// Its id, unique for the user.
+    /// The job's id, unique for the user.
     pub job_id: String,
-    /// What was asked, verbatim.
+    /// The query, verbatim.
     pub query: String,
-    /// Whom it was asked of.
+    /// The ids of the agents that answer the query.
     pub agent_ids: Vec<String>,
-    /// Where it stands.
+    /// The status.
     pub status: JobStatus,
-    /// When it was submitted, as written by whoever submitted it.
+    /// Time of the submission, as text on the item. This crate writes it as [`timestamp`] does.
     pub created_at: String,
-    /// When it ended, as written.
+    /// Time of the end, as text on the item.
     pub completed_at: Option<String>,
     /// The answer of a completed job: a JSON text.
     pub result: Option<String>,
-    /// Why a failed job failed.
+    /// The error of a failed job: one line.
     pub error: Option<String>,
-    /// When the item is deleted by itself, in seconds since the epoch.
+    /// Time from which DynamoDB deletes the item, in seconds since the epoch.
     pub expires_after: Option<i64>,
-    /// The transcript as it lies on the item: a JSON text.
+    /// The transcript on the item, in which long texts may be elided: a JSON text.
     pub agent_messages: Option<String>,
-    /// What the run used: a JSON text.
+    /// The usage of the run: a JSON text.
     pub usage: Option<String>,
-    /// Until when its run holds it.
+    /// The end of the lease, if a run has claimed the job.
     pub lease_until: Option<Timestamp>,
-    /// The attempt whose whole transcript lies beside the item.
+    /// The attempt whose whole transcript is stored in items of its own.
     pub(crate) transcript_of: Option<u64>,
 }
 
-/// Where a job stands. It goes from `PENDING` to `PROCESSING` to one of the other two, and no other way.
+/// The status of a job. It changes from `PENDING` to `PROCESSING`, and from there to `COMPLETED` or `FAILED`. The sweep
+/// also changes `PENDING` to `FAILED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {
     /// Submitted.
@@ -53,7 +54,7 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    /// The word in the item.
+    /// Returns the status as the item has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -79,7 +80,7 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// A time as the accelerator writes it: UTC with microseconds, `2026-01-31T09:30:00.000000Z`.
+/// Formats a time as the accelerator writes it: UTC with microseconds, `2026-01-31T09:30:00.000000Z`.
 pub fn timestamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }

@@ -1,8 +1,8 @@
-//! What is remembered of a run: the job, who holds it, and what came of it.
+//! Jobs in DynamoDB: submitted, claimed under a lease, recorded and ended.
 //!
-//! A [`Job`] lies in a DynamoDB item whose shape the accelerator's page and resolvers read; a
-//! [`Claim`] is the right to write to it, good until its lease runs out and somebody else claims the
-//! job. Knows nothing of agents, models or MCP.
+//! A [`Job`] is a DynamoDB item whose shape the accelerator's page and resolvers read. A [`Claim`] is the right to
+//! write to a job. It lasts until its lease expires and another process claims the job. This crate knows no agents,
+//! models or MCP, and starts no runs.
 
 mod claim;
 mod dynamodb;
@@ -10,15 +10,16 @@ mod error;
 mod items;
 mod job;
 mod quota;
-mod records;
+mod transcript;
+mod transcript_items;
 mod unfinished;
 mod users;
 
-pub use claim::{Claim, Claimed, Earlier, Outcome};
+pub use claim::{Claim, ClaimOutcome, EarlierRun, RunOutcome};
 pub use dynamodb::JobTable;
 pub use error::JobError;
 pub use items::JobOwner;
 pub use job::{Job, JobStatus, timestamp};
 pub use quota::{Quota, QuotaExceeded};
-pub use unfinished::{ABANDONED_AFTER, NEVER_STARTED_AFTER, Swept, Waiting};
-pub use users::{Page, Submission, Submitted};
+pub use unfinished::{ABANDONED_AFTER, JobKey, NEVER_STARTED_AFTER, SweepReport};
+pub use users::{Page, Submission, SubmissionOutcome};

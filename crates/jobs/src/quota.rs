@@ -1,8 +1,9 @@
-//! What one user may use of the backend: jobs that have not ended, and jobs a day.
+//! Quotas: limit the unfinished jobs of a user, and the jobs that a user submits in a day.
 //!
-//! One item a user, `PK` `quota#{userId}`, `SK` the user's `sub`: `running` (the ids of the jobs that have not ended, as
-//! far as was looked), `day` (`2026-01-31`, UTC), `jobs` (how many were submitted on it). One conditional update admits
-//! a job. A job's end writes nothing here: only when `running` is full is it looked which of its jobs have ended.
+//! Each user has one quota item: `PK` `quota#{userId}`, `SK` the user's `sub`, `running` (ids of unfinished jobs), `day`
+//! (`2026-01-31`, UTC), `jobs` (the number of jobs submitted on that day). One conditional update counts a job. The end
+//! of a job does not change the item. Instead, when `running` is full, this reads which of its jobs have ended and
+//! removes those. The jobs API calls this before it submits a job.
 
 use std::collections::HashMap;
 
@@ -18,54 +19,53 @@ use crate::{
     job::JobStatus,
 };
 
-/// How long an item is kept that nobody uses: longer than any job runs, and than a day.
-const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
-/// How often an update is tried that other submissions of the same user keep refusing.
-const MAX_TRIES: usize = 8;
-/// How long after its id was made a job may still be written: longer than a function of the API may run.
-const SUBMITTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+/// Time from the last submission until DynamoDB deletes the quota item: longer than a day, and than any job runs.
+const ITEM_LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// Most attempts of an update that other submissions of the same user prevent.
+const MAX_ATTEMPTS: usize = 8;
+/// Longest time from a job's id being made until the job item is written: longer than a function of the API may run.
+const MAX_SUBMISSION_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// DynamoDB's limit on the keys of one `BatchGetItem`.
 const BATCH: usize = 100;
 
-/// What a user may use at most. 0 stands for no limit.
+/// The limits of one user. 0 means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Jobs that have not ended.
+    /// Most jobs that have not ended.
     pub running: usize,
-    /// Jobs that are submitted on one day, UTC.
+    /// Most jobs submitted on one day, UTC.
     pub a_day: u64,
 }
 
-/// Which quota is used up.
+/// The limit that a user has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuotaExceeded {
-    /// So many jobs have not ended.
+    /// This number of jobs has not ended.
     Running(usize),
-    /// So many were submitted today.
+    /// The limit of jobs per day is reached.
     Day {
-        /// How many.
+        /// The limit.
         limit: u64,
-        /// When the next day begins.
+        /// The beginning of the next day, UTC.
         until: Timestamp,
     },
 }
 
-/// What an update that was not taken leaves to do.
+/// The next step after an update of the quota item was refused.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
-    /// The job is counted: only the answer was lost.
-    Counted,
+enum NextStep {
+    /// Nothing: the job is already counted, and only the response was lost.
+    Done,
+    /// Refuse the job.
     Refuse(QuotaExceeded),
-    /// Look which of these jobs have ended.
-    Look(Vec<String>),
-    /// Count it: on a day that the item does not know yet, or on the same.
-    Count {
-        is_new_day: bool,
-    },
+    /// Remove those of these jobs that have ended.
+    ReleaseEnded(Vec<String>),
+    /// Count the job on the item's day, or on a new day.
+    Count { is_new_day: bool },
 }
 
 impl JobTable {
-    /// Counts a job that is about to be submitted; `Some` if it may not be.
+    /// Counts a job that the caller is about to submit. Returns the exceeded limit if the job must not be submitted.
     ///
     /// # Errors
     /// [`JobError::Table`].
@@ -80,26 +80,26 @@ impl JobTable {
             return Ok(None);
         }
         let mut is_new_day = false;
-        let mut was_looked = false;
-        for _ in 0..MAX_TRIES {
+        let mut is_released = false;
+        for _ in 0..MAX_ATTEMPTS {
             let Some(item) = self.count(owner, job_id, quota, is_new_day, now).await? else {
                 return Ok(None);
             };
-            match next(&item, job_id, quota, was_looked, now) {
-                Next::Counted => return Ok(None),
-                Next::Refuse(exceeded) => return Ok(Some(exceeded)),
-                Next::Look(ids) => {
-                    self.let_go_of_ended(owner, &ids, now).await?;
-                    was_looked = true;
+            match next_step(&item, job_id, quota, is_released, now) {
+                NextStep::Done => return Ok(None),
+                NextStep::Refuse(exceeded) => return Ok(Some(exceeded)),
+                NextStep::ReleaseEnded(ids) => {
+                    self.release_ended(owner, &ids, now).await?;
+                    is_released = true;
                 }
-                Next::Count { is_new_day: is_new } => is_new_day = is_new,
+                NextStep::Count { is_new_day: is_new } => is_new_day = is_new,
             }
         }
-        let reason = "other submissions of the same user kept it from being counted".to_owned();
+        let reason = "other submissions of the same user changed the quota item at the same time".to_owned();
         Err(JobError::Table { table: self.table.clone(), verb: "written", reason })
     }
 
-    /// Counts a job; where that is refused, gives the item as it is.
+    /// Counts a job. If the update is refused, returns the quota item as it is.
     async fn count(
         &self,
         owner: JobOwner<'_>,
@@ -129,7 +129,7 @@ impl JobTable {
             .expression_attribute_names("#day", "day")
             .expression_attribute_values(":day", text(day(now)))
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":expires", number((now + KEPT).as_second()))
+            .expression_attribute_values(":expires", number((now + ITEM_LIFETIME).as_second()))
             .expression_attribute_values(":id", text(job_id))
             .expression_attribute_values(":ids", AttributeValue::Ss(vec![job_id.to_owned()]))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -148,16 +148,16 @@ impl JobTable {
         }
     }
 
-    /// Takes a job out of the item that was deleted, or not submitted after all.
+    /// Removes a job from the quota item, because it was deleted or not submitted after all.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn let_go(&self, owner: JobOwner<'_>, job_id: &str) -> Result<(), JobError> {
+    pub async fn release(&self, owner: JobOwner<'_>, job_id: &str) -> Result<(), JobError> {
         self.remove_from_running(owner, vec![job_id.to_owned()]).await
     }
 
-    /// Takes those of a user's jobs out of the item that have ended or are gone.
-    async fn let_go_of_ended(
+    /// Removes those of a user's jobs from the quota item that have ended or no longer exist.
+    async fn release_ended(
         &self,
         owner: JobOwner<'_>,
         ids: &[String],
@@ -165,9 +165,9 @@ impl JobTable {
     ) -> Result<(), JobError> {
         let mut ended = HashMap::new();
         for ids in ids.chunks(BATCH) {
-            self.look(owner, ids, &mut ended).await?;
+            self.read_ended(owner, ids, &mut ended).await?;
         }
-        // A job is counted before it is written: one that is not there may be written in a moment.
+        // A job is counted before it is written. A new one that does not exist yet may be written in a moment.
         let is_over = |id: &&String| ended.get(*id).copied().unwrap_or_else(|| !is_new(id, now));
         let over: Vec<String> = ids.iter().filter(is_over).cloned().collect();
         if over.is_empty() { Ok(()) } else { self.remove_from_running(owner, over).await }
@@ -190,8 +190,8 @@ impl JobTable {
         }
     }
 
-    /// Looks which of a user's jobs have ended: adds those that are there to `ended`.
-    async fn look(
+    /// Reads the user's jobs with these ids. Adds each that exists to `ended`, with true if it has ended.
+    async fn read_ended(
         &self,
         owner: JobOwner<'_>,
         ids: &[String],
@@ -214,7 +214,7 @@ impl JobTable {
             let answer = answer.map_err(|error| self.fault("read", error))?;
             let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
             ended.extend(items.filter_map(|item| Some((text_of(&item, "SK")?, has_ended(&item)))));
-            // What did not fit into one answer (16 MB).
+            // The keys of the items that did not fit into one response (16 MB).
             let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
             keys = left.map(|left| left.keys).unwrap_or_default();
         }
@@ -222,27 +222,28 @@ impl JobTable {
     }
 }
 
-/// What is to be done where `item` refused to count a job.
-fn next(item: &Item, job_id: &str, quota: Quota, was_looked: bool, now: Timestamp) -> Next {
+/// Decides the next step after `item` refused to count a job. `is_released` is true if ended jobs have been removed
+/// from it during this submission.
+fn next_step(item: &Item, job_id: &str, quota: Quota, is_released: bool, now: Timestamp) -> NextStep {
     let running = match item.get("running") {
         Some(AttributeValue::Ss(ids)) => ids.clone(),
         _ => Vec::new(),
     };
     if running.iter().any(|id| id == job_id) {
-        return Next::Counted;
+        return NextStep::Done;
     }
     let is_new_day = text_of(item, "day").as_deref() != Some(day(now).as_str());
     let jobs: u64 = number_of(item, "jobs").unwrap_or_default();
     if quota.a_day > 0 && !is_new_day && jobs >= quota.a_day {
-        return Next::Refuse(QuotaExceeded::Day { limit: quota.a_day, until: next_day(now) });
+        return NextStep::Refuse(QuotaExceeded::Day { limit: quota.a_day, until: next_day(now) });
     }
     if quota.running > 0 && running.len() >= quota.running {
-        return match was_looked {
-            true => Next::Refuse(QuotaExceeded::Running(quota.running)),
-            false => Next::Look(running),
+        return match is_released {
+            true => NextStep::Refuse(QuotaExceeded::Running(quota.running)),
+            false => NextStep::ReleaseEnded(running),
         };
     }
-    Next::Count { is_new_day }
+    NextStep::Count { is_new_day }
 }
 
 fn has_ended(item: &Item) -> bool {
@@ -250,11 +251,11 @@ fn has_ended(item: &Item) -> bool {
     matches!(status, JobStatus::Completed | JobStatus::Failed)
 }
 
-/// Returns true if a job's id, a UUIDv7, was made within the time that a submission takes at most.
+/// Returns true if a job's id, a UUIDv7, is so new that the job may still be written.
 fn is_new(job_id: &str, now: Timestamp) -> bool {
     let made = Uuid::parse_str(job_id).ok().and_then(|id| id.get_timestamp());
     let made = made.and_then(|made| i64::try_from(made.to_unix().0).ok());
-    made.is_some_and(|made| now.as_second() - made < SUBMITTED_WITHIN.as_secs())
+    made.is_some_and(|made| now.as_second() - made < MAX_SUBMISSION_TIME.as_secs())
 }
 
 fn key(owner: JobOwner<'_>) -> Item {
@@ -279,10 +280,10 @@ mod tests {
 
     const QUOTA: Quota = Quota { running: 2, a_day: 5 };
 
-    fn check(item: &[(&str, AttributeValue)], was_looked: bool, expected: Next) {
+    fn check(item: &[(&str, AttributeValue)], is_released: bool, expected: NextStep) {
         let item = item.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let now = "2026-01-31T23:30:00Z".parse().unwrap();
-        assert_eq!(next(&item, "new", QUOTA, was_looked, now), expected, "{item:?}");
+        assert_eq!(next_step(&item, "new", QUOTA, is_released, now), expected, "{item:?}");
     }
 
     #[test]
@@ -296,17 +297,25 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_count_is_tried_otherwise_or_is_final() {
+    fn a_refused_count_is_repeated_in_another_way_or_is_final() {
         let ids = |ids: &[&str]| AttributeValue::Ss(ids.iter().map(|&id| id.to_owned()).collect());
         let today = || ("day", text("2026-01-31"));
-        check(&[], false, Next::Count { is_new_day: true });
-        check(&[("day", text("2026-01-30")), ("jobs", number(5))], false, Next::Count { is_new_day: true });
-        check(&[today(), ("jobs", number(4))], false, Next::Count { is_new_day: false });
+        check(&[], false, NextStep::Count { is_new_day: true });
+        check(
+            &[("day", text("2026-01-30")), ("jobs", number(5))],
+            false,
+            NextStep::Count { is_new_day: true },
+        );
+        check(&[today(), ("jobs", number(4))], false, NextStep::Count { is_new_day: false });
         let full = QuotaExceeded::Day { limit: 5, until: "2026-02-01T00:00:00Z".parse().unwrap() };
-        check(&[today(), ("jobs", number(5))], false, Next::Refuse(full));
-        check(&[today(), ("jobs", number(5)), ("running", ids(&["new"]))], false, Next::Counted);
+        check(&[today(), ("jobs", number(5))], false, NextStep::Refuse(full));
+        check(&[today(), ("jobs", number(5)), ("running", ids(&["new"]))], false, NextStep::Done);
         let two = || ("running", ids(&["a", "b"]));
-        check(&[today(), ("jobs", number(2)), two()], false, Next::Look(vec!["a".into(), "b".into()]));
-        check(&[today(), ("jobs", number(2)), two()], true, Next::Refuse(QuotaExceeded::Running(2)));
+        check(
+            &[today(), ("jobs", number(2)), two()],
+            false,
+            NextStep::ReleaseEnded(vec!["a".into(), "b".into()]),
+        );
+        check(&[today(), ("jobs", number(2)), two()], true, NextStep::Refuse(QuotaExceeded::Running(2)));
     }
 }

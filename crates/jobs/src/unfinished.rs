@@ -1,7 +1,8 @@
-//! Jobs that nobody runs any more: found, and ended as failed.
+//! Unfinished jobs that no process runs any more: the sweep ends them as failed, or names them to be started again.
 //!
-//! Only jobs with a lease are touched: those that the original's processor runs have none. On our own table
-//! a sparse index holds what has not ended; on a borrowed one a job is mended when it is read.
+//! Only jobs with a lease are changed while they are `PROCESSING`: the accelerator's own processor runs jobs without
+//! one. Our own table has a sparse index of unfinished jobs, which the sweep reads. A borrowed table has no such index;
+//! there, [`JobTable::get_ending_abandoned`] ends a job when it is read. Starts no jobs itself: the jobs API does.
 
 use aws_kit::{Item, number, number_of, text, text_of};
 use aws_sdk_dynamodb::{
@@ -21,73 +22,74 @@ use crate::{
     job::{Job, JobStatus, timestamp},
 };
 
-/// How long a job may be pending before the sweep starts it again, once: its invocation may never have happened.
+/// Time from the submission until the sweep starts a pending job again, once. Its first invocation may have been lost.
 const STARTED_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(10);
-/// How long after that a job that is still pending is given up: Lambda keeps an event for six hours at most.
+/// Time from that second start until a job that is still pending is ended. Lambda keeps an event for six hours at most.
 pub const NEVER_STARTED_AFTER: SignedDuration = SignedDuration::from_mins(6 * 60 + 30);
-/// How long after its lease ran out a job is given up: by then Lambda has delivered its event again twice.
+/// Time from the end of its lease until a job is ended. By then, Lambda has delivered the job's event twice more.
 pub const ABANDONED_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
-const CUT_OFF: &str =
-    "Agent query processing failed: its run was cut off and nobody took it over; submit it again";
-const NEVER_STARTED: &str = "Agent query processing failed: its run never began; submit it again";
+const CUT_OFF: &str = "Agent query processing failed: the run of this job was cut off, and no other run took the job \
+                       over; submit the query again";
+const NEVER_STARTED: &str =
+    "Agent query processing failed: the run of this job never began; submit the query again";
 
-/// What a sweep found.
+/// Report of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Swept {
-    /// How many jobs were ended.
+pub struct SweepReport {
+    /// Number of jobs that the sweep ended.
     pub ended: usize,
-    /// How many could not be: they stay as they are until the next sweep.
+    /// Number of jobs that could not be ended or noted as started again. The next sweep tries those again.
     pub failed: usize,
-    /// When the oldest pending job was submitted.
+    /// Time of submission of the oldest pending job, as text on its item.
     pub oldest_pending: Option<String>,
-    /// The jobs to be started again: each is in one sweep's answer alone.
-    pub to_start: Vec<Waiting>,
+    /// The jobs that the caller has to start again. Each job is in the report of one sweep only.
+    pub to_start: Vec<JobKey>,
 }
 
-/// A job that nobody has claimed.
+/// The key of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// Whose it is.
+pub struct JobKey {
+    /// The name of the user whose job it is.
     pub user_id: String,
-    /// Its id.
+    /// The job's id.
     pub job_id: String,
 }
 
 impl JobTable {
-    /// Ends those jobs of the index whose run is long gone or never began, and names those to be started again.
+    /// Ends the jobs of the index whose run was cut off or never began, and names the jobs to be started again.
     ///
     /// # Errors
-    /// [`JobError::Table`], where the index cannot be read.
-    pub async fn sweep(&self, index: &str, now: Timestamp) -> Result<Swept, JobError> {
-        let mut swept = Swept { ended: 0, failed: 0, oldest_pending: None, to_start: Vec::new() };
-        for job in self.unfinished(index, JobStatus::Processing, None).await?.iter().filter_map(waiting) {
+    /// [`JobError::Table`] if the index cannot be read.
+    pub async fn sweep(&self, index: &str, now: Timestamp) -> Result<SweepReport, JobError> {
+        let mut report = SweepReport { ended: 0, failed: 0, oldest_pending: None, to_start: Vec::new() };
+        for job in self.unfinished(index, JobStatus::Processing, None).await?.iter().filter_map(job_key) {
             let ended = self.end_if_abandoned(&job.user_id, &job.job_id, now).await;
-            swept.ended += usize::from(swept.goes_on(&job, ended).unwrap_or_default());
+            report.ended += usize::from(report.count_failure(&job, ended).unwrap_or_default());
         }
         let pending = self.unfinished(index, JobStatus::Pending, Some(now - STARTED_AGAIN_AFTER)).await?;
-        for job in pending.iter().filter_map(waiting) {
+        for job in pending.iter().filter_map(job_key) {
             let ended = self.end_if_never_started(&job, now).await;
-            match swept.goes_on(&job, ended) {
-                Some(true) => swept.ended += 1,
+            match report.count_failure(&job, ended) {
+                Some(true) => report.ended += 1,
                 Some(false) => {
-                    let started = self.note_start(&job, now).await;
-                    if swept.goes_on(&job, started) == Some(true) {
-                        swept.to_start.push(job);
+                    let is_noted = self.note_start(&job, now).await;
+                    if report.count_failure(&job, is_noted) == Some(true) {
+                        report.to_start.push(job);
                     }
                 }
                 None => {}
             }
         }
-        swept.oldest_pending = self.oldest_pending(index).await?;
-        Ok(swept)
+        report.oldest_pending = self.oldest_pending(index).await?;
+        Ok(report)
     }
 
-    /// The job, ended first if its run is long gone.
+    /// Reads a user's job. If the job is abandoned, ends it first.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn get_mended(
+    pub async fn get_ending_abandoned(
         &self,
         owner: JobOwner<'_>,
         job_id: &str,
@@ -108,7 +110,7 @@ impl JobTable {
 
     async fn end_if_abandoned(&self, user_id: &str, job_id: &str, now: Timestamp) -> Result<bool, JobError> {
         match self.end_abandoned(user_id, job_id, now, "").await {
-            // The item has no room for its end: what was shown of the transcript goes.
+            // The item has no room for the error: remove the transcript so far.
             Err(JobError::Table { reason, .. }) if reason.contains("ValidationException") => {
                 self.end_abandoned(user_id, job_id, now, ", agent_messages").await
             }
@@ -116,6 +118,8 @@ impl JobTable {
         }
     }
 
+    /// Ends an abandoned job. `removed` is a list of further attributes to remove, with a comma before each. Returns
+    /// false if the job is not abandoned.
     async fn end_abandoned(
         &self,
         user_id: &str,
@@ -129,20 +133,20 @@ impl JobTable {
             .expression_attribute_values(":status", text(JobStatus::Processing.as_str()))
             .expression_attribute_values(":before", number((now - ABANDONED_AFTER).as_millisecond()))
             .expression_attribute_values(":farthest", number((now + FARTHEST_LEASE).as_millisecond()));
-        self.is_taken(update.send().await)
+        self.is_met(update.send().await)
     }
 
-    async fn end_if_never_started(&self, job: &Waiting, now: Timestamp) -> Result<bool, JobError> {
+    async fn end_if_never_started(&self, job: &JobKey, now: Timestamp) -> Result<bool, JobError> {
         let update = self
             .ending(&job.user_id, &job.job_id, NEVER_STARTED, "", now)
             .condition_expression("#status = :status AND startedAgainAt < :before")
             .expression_attribute_values(":status", text(JobStatus::Pending.as_str()))
             .expression_attribute_values(":before", number((now - NEVER_STARTED_AFTER).as_millisecond()));
-        self.is_taken(update.send().await)
+        self.is_met(update.send().await)
     }
 
-    /// Notes that a job is started again; tells whether it is this sweep's to start.
-    async fn note_start(&self, job: &Waiting, now: Timestamp) -> Result<bool, JobError> {
+    /// Notes on the job that it is started again. Returns true if this sweep has to start it.
+    async fn note_start(&self, job: &JobKey, now: Timestamp) -> Result<bool, JobError> {
         let update = self
             .update(&job.user_id, &job.job_id)
             .update_expression("SET startedAgainAt = :now")
@@ -152,14 +156,14 @@ impl JobTable {
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let sent = update.send().await;
-        // Noted by an earlier try of the same request, whose answer was lost. Where it was another sweep in the same
-        // millisecond, both start the job, and one claims it.
-        let noted = |item: &Item| number_of(item, "startedAgainAt") == Some(now.as_millisecond());
-        let is_ours = sent.as_ref().err().and_then(refused_item).flatten().is_some_and(noted);
-        self.is_taken(sent).map(|is_taken| is_taken || is_ours)
+        // The SDK repeated the request after its first response was lost. If another sweep wrote the note in the same
+        // millisecond, both start the job, and one run claims it.
+        let is_noted = |item: &Item| number_of(item, "startedAgainAt") == Some(now.as_millisecond());
+        let is_ours = sent.as_ref().err().and_then(refused_item).flatten().is_some_and(is_noted);
+        self.is_met(sent).map(|is_met| is_met || is_ours)
     }
 
-    /// The update that ends a job as failed, still without its condition.
+    /// Returns the update that ends a job as failed, without its condition.
     fn ending(
         &self,
         user_id: &str,
@@ -179,8 +183,8 @@ impl JobTable {
             .expression_attribute_values(":now", text(timestamp(now)))
     }
 
-    /// Whether a conditional update was taken.
-    fn is_taken<T>(&self, sent: Result<T, SdkError<UpdateItemError>>) -> Result<bool, JobError> {
+    /// Returns true if an update was made, false if its condition was not met.
+    fn is_met<T>(&self, sent: Result<T, SdkError<UpdateItemError>>) -> Result<bool, JobError> {
         match sent {
             Ok(_) => Ok(true),
             Err(error) if refused_item(&error).is_some() => Ok(false),
@@ -188,15 +192,15 @@ impl JobTable {
         }
     }
 
-    /// The keys of the jobs in the index that have `status`, the oldest first; only those that were submitted before
-    /// that time, if one is given.
+    /// Reads the items of the index with this status, the oldest first. With `before`, only those that were submitted
+    /// before that time.
     async fn unfinished(
         &self,
         index: &str,
         status: JobStatus,
         before: Option<Timestamp>,
     ) -> Result<Vec<Item>, JobError> {
-        let query = self.of_index(index, status);
+        let query = self.index_query(index, status);
         let query = match before {
             None => query.key_condition_expression("unfinished = :status"),
             Some(before) => query
@@ -207,32 +211,34 @@ impl JobTable {
         items.map_err(|error| self.fault("read", error))
     }
 
+    /// Reads the time of submission of the oldest pending job.
     async fn oldest_pending(&self, index: &str) -> Result<Option<String>, JobError> {
-        let query = self.of_index(index, JobStatus::Pending);
+        let query = self.index_query(index, JobStatus::Pending);
         let answer = query.key_condition_expression("unfinished = :status").limit(1).send().await;
         let answer = answer.map_err(|error| self.fault("read", error))?;
         Ok(answer.items().first().and_then(|item| text_of(item, "createdAt")))
     }
 
-    fn of_index(&self, index: &str, status: JobStatus) -> QueryFluentBuilder {
+    fn index_query(&self, index: &str, status: JobStatus) -> QueryFluentBuilder {
         let query = self.client.query().table_name(&self.table).index_name(index);
         query.expression_attribute_values(":status", text(status.as_str()))
     }
 }
 
-impl Swept {
-    /// What came of one job; one that fails is counted and keeps no other waiting.
-    fn goes_on<T>(&mut self, job: &Waiting, outcome: Result<T, JobError>) -> Option<T> {
+impl SweepReport {
+    /// Counts and logs the failure of one job, so that the sweep goes on with the next. Returns the value otherwise.
+    fn count_failure<T>(&mut self, job: &JobKey, outcome: Result<T, JobError>) -> Option<T> {
         outcome
             .inspect_err(|error| {
                 self.failed += 1;
-                tracing::error!(%error, job.id = job.job_id, "External MCP: an unfinished job could not be mended");
+                tracing::error!(%error, job.id = job.job_id, "External MCP: an unfinished job could not be ended or started again");
             })
             .ok()
     }
 }
 
-fn waiting(item: &Item) -> Option<Waiting> {
+/// Returns the key of a job from an item of the index.
+fn job_key(item: &Item) -> Option<JobKey> {
     let owner = text_of(item, "PK")?;
-    Some(Waiting { user_id: owner.strip_prefix("agent#")?.to_owned(), job_id: text_of(item, "SK")? })
+    Some(JobKey { user_id: owner.strip_prefix("agent#")?.to_owned(), job_id: text_of(item, "SK")? })
 }

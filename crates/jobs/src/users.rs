@@ -1,7 +1,7 @@
-//! What a user does with their jobs: submit, read, list, delete.
+//! The jobs of one user: submits, reads, lists and deletes them.
 //!
-//! Every call names the user, whose id comes from a verified identity; another's job is not there for
-//! them. Starts no run: whoever submits invokes the processor.
+//! Every call names the user, whose id the caller has taken from a verified identity. For a user, the jobs of other
+//! users do not exist. Starts no runs: after a submission, the caller invokes the job processor.
 
 use std::collections::HashMap;
 
@@ -10,49 +10,49 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    dynamodb::{JobTable, Together},
+    dynamodb::{JobTable, TransactionOutcome},
     error::JobError,
     items::{JobOwner, job_of, partition},
     job::{Job, JobStatus, timestamp},
 };
 
-/// How long a repeated submission is known by its key: longer than any client goes on retrying.
-const KEY_KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// Time for which an idempotency key is stored: longer than any client repeats a request.
+const IDEMPOTENCY_KEY_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// A job to be submitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Submission<'a> {
-    /// Whose job it is.
+    /// The user who submits the job.
     pub owner: JobOwner<'a>,
-    /// A new id. UUIDv7s list newest first.
+    /// A new id. A UUIDv7 makes lists begin with the newest job.
     pub job_id: &'a str,
-    /// What is asked.
+    /// The query.
     pub query: &'a str,
-    /// Whom.
+    /// The ids of the agents that answer the query.
     pub agent_ids: &'a [String],
-    /// Two submissions of a user with one key are one job.
+    /// The idempotency key. Two submissions of a user with the same key are one job.
     pub idempotency_key: Option<&'a str>,
-    /// How long the job is kept.
-    pub kept: SignedDuration,
+    /// Time from the submission until DynamoDB deletes the job.
+    pub retention: SignedDuration,
 }
 
-/// What became of a submission.
+/// Outcome of a submission.
 #[derive(Debug)]
-pub enum Submitted {
+pub enum SubmissionOutcome {
     /// A new job, pending.
     New(Job),
-    /// The job that the same key has submitted before.
+    /// The job of an earlier submission with the same key and the same content.
     Repeated(Job),
-    /// The key has submitted something else before, or its job was deleted.
+    /// The key was used for a submission with other content, or its job was deleted.
     KeyTaken,
 }
 
-/// Some of a user's jobs.
+/// A page of a user's jobs.
 #[derive(Debug)]
 pub struct Page {
-    /// The jobs, by id downwards.
+    /// The jobs, the largest id first.
     pub jobs: Vec<Job>,
-    /// The id to go on after, if there are more.
+    /// The id after which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
 
@@ -61,51 +61,62 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn submit(&self, submission: Submission<'_>, now: Timestamp) -> Result<Submitted, JobError> {
+    pub async fn submit(
+        &self,
+        submission: Submission<'_>,
+        now: Timestamp,
+    ) -> Result<SubmissionOutcome, JobError> {
         let item = new_item(submission, now);
         let mut items = vec![self.put(item.clone())];
         items.extend(submission.idempotency_key.map(|key| self.put(key_item(submission, key, now))));
-        let written = self.write_together(&items).await;
-        if let Ok(Together::Written) = written {
-            return Ok(Submitted::New(job_of(submission.owner.user_id, submission.job_id, &item)));
+        let written = self.write_transaction(&items).await;
+        if let Ok(TransactionOutcome::Written) = written {
+            let job = job_of(submission.owner.user_id, submission.job_id, &item);
+            return Ok(SubmissionOutcome::New(job));
         }
-        // The id is new: a job that has it was written by this, and only the answer was lost.
+        // The id is new. If there is a job with it, this transaction wrote it, and only the response was lost.
         match (self.get(submission.owner, submission.job_id).await, written) {
-            (Ok(Some(job)), _) => Ok(Submitted::New(job)),
+            (Ok(Some(job)), _) => Ok(SubmissionOutcome::New(job)),
             (_, Err(error)) | (Err(error), _) => Err(error),
-            // What was there already is the key: the id is new.
-            (Ok(None), Ok(_)) => Ok(self.submitted_before(submission).await?.unwrap_or(Submitted::KeyTaken)),
+            // The id is new, so the condition that does not hold is that of the key.
+            (Ok(None), Ok(_)) => {
+                Ok(self.submitted_before(submission).await?.unwrap_or(SubmissionOutcome::KeyTaken))
+            }
         }
     }
 
-    /// What the submission's key has submitted before; `None` if that is nothing, or there is no key.
+    /// Returns the outcome of an earlier submission with the same key. Returns `None` if there was none, or if the
+    /// submission has no key.
     ///
     /// # Errors
     /// [`JobError::Table`].
-    pub async fn submitted_before(&self, submission: Submission<'_>) -> Result<Option<Submitted>, JobError> {
+    pub async fn submitted_before(
+        &self,
+        submission: Submission<'_>,
+    ) -> Result<Option<SubmissionOutcome>, JobError> {
         let Some(key) = submission.idempotency_key else { return Ok(None) };
         let known = self.get_item(key_partition(submission.owner.user_id), key).await?;
         let Some(job_id) = known.and_then(|item| text_of(&item, "jobId")) else { return Ok(None) };
         Ok(Some(match self.get(submission.owner, &job_id).await? {
             Some(job) if job.query == submission.query && job.agent_ids == submission.agent_ids => {
-                Submitted::Repeated(job)
+                SubmissionOutcome::Repeated(job)
             }
-            _ => Submitted::KeyTaken,
+            _ => SubmissionOutcome::KeyTaken,
         }))
     }
 
-    /// A user's job.
+    /// Reads a user's job.
     ///
     /// # Errors
     /// [`JobError::Table`].
     pub async fn get(&self, owner: JobOwner<'_>, job_id: &str) -> Result<Option<Job>, JobError> {
         let item = self.get_item(partition(owner.user_id), job_id).await?;
-        let own = item.filter(|item| !owner.is_another(item));
+        let own = item.filter(|item| !owner.is_another_person(item));
         Ok(own.map(|item| job_of(owner.user_id, job_id, &item)))
     }
 
-    /// A user's jobs, at most `limit`, by id downwards from below `after`. A page may hold fewer, and others follow:
-    /// jobs under the same name that are another person's are passed over.
+    /// Reads at most `limit` of a user's jobs, the largest id first, starting below the id `after`. A page that is not
+    /// the last may have fewer jobs: those of another person of the same name are left out.
     ///
     /// # Errors
     /// [`JobError::Table`].
@@ -127,15 +138,15 @@ impl JobTable {
             .await
             .map_err(|error| self.fault("read", error))?;
         let id_of = |item: &Item| text_of(item, "SK").unwrap_or_default();
-        let own = answer.items().iter().filter(|item| !owner.is_another(item));
+        let own = answer.items().iter().filter(|item| !owner.is_another_person(item));
         Ok(Page {
             jobs: own.map(|item| job_of(user_id, &id_of(item), item)).collect(),
             next: answer.last_evaluated_key().map(id_of),
         })
     }
 
-    /// Deletes a user's job with its transcript; its run, if it has one, ends. Tells whether there was anything of
-    /// it: an earlier try may have been cut off between the job and its transcript.
+    /// Deletes a user's job with its transcript. A run of the job ends. Returns true if there was a job, or a transcript
+    /// that an earlier deletion left because it was cut off.
     ///
     /// # Errors
     /// [`JobError::Table`].
@@ -144,9 +155,9 @@ impl JobTable {
             return Ok(false);
         }
         let user_id = owner.user_id;
-        // Read first: the answer to a deletion that is sent again after a lost answer says that nothing was there.
+        // Read the job first: the response to a deletion that the SDK repeats would say that there was no item.
         let job = self.get_item(partition(user_id), job_id).await?;
-        if job.as_ref().is_some_and(|job| owner.is_another(job)) {
+        if job.as_ref().is_some_and(|job| owner.is_another_person(job)) {
             return Ok(false);
         }
         let mut was_there = job.is_some();
@@ -155,7 +166,7 @@ impl JobTable {
                 HashMap::from([("PK".to_owned(), partition(user_id)), ("SK".to_owned(), text(job_id))]);
             self.delete_item(keys).await?;
         }
-        // After the job, so that no piece is written behind this.
+        // After the job, because no run can write pieces once the job is deleted.
         let query = self.pieces(user_id, job_id, None).projection_expression("PK, SK");
         let mut pieces = query.into_paginator().items().send();
         while let Some(piece) = pieces.next().await {
@@ -170,6 +181,7 @@ impl JobTable {
         delete.send().await.map(drop).map_err(|error| self.fault("written", error))
     }
 
+    /// Reads an item by its keys.
     pub(crate) async fn get_item(
         &self,
         partition: AttributeValue,
@@ -191,6 +203,7 @@ impl JobTable {
         Ok(answer.item)
     }
 
+    /// Returns a write that creates an item, on the condition that there is none with its key.
     fn put(&self, item: Item) -> TransactWriteItem {
         let put = Put::builder()
             .table_name(&self.table)
@@ -200,7 +213,7 @@ impl JobTable {
     }
 }
 
-/// Whether DynamoDB takes a text as a sort key; there is nothing under any other.
+/// Returns true if DynamoDB accepts the text as a sort key. No item has any other text as its key.
 fn can_be_key(id: &str) -> bool {
     (1..=1_024).contains(&id.len())
 }
@@ -217,7 +230,7 @@ fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {
         ("status".to_owned(), text(pending)),
         ("unfinished".to_owned(), text(pending)),
         ("createdAt".to_owned(), text(timestamp(now))),
-        ("ExpiresAfter".to_owned(), number((now + submission.kept).as_second())),
+        ("ExpiresAfter".to_owned(), number((now + submission.retention).as_second())),
     ]);
     item.into_iter().chain(sub).collect()
 }
@@ -227,7 +240,7 @@ fn key_item(submission: Submission<'_>, key: &str, now: Timestamp) -> Item {
         ("PK".to_owned(), key_partition(submission.owner.user_id)),
         ("SK".to_owned(), text(key)),
         ("jobId".to_owned(), text(submission.job_id)),
-        ("ExpiresAfter".to_owned(), number((now + KEY_KEPT).as_second())),
+        ("ExpiresAfter".to_owned(), number((now + IDEMPOTENCY_KEY_LIFETIME).as_second())),
     ])
 }
 

@@ -1,17 +1,17 @@
-//! What one user may submit: so many jobs at once, so many a day.
+//! Tests of quotas: the limit of unfinished jobs and the limit of jobs per day.
 
 mod support;
 
 use jiff::Timestamp;
-use jobs::{JobOwner, JobTable, Outcome, Quota, QuotaExceeded};
+use jobs::{JobOwner, JobTable, Quota, QuotaExceeded, RunOutcome};
 use serde_json::json;
 use support::{ALICE, Fault, Table, at, claim, submit};
 
 const QUOTA: Quota = Quota { running: 2, a_day: 4 };
-/// From noon to midnight.
+/// Seconds from noon, when the tests begin, to midnight.
 const HALF_A_DAY: i64 = 12 * 3_600;
 
-/// Counts a job and submits it, if it may be.
+/// Counts a job, and submits it if no limit is exceeded.
 async fn admit(jobs: &JobTable, job_id: &str, now: Timestamp) -> Option<QuotaExceeded> {
     let refused = jobs.admit(ALICE, job_id, QUOTA, now).await.unwrap();
     if refused.is_none() {
@@ -21,24 +21,24 @@ async fn admit(jobs: &JobTable, job_id: &str, now: Timestamp) -> Option<QuotaExc
 }
 
 async fn end(jobs: &JobTable, job_id: &str, now: Timestamp) {
-    claim(jobs, job_id, now).await.end(Outcome::Completed("{}"), &[], &json!({}), now).await.unwrap();
+    claim(jobs, job_id, now).await.end(RunOutcome::Completed("{}"), &[], &json!({}), now).await.unwrap();
 }
 
 #[tokio::test]
-async fn no_more_jobs_run_at_once_than_the_quota_lets() {
+async fn unfinished_jobs_are_limited() {
     let jobs = Table::default().jobs();
     assert_eq!(admit(&jobs, "a", at(0)).await, None);
     assert_eq!(admit(&jobs, "b", at(1)).await, None);
     assert_eq!(admit(&jobs, "c", at(2)).await, Some(QuotaExceeded::Running(2)));
     end(&jobs, "a", at(3)).await;
-    assert_eq!(admit(&jobs, "c", at(4)).await, None, "a job that has ended makes room");
+    assert_eq!(admit(&jobs, "c", at(4)).await, None, "a job that has ended does not count");
     assert_eq!(admit(&jobs, "d", at(5)).await, Some(QuotaExceeded::Running(2)));
     assert!(jobs.delete(ALICE, "b").await.unwrap());
-    assert_eq!(admit(&jobs, "d", at(6)).await, None, "so does one that was deleted");
+    assert_eq!(admit(&jobs, "d", at(6)).await, None, "a deleted job does not count");
 }
 
 #[tokio::test]
-async fn no_more_jobs_are_submitted_a_day_than_the_quota_lets() {
+async fn jobs_per_day_are_limited() {
     let jobs = Table::default().jobs();
     for job_id in ["a", "b", "c", "d"] {
         assert_eq!(admit(&jobs, job_id, at(0)).await, None);
@@ -52,20 +52,20 @@ async fn no_more_jobs_are_submitted_a_day_than_the_quota_lets() {
 }
 
 #[tokio::test]
-async fn a_count_whose_answer_is_lost_counts_once() {
+async fn a_job_whose_response_is_lost_counts_once() {
     let table = Table::default();
     let jobs = table.jobs();
     for job_id in ["a", "b", "c", "d"] {
-        table.spoil("UpdateItem", &[Fault::LoseAnswer]);
+        table.add_faults("UpdateItem", &[Fault::LoseResponse]);
         assert_eq!(admit(&jobs, job_id, at(0)).await, None, "{job_id}");
-        assert!(table.is_unspoilt());
+        assert!(table.no_faults_left());
         end(&jobs, job_id, at(1)).await;
     }
     assert!(matches!(admit(&jobs, "e", at(2)).await, Some(QuotaExceeded::Day { limit: 4, .. })));
 }
 
 #[tokio::test]
-async fn another_person_of_the_same_name_has_a_quota_of_their_own() {
+async fn another_person_of_the_same_name_has_a_separate_quota() {
     let jobs = Table::default().jobs();
     for job_id in ["a", "b"] {
         assert_eq!(admit(&jobs, job_id, at(0)).await, None);

@@ -1,16 +1,17 @@
-//! Jobs that nobody runs any more: ended, or started again once.
+//! Tests of the sweep: unfinished jobs that no process runs any more are ended, or started again once.
 
 mod support;
 
-use jobs::{JobStatus, Waiting};
+use jobs::{JobKey, JobStatus};
 use support::{ALICE, Fault, INDEX, Table, at, claim, submit};
 
-/// The lease of 45 s and the five minutes after it.
+/// Seconds from a claim until the sweep may end the job: the lease of 45 s and five minutes.
 const ABANDONED: i64 = 45 + 5 * 60;
 const MINUTE: i64 = 60;
 
-fn waiting(job_id: &str) -> Waiting {
-    Waiting { user_id: "alice".to_owned(), job_id: job_id.to_owned() }
+/// Returns the key of one of Alice's jobs.
+fn alices(job_id: &str) -> JobKey {
+    JobKey { user_id: "alice".to_owned(), job_id: job_id.to_owned() }
 }
 
 #[tokio::test]
@@ -27,12 +28,12 @@ async fn a_run_that_was_cut_off_is_ended_five_minutes_after_its_lease() {
     assert_eq!(
         jobs.sweep(INDEX, at(ABANDONED + 2)).await.unwrap().ended,
         0,
-        "it is not in the index any more"
+        "the job is no longer in the index"
     );
 }
 
 #[tokio::test]
-async fn a_run_that_goes_on_is_left_alone() {
+async fn a_job_whose_lease_was_renewed_is_not_changed() {
     let jobs = Table::default().jobs();
     submit(&jobs, "job", at(0)).await;
     let won = claim(&jobs, "job", at(0)).await;
@@ -42,14 +43,14 @@ async fn a_run_that_goes_on_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_job_that_never_began_is_started_again_once_then_given_up() {
+async fn a_job_that_never_began_is_started_again_once_and_later_ended() {
     let jobs = Table::default().jobs();
     submit(&jobs, "job", at(0)).await;
     let early = jobs.sweep(INDEX, at(9 * MINUTE)).await.unwrap();
     assert_eq!((early.to_start.len(), early.ended), (0, 0));
     assert_eq!(early.oldest_pending.as_deref(), Some("2026-01-31T12:00:00.000000Z"));
-    assert_eq!(jobs.sweep(INDEX, at(11 * MINUTE)).await.unwrap().to_start, [waiting("job")]);
-    assert_eq!(jobs.sweep(INDEX, at(16 * MINUTE)).await.unwrap().to_start, [], "one sweep starts it");
+    assert_eq!(jobs.sweep(INDEX, at(11 * MINUTE)).await.unwrap().to_start, [alices("job")]);
+    assert_eq!(jobs.sweep(INDEX, at(16 * MINUTE)).await.unwrap().to_start, [], "one sweep starts the job");
     let started_at = 11 * MINUTE;
     assert_eq!(jobs.sweep(INDEX, at(started_at + 389 * MINUTE)).await.unwrap().ended, 0);
     assert_eq!(jobs.sweep(INDEX, at(started_at + 391 * MINUTE)).await.unwrap().ended, 1);
@@ -58,37 +59,37 @@ async fn a_job_that_never_began_is_started_again_once_then_given_up() {
 }
 
 #[tokio::test]
-async fn a_note_whose_answer_is_lost_starts_the_job_all_the_same() {
+async fn a_job_is_started_again_if_the_response_to_its_note_is_lost() {
     let table = Table::default();
     let jobs = table.jobs();
     submit(&jobs, "job", at(0)).await;
-    table.spoil_those_with("SET startedAgainAt", "UpdateItem", &[Fault::LoseAnswer]);
+    table.add_faults_with("SET startedAgainAt", "UpdateItem", &[Fault::LoseResponse]);
     let swept = jobs.sweep(INDEX, at(11 * MINUTE)).await.unwrap();
-    assert!(table.is_unspoilt());
-    assert_eq!((swept.to_start, swept.failed), (vec![waiting("job")], 0));
+    assert!(table.no_faults_left());
+    assert_eq!((swept.to_start, swept.failed), (vec![alices("job")], 0));
 }
 
 #[tokio::test]
-async fn one_job_that_cannot_be_ended_keeps_no_other_waiting() {
+async fn a_job_that_cannot_be_ended_does_not_stop_the_sweep() {
     let table = Table::default();
     let jobs = table.jobs();
     for job_id in ["a", "b", "c"] {
         submit(&jobs, job_id, at(0)).await;
         claim(&jobs, job_id, at(0)).await;
     }
-    table.spoil("UpdateItem", &[Fault::Refuse("AccessDeniedException")]);
+    table.add_faults("UpdateItem", &[Fault::Refuse("AccessDeniedException")]);
     let swept = jobs.sweep(INDEX, at(ABANDONED + 1)).await.unwrap();
     assert_eq!((swept.ended, swept.failed), (2, 1));
     assert_eq!(jobs.sweep(INDEX, at(ABANDONED + 2)).await.unwrap().ended, 1, "the next sweep ends it");
 }
 
 #[tokio::test]
-async fn a_job_is_mended_when_it_is_read() {
+async fn an_abandoned_job_is_ended_when_it_is_read() {
     let jobs = Table::default().jobs();
     submit(&jobs, "job", at(0)).await;
     claim(&jobs, "job", at(0)).await;
-    let running = jobs.get_mended(ALICE, "job", at(ABANDONED - 1)).await.unwrap().unwrap();
+    let running = jobs.get_ending_abandoned(ALICE, "job", at(ABANDONED - 1)).await.unwrap().unwrap();
     assert_eq!(running.status, JobStatus::Processing);
-    let mended = jobs.get_mended(ALICE, "job", at(ABANDONED + 1)).await.unwrap().unwrap();
-    assert_eq!(mended.status, JobStatus::Failed);
+    let ended = jobs.get_ending_abandoned(ALICE, "job", at(ABANDONED + 1)).await.unwrap().unwrap();
+    assert_eq!(ended.status, JobStatus::Failed);
 }

@@ -1,4 +1,6 @@
-//! Streamable HTTP and HTTP+SSE as one type: rmcp's machinery is then in a binary once.
+//! Both transports, streamable HTTP and HTTP+SSE, as one type, so that rmcp's generic code is compiled once per binary.
+//!
+//! Only delegates to the transport. Created by [`crate::connector`], called by rmcp.
 
 use futures::FutureExt;
 use rmcp::{
@@ -12,7 +14,7 @@ use crate::{
     wire::{Wire, fault::WireError},
 };
 
-/// Either transport.
+/// One of the two transports.
 pub(crate) enum AnyTransport {
     StreamableHttp(StreamableHttpClientTransport<Wire>),
     Sse(SseTransport),

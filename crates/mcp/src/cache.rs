@@ -1,13 +1,13 @@
-//! What tools each server has, without asking it each time.
+//! The tool cache: returns the tool names of many servers without a request to each of them every time.
 //!
-//! Kept in the process, and behind that in DynamoDB if there is a table. A list is fresh for the TTL,
-//! by wall clock: a frozen process's monotonic clock may stand still. A failure is never taken for the
-//! truth: the last known good list is given with the reason, and the server is left alone for 30 s,
-//! then twice as long each time up to 5 minutes. One discovery at a time per server and credential.
+//! Lists are cached in this process and, if there is a table, in DynamoDB. A list is fresh for the TTL, by wall clock,
+//! because the monotonic clock of a frozen process may stand still. A failure does not replace the list: the last good
+//! list is returned with the error, and the server is not asked for 30 s, then for twice as long after each further
+//! failure, up to 5 minutes. Per server and credential one request is under way at a time.
 //!
-//! What it never does: share a list between credentials, keep a failure beyond this process, follow
-//! `notifications/tools/list_changed` (nothing listens in a frozen process), extend the TTL because a
-//! server asks for it.
+//! Never shares a list between credentials, never stores a failure outside this process, never follows
+//! `notifications/tools/list_changed` (a frozen process cannot receive it), and never extends the TTL because a server
+//! asks for it. Called by `catalog`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -18,58 +18,60 @@ use moka::{future::Cache, ops::compute::Op};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    cached_listing::CachedListing,
     connector::Connector,
     error::McpError,
-    known_tools::{KnownTools, PackedList, SharedLists},
     listing::{Freshness, Listing, ListingStatus},
     server::{McpServer, ServerKey},
     session::Session,
-    slot::Slot,
     snapshot::{Snapshot, SnapshotStore},
+    tool_names::{PackedToolList, ToolNames, ToolNamesInterner},
 };
 
-/// What all lists together may take of a function's memory, the smallest of which is 256 MB. Users who sign in
-/// themselves have lists of their own.
+/// Maximum memory of all cached lists, in bytes. The smallest function has 256 MB. Each user who signs in has lists of
+/// their own.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// The tool lists of all servers. Cheap to clone; clones share what they keep.
+
+/// The tool names of all servers. Cheap to clone; clones share the cached lists.
 #[derive(Clone)]
 pub struct ToolCache {
     connector: Connector,
     snapshots: Option<SnapshotStore>,
     limits: CacheLimits,
-    slots: Cache<SlotKey, Slot>,
-    /// The lists in the slots: users of one server mostly see the same.
-    lists: SharedLists,
+    cached: Cache<CacheKey, CachedListing>,
+    /// The lists in `cached`. Most users of a server see the same list.
+    interner: ToolNamesInterner,
 }
 
-/// How long lists are fresh, and how long one server may take.
+/// The time limits of a [`ToolCache`].
 #[derive(Debug, Clone, Copy)]
 pub struct CacheLimits {
-    /// How long a list is taken as known.
+    /// Time for which a list is fresh.
     pub ttl: Duration,
-    /// How long one server may hold up a call, within what the call itself has.
+    /// Time limit for asking one server, within the time that the call itself has.
     pub discovery: Duration,
 }
 
-/// The fingerprint lets a mended password be tried at once, without the pause of the wrong one.
+/// Key of a cached listing. The fingerprint changes with the credential, so a corrected password is tried at once,
+/// without the pause of the wrong one.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct SlotKey {
+struct CacheKey {
     server: ServerKey,
     fingerprint: [u8; 32],
 }
 
 impl ToolCache {
-    /// A cache within `limits`; without `snapshots` it is in the process alone.
+    /// Creates a cache. Without `snapshots` it caches in this process alone.
     pub fn new(connector: Connector, snapshots: Option<SnapshotStore>, limits: CacheLimits) -> Self {
-        Self { connector, snapshots, limits, slots: slots(), lists: SharedLists::default() }
+        Self { connector, snapshots, limits, cached: empty_cache(), interner: ToolNamesInterner::default() }
     }
 
     fn ttl(&self) -> SignedDuration {
         SignedDuration::try_from(self.limits.ttl).unwrap_or(SignedDuration::MAX)
     }
 
-    /// What is known of each server's tools, in the order given; servers are asked concurrently, and
-    /// none holds the answer up past its own limit or past `until`.
+    /// Returns the listing of each server, in the order of `servers`. Asks servers concurrently. No server delays the
+    /// result beyond its own time limit or beyond `until`.
     #[tracing::instrument(name = "mcp.discover", skip_all, fields(mcp.servers = servers.len()))]
     pub async fn listings(
         &self,
@@ -78,19 +80,19 @@ impl ToolCache {
         now: Timestamp,
         until: Instant,
     ) -> Vec<Listing> {
-        let servers = self.decided(servers, until).await;
+        let servers = self.with_decided_sign_ins(servers, until).await;
         let snapshots = timeout_at(until, self.load_snapshots(&servers, now)).await.unwrap_or_default();
-        let asked = servers.iter().map(|(server, sign_in)| async {
+        let listings = servers.iter().map(|(server, sign_in)| async {
             let snapshot = snapshots.get(&server.key()).cloned();
             let listing = self.listing(server, snapshot, freshness, now, until).await;
-            self.still_signed_in(listing, sign_in.as_ref(), until).await.of(server)
+            self.stale_if_signed_out(listing, sign_in.as_ref(), until).await.filtered_for(server)
         });
-        join_all(asked).await
+        join_all(listings).await
     }
 
-    /// The servers, with the owners of their sign-ins decided: what a sign-in that everybody shares can see is known
-    /// once, and not once for each caller. The servers as they are where the vault does not answer.
-    async fn decided(
+    /// Decides for each server whose sign-in is used, so that the list of a sign-in that all users share is cached once
+    /// and not once per user. Returns the servers unchanged where the vault does not answer.
+    async fn with_decided_sign_ins(
         &self,
         servers: &[&McpServer],
         until: Instant,
@@ -106,14 +108,14 @@ impl ToolCache {
                 .collect(),
             failed => {
                 if let Ok(Err(error)) = failed {
-                    tracing::warn!(%error, "External MCP: whose sign-ins are used could not be decided");
+                    tracing::warn!(%error, "External MCP: it could not be decided which sign-ins are used, because the vault failed");
                 }
                 servers.iter().map(|server| ((*server).clone(), None)).collect()
             }
         }
     }
 
-    /// The snapshots of those servers about which this process knows nothing fresh.
+    /// Reads the snapshots of the servers for which this process has no fresh list.
     async fn load_snapshots(
         &self,
         servers: &[(McpServer, Option<DecidedSignIn>)],
@@ -122,14 +124,15 @@ impl ToolCache {
         let Some(snapshots) = &self.snapshots else { return HashMap::new() };
         let mut wanted = Vec::new();
         for (server, _) in servers {
-            let slot = self.slots.get(&slot_key(server)).await.unwrap_or_default();
-            if !slot.is_settled(Freshness::Cached, now, self.ttl()) && !wanted.contains(&server.key()) {
+            let cached = self.cached.get(&cache_key(server)).await.unwrap_or_default();
+            if !cached.is_sufficient(Freshness::Cached, now, self.ttl()) && !wanted.contains(&server.key()) {
                 wanted.push(server.key());
             }
         }
         if wanted.is_empty() { HashMap::new() } else { snapshots.load(&wanted).await }
     }
 
+    /// Returns the cached listing of a server, after asking the server if the cached one is not sufficient.
     async fn listing(
         &self,
         server: &McpServer,
@@ -138,34 +141,34 @@ impl ToolCache {
         now: Timestamp,
         until: Instant,
     ) -> Listing {
-        let arrived = snapshot.map(|snapshot| (self.lists.share(snapshot.known), snapshot.fetched_at));
-        let settle = |entry: Option<moka::Entry<SlotKey, Slot>>| async move {
-            let slot = entry.map(moka::Entry::into_value).unwrap_or_default().with(arrived, now);
-            if slot.is_settled(freshness, now, self.ttl()) {
-                return Op::Put(slot);
+        let snapshot = snapshot.map(|snapshot| (self.interner.intern(snapshot.tools), snapshot.fetched_at));
+        let update = |entry: Option<moka::Entry<CacheKey, CachedListing>>| async move {
+            let cached = entry.map(moka::Entry::into_value).unwrap_or_default().merged_with(snapshot, now);
+            if cached.is_sufficient(freshness, now, self.ttl()) {
+                return Op::Put(cached);
             }
-            let outcome = match self.discover(server, slot.had(), now, until).await {
-                Ok(list) => Ok(self.keep(server, list, now).await),
+            let outcome = match self.discover(server, cached.tool_count(), now, until).await {
+                Ok(list) => Ok(self.store(server, list, now).await),
                 Err(error) => Err(error),
             };
-            Op::Put(slot.after(outcome, now))
+            Op::Put(cached.updated_with(outcome, now))
         };
-        let settled = self.slots.entry(slot_key(server)).and_compute_with(settle).await;
-        settled.into_entry().map(moka::Entry::into_value).unwrap_or_default().listing()
+        let updated = self.cached.entry(cache_key(server)).and_compute_with(update).await;
+        updated.into_entry().map(moka::Entry::into_value).unwrap_or_default().into_listing()
     }
 
-    /// Writes a list to the table, for other environments; what is known of it stays.
-    async fn keep(&self, server: &McpServer, list: PackedList, now: Timestamp) -> Arc<KnownTools> {
+    /// Writes a list to the table, for other processes, and returns its tool names.
+    async fn store(&self, server: &McpServer, list: PackedToolList, now: Timestamp) -> Arc<ToolNames> {
         match (&self.snapshots, list.packed) {
             (Some(snapshots), Ok(packed)) => snapshots.save(&server.key(), packed, now).await,
             (None, Ok(_)) => {}
             (_, Err(error)) => tracing::warn!(%error, "External MCP: a tool list could not be packed"),
         }
-        self.lists.share(list.known)
+        self.interner.intern(list.tools)
     }
 
-    /// A fresh list is no reason to say that all is well where a user has taken the sign-in back.
-    async fn still_signed_in(
+    /// Turns a fresh listing into a stale one if the user has revoked the sign-in since the list was read.
+    async fn stale_if_signed_out(
         &self,
         listing: Listing,
         sign_in: Option<&DecidedSignIn>,
@@ -176,37 +179,39 @@ impl ToolCache {
             Ok(Err(needed @ AuthError::NeedsSignIn(_))) => {
                 Listing { status: ListingStatus::Stale(needed.into()), ..listing }
             }
-            // What cannot be told now is told when the server is asked.
+            // Any other failure of the check shows when the server is asked the next time.
             _ => listing,
         }
     }
 
+    /// Asks a server for its tools. `had` is the number of tools in the last good list.
     async fn discover(
         &self,
         server: &McpServer,
         had: usize,
         now: Timestamp,
         until: Instant,
-    ) -> Result<PackedList, McpError> {
+    ) -> Result<PackedToolList, McpError> {
         let deadline = self.limits.discovery.min(until.saturating_duration_since(Instant::now()));
         let end = Instant::now() + deadline;
         let late = |_| McpError::Timeout { after: deadline };
         let connect = Session::connect(self.connector.clone(), server.clone(), now);
         let session = timeout_at(end, connect).await.map_err(late)??;
         let listed = timeout_at(end, session.pack_all_tools(now)).await.map_err(late);
-        // Whatever came of it, and before the answer: a frozen process closes nothing.
+        // On success and on failure, and before this function returns: a frozen process closes nothing.
         session.close().await;
         let list = listed??;
-        if had > 0 && list.known.names.is_empty() { Err(McpError::Emptied { had }) } else { Ok(list) }
+        if had > 0 && list.tools.names.is_empty() { Err(McpError::Emptied { had }) } else { Ok(list) }
     }
 }
 
-fn slots() -> Cache<SlotKey, Slot> {
-    Cache::builder().max_capacity(MAX_BYTES).weigher(|_: &SlotKey, slot: &Slot| slot.bytes()).build()
+fn empty_cache() -> Cache<CacheKey, CachedListing> {
+    let weigher = |_: &CacheKey, cached: &CachedListing| cached.memory_bytes();
+    Cache::builder().max_capacity(MAX_BYTES).weigher(weigher).build()
 }
 
-fn slot_key(server: &McpServer) -> SlotKey {
-    SlotKey { server: server.key(), fingerprint: server.auth.fingerprint() }
+fn cache_key(server: &McpServer) -> CacheKey {
+    CacheKey { server: server.key(), fingerprint: server.auth.fingerprint() }
 }
 
 #[cfg(test)]
@@ -214,16 +219,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_lists_of_many_users_stay_within_their_memory() {
-        let slots = slots();
-        let known = KnownTools { names: vec!["x".repeat(20_000_000)], left_out: Vec::new() };
-        let slot = Slot::default().after(Ok(Arc::new(known)), Timestamp::UNIX_EPOCH);
+    async fn the_lists_of_many_users_stay_within_the_memory_limit() {
+        let cache = empty_cache();
+        let tools = ToolNames { names: vec!["x".repeat(20_000_000)], left_out: Vec::new() };
+        let cached = CachedListing::default().updated_with(Ok(Arc::new(tools)), Timestamp::UNIX_EPOCH);
         for user in 0..20 {
-            let key = SlotKey { server: "server".to_owned().into(), fingerprint: [user; 32] };
-            slots.insert(key, slot.clone()).await;
+            let key = CacheKey { server: "server".to_owned().into(), fingerprint: [user; 32] };
+            cache.insert(key, cached.clone()).await;
         }
-        slots.run_pending_tasks().await;
-        assert!((1..=MAX_BYTES).contains(&slots.weighted_size()), "{}", slots.weighted_size());
-        assert_eq!(slots.entry_count(), 3);
+        cache.run_pending_tasks().await;
+        assert!((1..=MAX_BYTES).contains(&cache.weighted_size()), "{}", cache.weighted_size());
+        assert_eq!(cache.entry_count(), 3);
     }
 }

@@ -1,6 +1,8 @@
-//! Opening connections: signing in, beginning as the server wants it, trying once more where it refuses.
+//! Opens MCP client sessions: signs in, sends the opening request that the server supports, and signs in again once
+//! where the server refuses the credential.
 //!
-//! Sets no deadline of its own: the caller bounds each call, and dropping one ends it.
+//! Sets no deadline: the caller limits the time of each call, and dropping the future cancels it. Called by
+//! [`crate::Session`] and by the command line.
 
 use std::{
     collections::HashMap,
@@ -21,64 +23,65 @@ use rmcp::{
 
 use crate::{
     any_transport::AnyTransport,
-    connection::Connection,
+    client::McpClient,
     error::McpError,
-    explain::Context,
+    error_mapping::RequestContext,
     message_memory::MessageMemory,
     server::{McpServer, ServerKey, TransportKind},
     sse::SseTransport,
     wire::Wire,
 };
 
-/// How often a broken event stream is taken up again, within the caller's deadline.
+/// Number of attempts to resume a broken event stream, within the caller's deadline.
 const STREAM_RETRIES: usize = 3;
-/// How many servers are remembered not to take the first try.
+/// Maximum number of servers whose opening request is remembered. All are forgotten when one more is added.
 const MAX_REMEMBERED: usize = 1_000;
 
-/// Opens connections: the HTTP client and the sign-ins that they share. Cheap to clone.
+/// Opens MCP client sessions. Holds the HTTP client and the sign-ins that all sessions share. Cheap to clone; clones
+/// share their state.
 #[derive(Clone)]
 pub struct Connector {
     http: HttpClient,
     sign_in: SignIn,
-    first_try: Lifecycle,
-    /// How servers are spoken to that did not take the first try: the next connection begins with it.
-    known: Arc<Mutex<HashMap<ServerKey, Lifecycle>>>,
+    preferred_opening: OpeningRequest,
+    /// Opening request per server, for servers that refused the preferred one and accepted the other.
+    learned_openings: Arc<Mutex<HashMap<ServerKey, OpeningRequest>>>,
     memory: MessageMemory,
 }
 
-/// How a connection begins, and so which revisions it can settle on.
+/// The first request of an MCP session. It decides which protocol revisions can be negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifecycle {
-    /// With `initialize`: 2024-11-05 to 2025-11-25.
-    Stateful,
-    /// With `server/discover`: 2026-07-28.
-    Stateless,
+pub enum OpeningRequest {
+    /// `initialize`: revisions 2024-11-05 to 2025-11-25.
+    Initialize,
+    /// `server/discover`: revision 2026-07-28.
+    Discover,
 }
 
 impl Connector {
-    /// Connections over `http`, signed in to by `sign_in`.
+    /// Creates a connector that sends over `http` and gets its credentials from `sign_in`.
     pub fn new(http: HttpClient, sign_in: SignIn) -> Self {
         Self {
             http,
             sign_in,
-            first_try: Lifecycle::Stateful,
-            known: Arc::default(),
+            preferred_opening: OpeningRequest::Initialize,
+            learned_openings: Arc::default(),
             memory: MessageMemory::default(),
         }
     }
 
-    /// The same, beginning otherwise with servers that nothing is known of. Most servers there are take
-    /// `initialize`, which is why that comes first unless said here.
-    pub fn beginning(self, first_try: Lifecycle) -> Self {
-        Self { first_try, ..self }
+    /// Sets the opening request that is sent first to a server without a remembered one. Default: `initialize`, which
+    /// most servers support.
+    pub fn with_preferred_opening(self, preferred_opening: OpeningRequest) -> Self {
+        Self { preferred_opening, ..self }
     }
 
-    /// The sign-ins, for whoever leads a user through one.
+    /// Returns the sign-ins, for callers that lead a user through a sign-in.
     pub fn sign_in(&self) -> &SignIn {
         &self.sign_in
     }
 
-    /// What requests to `server` carry at `now`.
+    /// Returns the credential for requests to `server` at `now`, with the entry's extra headers.
     ///
     /// # Errors
     /// [`McpError::Auth`].
@@ -86,30 +89,32 @@ impl Connector {
         Ok(self.sign_in.credential(&server.auth, now).await?.with(&server.extra_headers))
     }
 
-    /// The HTTP client that connections are made with.
+    /// Returns the HTTP client that all sessions use.
     pub fn http(&self) -> &HttpClient {
         &self.http
     }
 
-    /// Signs in (or takes the kept credential) and connects; if the server refuses the credential,
-    /// signs in anew and tries once more, since a kept token may have been revoked.
+    /// Signs in (or takes the stored credential) and opens a session. If the server refuses the credential, signs in
+    /// again and tries once more, because a stored token may have been revoked.
     ///
     /// # Errors
-    /// [`McpError`] but for those of lists.
+    /// [`McpError`], without the variants for lists.
     #[tracing::instrument(name = "mcp.connect", skip_all, fields(mcp.url = server.shown_url()))]
     pub async fn connect(
         &self,
         server: &McpServer,
         now: Timestamp,
-    ) -> Result<(Connection, Credential), McpError> {
+    ) -> Result<(McpClient, Credential), McpError> {
         let credential = self.credential(server, now).await?;
-        let mut opened = self.open(server, credential.clone()).await;
-        // A pooled connection that the network has forgotten while this process was frozen.
+        let mut opened = self.connect_with(server, credential.clone()).await;
+        // A pooled HTTP connection may have been closed by the network while this process was frozen.
         if matches!(&opened, Err(McpError::Egress(error)) if matches!(**error, EgressError::Broken { .. })) {
-            opened = self.open(server, credential.clone()).await;
+            opened = self.connect_with(server, credential.clone()).await;
         }
         match opened {
-            Err(McpError::Unauthorized) => self.reconnect(server, &credential, now).await,
+            Err(McpError::Unauthorized) => {
+                self.connect_with_renewed_credential(server, &credential, now).await
+            }
             Err(McpError::InsufficientScope { scopes }) => {
                 self.step_up(server, &credential, &scopes, now).await
             }
@@ -117,32 +122,32 @@ impl Connector {
         }
     }
 
-    /// Connects with another credential than `rejected`.
+    /// Opens a session with a credential other than `rejected`, which the server has refused.
     ///
     /// # Errors
     /// As [`Self::connect`]; [`McpError::Unauthorized`] at once where there is no other credential.
-    pub async fn reconnect(
+    pub async fn connect_with_renewed_credential(
         &self,
         server: &McpServer,
         rejected: &Credential,
         now: Timestamp,
-    ) -> Result<(Connection, Credential), McpError> {
-        let credential = self.another(server, rejected, now).await?;
-        match self.open(server, credential.clone()).await {
-            // Another process renewed that token earlier: the server may have ended it since.
+    ) -> Result<(McpClient, Credential), McpError> {
+        let credential = self.renewed_credential(server, rejected, now).await?;
+        match self.connect_with(server, credential.clone()).await {
+            // Another process got this token earlier, and the server may have revoked it since.
             Err(McpError::Unauthorized) if !credential.is_issued_here() => {
-                let credential = self.another(server, &credential, now).await?;
-                Ok((self.open(server, credential.clone()).await?, credential))
+                let credential = self.renewed_credential(server, &credential, now).await?;
+                Ok((self.connect_with(server, credential.clone()).await?, credential))
             }
             opened => Ok((opened?, credential)),
         }
     }
 
-    /// A credential other than `rejected`.
+    /// Returns a credential other than `rejected`.
     ///
     /// # Errors
     /// [`McpError::Auth`]; [`McpError::Unauthorized`] where there is no other.
-    async fn another(
+    async fn renewed_credential(
         &self,
         server: &McpServer,
         rejected: &Credential,
@@ -158,49 +163,54 @@ impl Connector {
         Ok(credential.with(&server.extra_headers))
     }
 
-    /// Connects with a credential that is good for `scopes` as well, which `held` is not.
+    /// Opens a session with a credential that covers `scopes` in addition to the scopes of `held` (the step-up
+    /// authorization flow of the MCP specification).
     ///
     /// # Errors
-    /// As [`Self::connect`]; [`McpError::Forbidden`] where there are no scopes to ask for.
+    /// As [`Self::connect`]; [`McpError::Forbidden`] where there are no further scopes to ask for.
     pub async fn step_up(
         &self,
         server: &McpServer,
         held: &Credential,
         scopes: &[String],
         now: Timestamp,
-    ) -> Result<(Connection, Credential), McpError> {
+    ) -> Result<(McpClient, Credential), McpError> {
         let credential = self.sign_in.stepped_up(&server.auth, held, scopes, now).await?;
         let forbidden = McpError::Forbidden { signed_in: held.signs_in(), message: None };
         let credential = credential.ok_or(forbidden)?.with(&server.extra_headers);
-        Ok((self.open(server, credential.clone()).await?, credential))
+        Ok((self.connect_with(server, credential.clone()).await?, credential))
     }
 
-    /// Connects with `credential` as it is, in the newest revision that both sides know of those that the
-    /// first try can settle on. A server that does not take that is asked in the other way, and so at once
-    /// the next time.
+    /// Opens a session with `credential`, in the newest protocol revision that both sides know. Sends the preferred
+    /// opening request first. Where the server refuses that one, sends the other one, and remembers it for the next
+    /// session if the server accepts it.
     ///
     /// # Errors
-    /// [`McpError`] but for `Auth` and those of lists.
-    pub async fn open(&self, server: &McpServer, credential: Credential) -> Result<Connection, McpError> {
+    /// [`McpError`], without `Auth` and the variants for lists.
+    pub async fn connect_with(
+        &self,
+        server: &McpServer,
+        credential: Credential,
+    ) -> Result<McpClient, McpError> {
         let key = server.key();
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if let Some(known) = known {
-            return self.open_as(server, credential, known).await;
+        let learned = self.learned_openings.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if let Some(learned) = learned {
+            return self.connect_by(server, credential, learned).await;
         }
-        let other = match self.first_try {
+        let other = match self.preferred_opening {
             _ if server.transport == TransportKind::Sse => {
-                return self.open_as(server, credential, Lifecycle::Stateful).await;
+                return self.connect_by(server, credential, OpeningRequest::Initialize).await;
             }
-            Lifecycle::Stateful => Lifecycle::Stateless,
-            Lifecycle::Stateless => Lifecycle::Stateful,
+            OpeningRequest::Initialize => OpeningRequest::Discover,
+            OpeningRequest::Discover => OpeningRequest::Initialize,
         };
-        match self.open_as(server, credential.clone(), self.first_try).await {
-            Err(refused) if wants_another_lifecycle(&refused) => {
-                let opened = self.open_as(server, credential, other).await;
+        match self.connect_by(server, credential.clone(), self.preferred_opening).await {
+            Err(refused) if suggests_other_opening(&refused) => {
+                let opened = self.connect_by(server, credential, other).await;
                 if opened.is_ok() {
                     self.remember(key, other);
                 }
-                // What it said at first tells more, unless it is about the sign-in.
+                // The first error says more than the second, except where the second is about the credential.
                 opened.map_err(|error| match error {
                     McpError::Unauthorized
                     | McpError::Forbidden { .. }
@@ -212,33 +222,34 @@ impl Connector {
         }
     }
 
-    fn remember(&self, key: ServerKey, lifecycle: Lifecycle) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_REMEMBERED {
-            known.clear();
+    fn remember(&self, key: ServerKey, opening: OpeningRequest) {
+        let mut learned = self.learned_openings.lock().unwrap_or_else(PoisonError::into_inner);
+        if learned.len() >= MAX_REMEMBERED {
+            learned.clear();
         }
-        known.insert(key, lifecycle);
+        learned.insert(key, opening);
     }
 
-    async fn open_as(
+    /// Opens a session with one given opening request.
+    async fn connect_by(
         &self,
         server: &McpServer,
         credential: Credential,
-        lifecycle: Lifecycle,
-    ) -> Result<Connection, McpError> {
-        let (lifecycle, request) = match lifecycle {
-            Lifecycle::Stateful => (ClientLifecycleMode::Initialize, "initialize"),
-            Lifecycle::Stateless => {
+        opening: OpeningRequest,
+    ) -> Result<McpClient, McpError> {
+        let (lifecycle, request) = match opening {
+            OpeningRequest::Initialize => (ClientLifecycleMode::Initialize, "initialize"),
+            OpeningRequest::Discover => {
                 let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
                 (ClientLifecycleMode::Discover { preferred_versions }, "server/discover")
             }
         };
         let wire = Wire::new(self.http.clone(), credential, self.memory.clone());
-        let context = Context { server, wire: &wire, request, has_spoken: false };
+        let context = RequestContext { server, wire: &wire, request, is_initialized: false };
         let transport = match server.transport {
             TransportKind::Sse => {
                 let opened = SseTransport::open(wire.clone(), &server.url).await;
-                AnyTransport::Sse(opened.map_err(|error| context.wire(&error))?)
+                AnyTransport::Sse(opened.map_err(|error| context.wire_error(&error))?)
             }
             TransportKind::StreamableHttp => {
                 let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str());
@@ -249,27 +260,25 @@ impl Connector {
                 AnyTransport::StreamableHttp(transport)
             }
         };
-        // Boxed: rmcp's start-up is large, and what awaits this lies deep.
+        // Boxed: rmcp's start-up is a large future, and callers nest it deeply.
         let service = Box::pin(client_config().serve_with_lifecycle(transport, lifecycle)).await;
-        let service = service.map_err(|error| context.initialize(error))?;
-        let connection = Connection::new(service, wire.clone(), server.clone());
-        match ProtocolVersion::KNOWN_VERSIONS
-            .iter()
-            .any(|known| known.as_str() == connection.protocol_version())
+        let service = service.map_err(|error| context.opening_error(error))?;
+        let client = McpClient::new(service, wire.clone(), server.clone());
+        match ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == client.protocol_version())
         {
-            true => Ok(connection),
+            true => Ok(client),
             false => {
-                connection.close().await;
-                let reason = "its revision of the protocol is none that this client knows".to_owned();
+                client.close().await;
+                let reason = "its protocol revision is none that this client knows".to_owned();
                 Err(McpError::BadAnswer { request, reason })
             }
         }
     }
 }
 
-/// Whether a server may want to be begun with otherwise: it says that there is no such method, that it
-/// speaks no such revision, or with a status that it wants something else.
-fn wants_another_lifecycle(refused: &McpError) -> bool {
+/// Returns true if the server may accept the other opening request: it answered that the method or the protocol
+/// revision is unknown to it, or with HTTP status 400, 404 or 405.
+fn suggests_other_opening(refused: &McpError) -> bool {
     match refused {
         McpError::Status { status, .. } => matches!(status, 400 | 404 | 405),
         McpError::Rejected { code, .. } => matches!(code, -32601 | -32602 | -32600 | -32020 | -32022),

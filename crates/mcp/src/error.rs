@@ -1,4 +1,8 @@
-//! Why a server gave no tools, or a call no result.
+//! The error type of this crate: the reason why a list or a call failed, with a kind for programs and a remedy for
+//! people.
+//!
+//! Built by [`crate::error_mapping`] from rmcp's errors and by the callers of the client. Shown by `catalog`, `agent`
+//! and the command line.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -6,66 +10,66 @@ use auth::AuthError;
 use egress::{EgressError, Shown};
 use url::Url;
 
-/// Why a server gave no tools, or a call no result. One line each, without secrets. Each names the request that
-/// it is about. Of what a server said nothing stands in it but the message of a JSON-RPC error, the scopes that
-/// it names, where it redirects to and, for sign-ins, what an authorization server says: all cut, made
-/// printable, and with the credential taken out.
+/// The reason why a server gave no tool list, or a call no result. Each message is one line without secrets. Of the
+/// server's own texts a message contains only the message of a JSON-RPC error, the scopes that the server names, the
+/// target of a redirect and, for sign-ins, the error of an authorization server. These are shortened and made
+/// printable, and the credential is removed from them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum McpError {
-    /// Nobody could be signed in; the server was not contacted.
+    /// The sign-in failed; the server was not contacted.
     #[error("sign-in failed: {0}")]
     Auth(#[from] AuthError),
     /// The server was not reached, or its address is not allowed.
     #[error("{0}")]
     Egress(#[from] Arc<EgressError>),
-    /// 401 with a fresh credential, or without one; or `invalid_token` under another status.
+    /// HTTP status 401 to a request with a new credential or without one, or `invalid_token` with another status.
     #[error("the server answered 401: it does not take this sign-in")]
     Unauthorized,
-    /// 403.
+    /// HTTP status 403.
     #[error("the server answered 403{}", forbidden(*signed_in, message.as_ref()))]
     Forbidden {
-        /// Whether the request carried a credential.
+        /// True if the request carried a credential.
         signed_in: bool,
         /// The message of the JSON-RPC error in the answer, if there was one.
         message: Option<Shown>,
     },
-    /// 403 that names scopes.
+    /// HTTP status 403 with the scopes that the access token lacks.
     #[error("the server answered 403: it wants a token with the scopes {}", Shown::new(&scopes.join(" ")))]
     InsufficientScope {
-        /// What it wants a token to be good for.
+        /// The scopes that the server requires.
         scopes: Vec<String>,
     },
     /// A tool that the entry does not offer.
     #[error("this tool is not offered: the entry's tools leave it out")]
     NotOffered,
-    /// Another HTTP status that is no success.
+    /// Another HTTP status outside 2xx.
     #[error("the server answered {request} with HTTP status {status}{}", redirect(*status, location.as_deref()))]
     Status {
         /// The JSON-RPC method of the request.
         request: &'static str,
         /// The status code.
         status: u16,
-        /// Where a redirect leads, without its query.
+        /// The target of a redirect, without its query.
         location: Option<String>,
-        /// Whether that is on the server's own origin.
+        /// True if `location` has the server's own origin.
         same_origin: bool,
     },
-    /// What answers at this URL has not spoken MCP.
+    /// The answer to the opening request is not MCP, so the URL may not be an MCP endpoint.
     #[error("the server does not speak MCP at this URL: {reason}")]
     NotMcp {
-        /// What was found instead, in our own words; begins with “its”.
+        /// What the server answered, in this crate's words; begins with “its”.
         reason: String,
     },
-    /// A server that speaks MCP gave an answer that cannot be used.
+    /// An MCP server gave an answer that cannot be used.
     #[error("the server's answer to {request} cannot be used: {reason}")]
     BadAnswer {
         /// The JSON-RPC method of the request.
         request: &'static str,
-        /// What is wrong with it, in our own words; begins with “its”.
+        /// What is wrong with the answer, in this crate's words; begins with “its”.
         reason: String,
     },
-    /// The connection ended, or the stream of events, before the answer came.
-    #[error("the connection ended before the server's answer to {request}")]
+    /// The HTTP connection or the event stream ended before the answer arrived.
+    #[error("the HTTP connection ended before the server's answer to {request}")]
     Ended {
         /// The JSON-RPC method of the request.
         request: &'static str,
@@ -79,13 +83,13 @@ pub enum McpError {
         code: i32,
         /// The error's message; may be empty.
         message: Shown,
-        /// The HTTP status that it came with, if that was no success.
+        /// The HTTP status of the answer, if outside 2xx.
         status: Option<u16>,
     },
-    /// Another error, on a connection whose server had refused a notification before.
+    /// Another error, in a session whose server had refused a notification before.
     #[error("{error} (the server had answered notifications/initialized with HTTP status {status})")]
     AfterRefusedNotification {
-        /// The status that the notification was refused with.
+        /// The HTTP status of the response to the notification.
         status: u16,
         /// The error itself.
         #[source]
@@ -94,21 +98,21 @@ pub enum McpError {
     /// The deadline passed.
     #[error("no answer within {}", seconds(*after))]
     Timeout {
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
-    /// `tools/list` went on past the limit.
+    /// `tools/list` exceeds a limit.
     #[error("the server lists more than {limit} {what}")]
     TooMany {
-        /// How many there may be.
+        /// The limit.
         limit: usize,
-        /// Pages or tools.
+        /// The unit of the limit: pages, tools or bytes.
         what: &'static str,
     },
-    /// The list is empty where it was not before.
+    /// The list is empty, and the last good list was not.
     #[error("the server lists no tools, although it had {had} before")]
     Emptied {
-        /// How many it had.
+        /// The number of tools in the last good list.
         had: usize,
     },
 }
@@ -118,18 +122,18 @@ impl McpError {
         Self::NotMcp { reason: reason.into() }
     }
 
-    /// Whether a user must sign in: nothing that a machine tries again will help.
+    /// Returns true if a user must sign in. Retrying without that cannot succeed.
     pub fn needs_sign_in(&self) -> bool {
         matches!(self, Self::Auth(AuthError::NeedsSignIn(_)))
     }
 
-    /// Whether the server may take the other transport: what it answered was no MCP, or a status that other
-    /// endpoints than MCP's give.
+    /// Returns true if the server may support the other transport: its answer was no MCP, or had an HTTP status with
+    /// which servers refuse an unknown method or path.
     pub fn may_be_other_transport(&self) -> bool {
         matches!(self, Self::NotMcp { .. } | Self::Status { status: 400..=405, .. })
     }
 
-    /// The kind of failure, as a word that programs can match on.
+    /// Returns the kind of failure, as a word that programs can match on.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Auth(error) => error.kind(),
@@ -157,7 +161,7 @@ impl McpError {
         }
     }
 
-    /// What to do about it, as an instruction that can be followed as it stands.
+    /// Returns the remedy: an instruction for the user or an administrator.
     pub fn remedy(&self) -> Cow<'static, str> {
         match self {
             Self::Auth(error) => error.remedy(),
@@ -173,14 +177,14 @@ impl McpError {
         }
     }
 
-    /// The remedies that name nothing of this one failure.
+    /// Returns the remedies that do not depend on the fields of a variant.
     fn fixed_remedy(&self) -> &'static str {
         match self {
             Self::Auth(_) | Self::Egress(_) | Self::AfterRefusedNotification { .. } => {
                 "look at the server's own logs"
             }
             Self::Unauthorized => {
-                "if the entry has no sign-in, set its auth_type; otherwise check that the server trusts whoever signs in (the user pool and app client, the key, the authorization server) and wants an access token"
+                "if the entry has no sign-in, set its auth_type; otherwise check that the server accepts access tokens and trusts the user pool and app client, the key or the authorization server of the entry"
             }
             Self::Forbidden { signed_in: true, .. } => {
                 "give the user who signs in the right to use the server, and check that no firewall in front of it refuses the request"
@@ -203,17 +207,19 @@ impl McpError {
                 "report it to the developers of the server: the answer breaks the protocol"
             }
             Self::Ended { .. } => {
-                "try again; if it stays, look at the logs of the server and of any proxy in front of it"
+                "try again; if it happens again, look at the logs of the server and of any proxy in front of it"
             }
             Self::Timeout { .. } => {
-                "look at the server's logs for what takes it that long, or raise DISCOVERY_TIMEOUT_SECONDS"
+                "look at the server's logs to find out why it is slow, or raise DISCOVERY_TIMEOUT_SECONDS"
             }
-            Self::TooMany { .. } => "have the server's tools/list mended",
-            Self::Emptied { .. } => "look at the server: the tools known before are kept meanwhile",
+            Self::TooMany { .. } => "report it to the developers of the server: its tools/list is too long",
+            Self::Emptied { .. } => {
+                "find out why the server lists no tools; the tools of its last list stay listed meanwhile"
+            }
         }
     }
 
-    /// The same on a connection whose server had refused a notification with `status`, where that may be why.
+    /// Wraps the error if the server had refused a notification with `status` before and that may be the cause.
     pub(crate) fn after_refused_notification(self, status: Option<u16>) -> Self {
         match (status, &self) {
             (
@@ -232,11 +238,13 @@ fn egress_remedy(error: &EgressError) -> &'static str {
             "if the server is inside your network, name its network in ALLOW_PRIVATE_MCP_SERVERS, such as 10.0.0.0/16"
         }
         EgressError::Dns { .. } => "check the host in mcp_url, and that this network's DNS knows it",
-        EgressError::TooLarge { .. } => "make the server answer with less",
+        EgressError::TooLarge { .. } => "have the server send smaller answers",
         EgressError::Coding { .. } => {
             "have the server, or the proxy in front of it, answer without that coding"
         }
-        error if error.is_tls() => "give the server a certificate for this host that public roots vouch for",
+        error if error.is_tls() => {
+            "install a certificate for this host on the server that a public certificate authority has issued"
+        }
         _ => {
             "check host and port in mcp_url, that the server runs, and that firewalls and security groups let this through"
         }
@@ -247,7 +255,7 @@ fn forbidden(signed_in: bool, message: Option<&Shown>) -> String {
     match (message, signed_in) {
         (Some(message), _) => format!(": {message}"),
         (None, true) => ": the user who signs in may not use it".to_owned(),
-        (None, false) => ", to a request that signs nobody in".to_owned(),
+        (None, false) => " to a request without a sign-in".to_owned(),
     }
 }
 
@@ -265,7 +273,7 @@ fn redirect(status: u16, location: Option<&str>) -> String {
     }
 }
 
-/// Returns true if `location` is on the origin of `url`.
+/// Returns true if `location` has the origin of `url`.
 pub(crate) fn is_same_origin(url: &Url, location: Option<&str>) -> bool {
     location.and_then(|to| Url::parse(to).ok()).is_some_and(|to| to.origin() == url.origin())
 }
@@ -284,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_names_what_happened_and_what_to_do() {
+    fn a_message_says_what_happened_and_a_remedy_what_to_do() {
         let status = |status, location: Option<&str>, same_origin| McpError::Status {
             request: "initialize",
             status,
@@ -320,7 +328,7 @@ mod tests {
         );
         check(
             McpError::Forbidden { signed_in: false, message: None },
-            "the server answered 403, to a request that signs nobody in",
+            "the server answered 403 to a request without a sign-in",
             "firewall",
         );
     }

@@ -1,10 +1,14 @@
-//! Names made to fit where only some characters are taken.
+//! Names of tools and properties made to fit the characters and the length that Bedrock accepts.
+//!
+//! Called for tool names by `agent` and for property names by [`crate::schema`]. Keeps no table of the changed names:
+//! the callers do.
 
-/// Digits of the digest: 40 bits.
+/// Length of the digest in hexadecimal digits: 40 bits.
 const DIGEST_DIGITS: usize = 10;
 
-/// `original` if it has 1 to `limit` bytes, all of which fit; otherwise a readable form of it that ends in a
-/// digest of itself, so that no two names become one. The same name gives the same result in every build.
+/// Returns `original` if it has 1 to `limit` bytes and `fits` accepts all its characters. Otherwise returns a readable
+/// form of it that ends in a digest of `original`, so that different names stay different. The same name gives the same
+/// result in every build.
 pub fn fit_name(original: &str, limit: usize, fits: impl Fn(char) -> bool) -> String {
     if (1..=limit).contains(&original.len()) && original.chars().all(&fits) {
         return original.to_owned();

@@ -1,36 +1,37 @@
-//! One connection to one MCP server, and what is remembered of its tools.
+//! An MCP client: opens sessions with MCP servers, lists their tools, calls them, and caches the lists.
 //!
-//! An [`McpServer`] says where and how; a [`Connector`] opens a [`Connection`]; a [`Session`] keeps
-//! one through a run and signs in again once when the server refuses; [`ToolCache`] answers what
-//! tools a server has without asking it each time. Whatever a server says is data: it is bounded,
-//! checked for form and handed on, never acted upon.
+//! An [`McpServer`] holds the address and the sign-in of a server. A [`Connector`] signs in and opens an MCP client
+//! session ([`McpClient`]). A [`Session`] holds one client through a run and signs in again when the server refuses
+//! the credential. A [`ToolCache`] returns the tool names of many servers without a request to each of them every time.
+//!
+//! What a server sends is treated as data: it is limited in size, checked for its form and passed on. This crate never
+//! acts on it. Called by `catalog`, `agent`, `backend`, the command line and the conformance client.
 
 mod any_transport;
 mod cache;
-mod connection;
+mod cached_listing;
+mod client;
 mod connector;
 mod error;
-mod explain;
+mod error_mapping;
 mod fit_name;
-mod known_tools;
 mod listing;
 mod message_memory;
 mod schema;
 mod selection;
 mod server;
 mod session;
-mod slot;
 mod snapshot;
 mod sse;
 mod tool_list;
+mod tool_names;
 mod wire;
 
 pub use cache::{CacheLimits, ToolCache};
-pub use connection::Connection;
-pub use connector::{Connector, Lifecycle};
+pub use client::McpClient;
+pub use connector::{Connector, OpeningRequest};
 pub use error::McpError;
 pub use fit_name::fit_name;
-pub use known_tools::KnownTools;
 pub use listing::{Freshness, Listing, ListingStatus};
 pub use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, Tool, ToolAnnotations};
 pub use schema::{ArgumentChecker, PatternBudget, ToolSchema};
@@ -39,3 +40,4 @@ pub use server::{McpServer, ServerKey, TransportKind};
 pub use session::Session;
 pub use snapshot::SnapshotStore;
 pub use tool_list::ToolList;
+pub use tool_names::ToolNames;

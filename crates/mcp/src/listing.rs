@@ -1,44 +1,45 @@
-//! What is known of one server's tools, and how.
+//! The types that [`crate::ToolCache`] takes and returns: the freshness that the caller wants, and a server's listing.
 
 use std::sync::Arc;
 
-use crate::{error::McpError, known_tools::KnownTools, server::McpServer};
+use crate::{error::McpError, server::McpServer, tool_names::ToolNames};
 
-/// Whether a list that is known will do.
+/// The use of cached lists in a call of [`crate::ToolCache::listings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// A list within its TTL will do, and a server in its pause is left alone.
+    /// A list within its TTL is returned from the cache, and a failing server is not asked during its pause.
     Cached,
-    /// Every server is asked, once.
+    /// Every server is asked once.
     Forced,
 }
 
-/// What is known of one server's tools.
+/// The tool names of one server, and the state of the list.
 #[derive(Debug, Clone)]
 pub struct Listing {
-    /// The tools; none if none were ever seen.
-    pub known: Arc<KnownTools>,
-    /// How they are known.
+    /// The names of the tools; empty if no list was ever read.
+    pub tools: Arc<ToolNames>,
+    /// The state of the tool list.
     pub status: ListingStatus,
 }
 
 impl Listing {
-    /// What the entry offers of it: what is kept is the whole, for every entry of the server.
-    pub(crate) fn of(self, server: &McpServer) -> Self {
+    /// Returns the listing with those tools alone that the entry offers. The cache holds all tools of the server, for
+    /// every entry that names the server.
+    pub(crate) fn filtered_for(self, server: &McpServer) -> Self {
         if server.tools.is_all() {
             return self;
         }
-        Self { known: Arc::new(server.tools.of_known((*self.known).clone())), status: self.status }
+        Self { tools: Arc::new(server.tools.filter_names((*self.tools).clone())), status: self.status }
     }
 }
 
-/// How a listing is known.
+/// The state of the tool list in a listing.
 #[derive(Debug, Clone)]
 pub enum ListingStatus {
-    /// From the server, within the TTL.
+    /// Read from the server within the TTL.
     Fresh,
-    /// The last known good ones; the server fails.
+    /// The last good list; the server has failed since, with this error.
     Stale(McpError),
-    /// None are known; the server fails.
+    /// No list is available; the server failed with this error.
     Unavailable(McpError),
 }

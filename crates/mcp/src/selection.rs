@@ -1,24 +1,27 @@
-//! Which of a server's tools are offered.
+//! The selection of a server's tools that an entry offers, by its allow list and its deny list.
+//!
+//! Built by `secret` from an entry; applied to lists by [`crate::Session`] and [`crate::ToolCache`], and checked before
+//! each call.
 
 use glob::Pattern;
 
-use crate::{known_tools::KnownTools, tool_list::ToolList};
+use crate::{tool_list::ToolList, tool_names::ToolNames};
 
-/// Which of a server's tools are offered: all, or those that an allow list names and a deny list does
-/// not. Names are matched by globs: `*`, `?`, `[a-z]`.
+/// The tools that an entry offers: those that the allow list names (all, if there is no allow list) and the deny list
+/// does not name. Names are matched by globs: `*`, `?`, `[a-z]`. The default offers all tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToolSelection {
     allow: Option<Vec<Pattern>>,
     deny: Vec<Pattern>,
 }
 
-/// A text that is no glob.
+/// The error for a text that is not a glob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a glob: write names with *, ? and [a-z]")]
 pub struct GlobError;
 
 impl ToolSelection {
-    /// What `allow` names (everything, if there is no such list) but for what `deny` names.
+    /// Parses the globs of both lists; without `allow` every tool is allowed.
     ///
     /// # Errors
     /// [`GlobError`].
@@ -29,27 +32,27 @@ impl ToolSelection {
         Ok(Self { allow: allow.map(patterns).transpose()?, deny: patterns(deny)? })
     }
 
-    /// Whether a tool is offered.
+    /// Returns true if the tool is offered.
     pub fn offers(&self, name: &str) -> bool {
         let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
         self.allow.as_deref().is_none_or(named) && !named(&self.deny)
     }
 
-    /// Whether every tool is offered.
+    /// Returns true if every tool is offered.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What is offered of a list.
-    pub(crate) fn of(&self, mut list: ToolList) -> ToolList {
+    /// Removes the tools that are not offered.
+    pub(crate) fn filter_list(&self, mut list: ToolList) -> ToolList {
         list.tools.retain(|tool| self.offers(&tool.name));
         list
     }
 
-    /// What is offered of what is known.
-    pub(crate) fn of_known(&self, mut known: KnownTools) -> KnownTools {
-        known.names.retain(|name| self.offers(name));
-        known
+    /// Removes the names of the tools that are not offered.
+    pub(crate) fn filter_names(&self, mut tools: ToolNames) -> ToolNames {
+        tools.names.retain(|name| self.offers(name));
+        tools
     }
 }
 
@@ -57,15 +60,15 @@ impl ToolSelection {
 mod tests {
     use super::*;
 
-    fn check(allow: Option<&[&str]>, deny: &[&str], offered: &[&str], kept_back: &[&str]) {
+    fn check(allow: Option<&[&str]>, deny: &[&str], offered: &[&str], withheld: &[&str]) {
         let texts = |globs: &[&str]| globs.iter().map(|&glob| glob.to_owned()).collect::<Vec<_>>();
         let selection = ToolSelection::new(allow.map(texts).as_deref(), &texts(deny)).unwrap();
         assert!(offered.iter().all(|name| selection.offers(name)), "{allow:?} {deny:?}");
-        assert!(!kept_back.iter().any(|name| selection.offers(name)), "{allow:?} {deny:?}");
+        assert!(!withheld.iter().any(|name| selection.offers(name)), "{allow:?} {deny:?}");
     }
 
     #[test]
-    fn deny_goes_before_allow_and_no_list_offers_all() {
+    fn deny_overrides_allow_and_without_lists_all_tools_are_offered() {
         check(None, &[], &["read_file", "delete_file"], &[]);
         check(Some(&["read_*", "list"]), &[], &["read_file", "list"], &["delete_file", "list_all"]);
         check(None, &["delete_*"], &["read_file"], &["delete_file"]);

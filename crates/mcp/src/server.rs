@@ -1,4 +1,6 @@
-//! Where one MCP server is and how it is spoken to.
+//! The address, transport and sign-in of one MCP server, and the key that its tools are cached under.
+//!
+//! Plain data: opens no session and reads no secret. Built by `secret` from an entry and by the command line.
 
 use std::fmt;
 
@@ -8,38 +10,38 @@ use url::Url;
 
 use crate::selection::ToolSelection;
 
-/// One MCP server under one credential.
+/// One MCP server with one sign-in.
 #[derive(Debug, Clone)]
 pub struct McpServer {
-    /// Its MCP endpoint.
+    /// The URL of its MCP endpoint.
     pub url: Url,
-    /// How it is spoken to.
+    /// The transport that it supports.
     pub transport: TransportKind,
-    /// How it is signed in to.
+    /// The sign-in.
     pub auth: AuthConfig,
-    /// What it wants to see on every request beside that.
+    /// Headers that every request carries in addition to the credential.
     pub extra_headers: ExtraHeaders,
-    /// Which of its tools are offered.
+    /// The tools that the entry offers.
     pub tools: ToolSelection,
 }
 
-/// How a server is spoken to.
+/// The transport of an MCP server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TransportKind {
-    /// One endpoint for all messages.
+    /// Streamable HTTP: one endpoint for all messages.
     #[default]
     StreamableHttp,
-    /// HTTP+SSE, as it was before 2025-03-26.
+    /// HTTP+SSE of revision 2024-11-05, which streamable HTTP replaced in 2025-03-26.
     Sse,
 }
 
-/// Names a server and who signs in to it, without any secret: what is known of its tools is kept
-/// under this. The same in every process.
+/// The cache key of a server with its sign-in: a digest of the transport, the URL, the identity that signs in and the
+/// extra headers. Contains no password or token in readable form. The same in every process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerKey(String);
 
 impl McpServer {
-    /// A server spoken to over streamable HTTP, without headers of its own, all of whose tools are offered.
+    /// Creates a server with streamable HTTP, without extra headers, all of whose tools are offered.
     pub fn new(url: Url, auth: AuthConfig) -> Self {
         Self {
             url,
@@ -50,17 +52,17 @@ impl McpServer {
         }
     }
 
-    /// The same, signed in to on behalf of `user` where it matters whose tokens are used.
+    /// Returns the same server for `user`: a sign-in with tokens of users takes this user's tokens.
     pub fn on_behalf_of(&self, user: &User) -> Self {
         Self { auth: self.auth.on_behalf_of(user), ..self.clone() }
     }
 
-    /// `text` without the secrets of its entry.
+    /// Returns `text` with the secrets of the entry removed.
     pub fn scrub(&self, text: String) -> String {
         self.extra_headers.scrub(self.auth.scrub(text))
     }
 
-    /// The key that this server's tools are kept under.
+    /// Returns the key that this server's tools are cached under.
     pub fn key(&self) -> ServerKey {
         let mut digest = Sha256::new();
         let transport = match self.transport {
@@ -71,12 +73,12 @@ impl McpServer {
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
-        // A header may say who is asking.
+        // A header may name the user, and the list may depend on the user.
         digest.update(self.extra_headers.fingerprint());
         ServerKey(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The URL as it may be shown: without user info, query and fragment, where people put keys.
+    /// Returns the URL for logs and messages: without user info, query and fragment, which may contain keys.
     pub fn shown_url(&self) -> String {
         let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = self.url.host_str().unwrap_or_default();
@@ -85,7 +87,7 @@ impl McpServer {
 }
 
 impl ServerKey {
-    /// The key as 64 hexadecimal digits.
+    /// Returns the key as 64 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_tells_servers_and_users_apart_but_not_passwords() {
+    fn keys_differ_by_server_and_user_but_not_by_password() {
         let key = |url, user| server(url, user).key();
         let alice = key("https://a.example/mcp", Some(("alice", "one")));
         assert_eq!(alice, key("https://a.example/mcp", Some(("alice", "two"))));
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shown_url_has_no_place_for_a_key() {
+    fn a_shown_url_has_no_user_info_query_or_fragment() {
         let shown = server("https://user:key@a.example:8443/mcp?api_key=key#key", None).shown_url();
         assert_eq!(shown, "https://a.example:8443/mcp");
     }

@@ -1,7 +1,8 @@
-//! One connection kept through a run, signed in again when the server refuses in the middle of it.
+//! An MCP session that lasts through a run: it signs in again when the server refuses the credential meanwhile.
 //!
-//! A 401, and a 403 that names scopes, say that the request was not carried out, so it is sent again once
-//! with another credential. Nothing else is repeated: a call that failed otherwise may have had its effect.
+//! A 401, or a 403 that names scopes, means that the server did not carry the request out. Such a request is sent once
+//! more with another credential. No other call is repeated, because a failed call may have had its effect. Called by
+//! `agent` for runs, by [`crate::ToolCache`] for lists, and by the command line.
 
 use auth::Credential;
 use jiff::Timestamp;
@@ -9,48 +10,48 @@ use rmcp::model::{CallToolResult, JsonObject, Tool};
 use tokio::sync::RwLock;
 
 use crate::{
-    connection::Connection,
+    client::McpClient,
     connector::Connector,
     error::McpError,
-    known_tools::PackedList,
     server::McpServer,
     tool_list::{ListBuilder, ToolList},
+    tool_names::PackedToolList,
 };
 
-/// One server's connection through a run.
+/// An open session with one server, which replaces its [`McpClient`] when the server refuses the credential.
 pub struct Session {
     connector: Connector,
     server: McpServer,
-    open: RwLock<Open>,
+    current: RwLock<OpenClient>,
 }
 
-struct Open {
-    connection: Connection,
+struct OpenClient {
+    client: McpClient,
     credential: Credential,
-    /// How often this session has connected; tells a caller whether somebody else has meanwhile.
+    /// Number of clients that this session had before. Lets a caller see that another task has replaced the client.
     generation: u64,
 }
 
 impl Session {
-    /// Connects.
+    /// Signs in and opens the session.
     ///
     /// # Errors
     /// As [`Connector::connect`].
     pub async fn connect(connector: Connector, server: McpServer, now: Timestamp) -> Result<Self, McpError> {
-        let (connection, credential) = connector.connect(&server, now).await?;
-        let open = RwLock::new(Open { connection, credential, generation: 0 });
-        Ok(Self { connector, server, open })
+        let (client, credential) = connector.connect(&server, now).await?;
+        let current = RwLock::new(OpenClient { client, credential, generation: 0 });
+        Ok(Self { connector, server, current })
     }
 
-    /// The tools that the entry offers, as the server lists them now.
+    /// Lists the tools that the entry offers, as the server has them now.
     ///
     /// # Errors
     /// As [`Self::list_all_tools`].
     pub async fn list_tools(&self, now: Timestamp) -> Result<ToolList, McpError> {
-        Ok(self.server.tools.of(self.list_all_tools(now).await?))
+        Ok(self.server.tools.filter_list(self.list_all_tools(now).await?))
     }
 
-    /// All tools, as the server lists them now, offered or not.
+    /// Lists all tools that the server has now, including those that the entry does not offer.
     ///
     /// # Errors
     /// [`McpError`].
@@ -58,26 +59,26 @@ impl Session {
         self.list::<Vec<Tool>>(now).await
     }
 
-    /// All tools as they are kept.
-    pub(crate) async fn pack_all_tools(&self, now: Timestamp) -> Result<PackedList, McpError> {
-        self.list::<PackedList>(now).await
+    /// Lists all tools in the packed form that the cache stores.
+    pub(crate) async fn pack_all_tools(&self, now: Timestamp) -> Result<PackedToolList, McpError> {
+        self.list::<PackedToolList>(now).await
     }
 
-    /// Lists all tools; where the server refuses the sign-in, signs in again and lists once more.
+    /// Lists all tools. Where the server refuses the credential, signs in again and lists once more.
     async fn list<B: ListBuilder>(&self, now: Timestamp) -> Result<B::List, McpError> {
-        let listed = self.send(async |connection| connection.list_tools::<B>().await, now).await;
-        if listed.is_err() && self.open.read().await.connection.has_ended() {
-            // A list changes nothing: where the connection went away under it, it is asked for on another.
-            self.revive(now).await?;
-            return self.open.read().await.connection.list_tools::<B>().await;
+        let listed = self.send(async |client| client.list_tools::<B>().await, now).await;
+        if listed.is_err() && self.current.read().await.client.has_ended() {
+            // Listing changes nothing on the server, so it is safe to repeat where the session ended during it.
+            self.reconnect_if_ended(now).await?;
+            return self.current.read().await.client.list_tools::<B>().await;
         }
         listed
     }
 
-    /// Calls a tool; where the server refuses the sign-in, signs in again and calls once more.
+    /// Calls a tool. Where the server refuses the credential, signs in again and calls once more.
     ///
     /// # Errors
-    /// As [`Connection::call_tool`] and [`Connector::reconnect`]; [`McpError::NotOffered`].
+    /// As [`McpClient::call_tool`] and [`Connector::connect_with_renewed_credential`]; [`McpError::NotOffered`].
     pub async fn call_tool(
         &self,
         name: &str,
@@ -87,39 +88,39 @@ impl Session {
         if !self.server.tools.offers(name) {
             return Err(McpError::NotOffered);
         }
-        self.send(async |connection| connection.call_tool(name, arguments.clone()).await, now).await
+        self.send(async |client| client.call_tool(name, arguments.clone()).await, now).await
     }
 
-    /// The revision of the protocol that both sides speak.
+    /// Returns the negotiated protocol revision, such as `2025-11-25`.
     pub async fn protocol_version(&self) -> String {
-        self.open.read().await.connection.protocol_version()
+        self.current.read().await.client.protocol_version()
     }
 
     /// Ends the session.
     pub async fn close(self) {
-        self.open.into_inner().connection.close().await;
+        self.current.into_inner().client.close().await;
     }
 
-    /// Sends a request. Where the server refuses the sign-in, signs in again and sends it once more; where the new
-    /// credential was one that another process had got earlier and is refused too, a second time.
+    /// Sends a request. Where the server refuses the credential, signs in again and sends the request once more. Where
+    /// the new credential came from another process and is refused too, signs in a second time.
     async fn send<T>(
         &self,
-        request: impl AsyncFn(&Connection) -> Result<T, McpError>,
+        request: impl AsyncFn(&McpClient) -> Result<T, McpError>,
         now: Timestamp,
     ) -> Result<T, McpError> {
-        self.revive(now).await?;
+        self.reconnect_if_ended(now).await?;
         let mut sign_ins = 0;
         loop {
             let (generation, is_issued_here, outcome) = {
-                let open = self.open.read().await;
-                (open.generation, open.credential.is_issued_here(), request(&open.connection).await)
+                let current = self.current.read().await;
+                (current.generation, current.credential.is_issued_here(), request(&current.client).await)
             };
             match outcome {
                 Err(McpError::Unauthorized) if sign_ins == 0 || (sign_ins == 1 && !is_issued_here) => {
-                    self.reopen(generation, &[], now).await?;
+                    self.replace_refused_client(generation, &[], now).await?;
                 }
                 Err(McpError::InsufficientScope { scopes }) if sign_ins == 0 => {
-                    self.reopen(generation, &scopes, now).await?;
+                    self.replace_refused_client(generation, &scopes, now).await?;
                 }
                 outcome => return outcome,
             }
@@ -127,39 +128,48 @@ impl Session {
         }
     }
 
-    /// Connects again if the connection has ended by itself: nothing was sent on it yet.
-    async fn revive(&self, now: Timestamp) -> Result<(), McpError> {
-        if !self.open.read().await.connection.has_ended() {
+    /// Opens another client if the current one has ended without being closed. Safe: no request was sent on it yet.
+    async fn reconnect_if_ended(&self, now: Timestamp) -> Result<(), McpError> {
+        if !self.current.read().await.client.has_ended() {
             return Ok(());
         }
-        let mut open = self.open.write().await;
-        if open.connection.has_ended() {
+        let mut current = self.current.write().await;
+        if current.client.has_ended() {
             tracing::info!(
                 mcp.url = self.server.shown_url(),
-                "External MCP: the connection ended, opening another"
+                "External MCP: the server ended the session, opening another"
             );
-            let (connection, credential) = self.connector.connect(&self.server, now).await?;
-            *open = Open { connection, credential, generation: open.generation + 1 };
+            let (client, credential) = self.connector.connect(&self.server, now).await?;
+            *current = OpenClient { client, credential, generation: current.generation + 1 };
         }
         Ok(())
     }
 
-    /// Connects with another credential; one that is good for `scopes`, if there are any.
-    async fn reopen(&self, refused: u64, scopes: &[String], now: Timestamp) -> Result<(), McpError> {
-        let mut open = self.open.write().await;
-        if open.generation != refused {
+    /// Replaces the client of the `refused` generation by one with another credential. If `scopes` are given, the new
+    /// credential covers them. Does nothing if another task has replaced the client already.
+    async fn replace_refused_client(
+        &self,
+        refused: u64,
+        scopes: &[String],
+        now: Timestamp,
+    ) -> Result<(), McpError> {
+        let mut current = self.current.write().await;
+        if current.generation != refused {
             return Ok(());
         }
         tracing::info!(
             mcp.url = self.server.shown_url(),
-            "External MCP: refused in mid-run, signing in again"
+            "External MCP: the server refused the credential during a run, signing in again"
         );
-        let (connection, credential) = match scopes {
-            [] => self.connector.reconnect(&self.server, &open.credential, now).await?,
-            scopes => self.connector.step_up(&self.server, &open.credential, scopes, now).await?,
+        let (client, credential) = match scopes {
+            [] => {
+                let refused = &current.credential;
+                self.connector.connect_with_renewed_credential(&self.server, refused, now).await?
+            }
+            scopes => self.connector.step_up(&self.server, &current.credential, scopes, now).await?,
         };
-        let next = Open { connection, credential, generation: refused + 1 };
-        std::mem::replace(&mut *open, next).connection.close().await;
+        let next = OpenClient { client, credential, generation: refused + 1 };
+        std::mem::replace(&mut *current, next).client.close().await;
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
-//! What was last known of a server's tools, kept in DynamoDB for every environment to start from.
+//! Snapshots of tool lists in DynamoDB (the catalog table), shared by all processes.
 //!
 //! One item per server and credential identity: `PK` `tools#{key}`, `tools` (the MCP tool objects,
 //! gzipped JSON), `fetchedAt` (milliseconds since the epoch), `ExpiresAfter` (seconds). Holds no
-//! credential and no URL. Decides nothing about freshness ([`crate::ToolCache`] does) and is only ever
-//! a help: what cannot be read or written is logged and done without.
+//! credential and no URL. Decides nothing about freshness: [`crate::ToolCache`], its only caller, does.
+//! A snapshot only saves a request: one that cannot be read or written is logged and ignored.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,26 +15,27 @@ use aws_sdk_dynamodb::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{known_tools::KnownTools, server::ServerKey};
+use crate::{server::ServerKey, tool_names::ToolNames};
 
-/// How long a list is kept as the last known good one after it was fetched. A server that has been
-/// away for longer than a week is not coming back with the same tools.
-pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Time for which a list counts as the last good one, from when it was fetched. A server that has failed for longer
+/// than a week is unlikely to come back with the same tools.
+pub(crate) const RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// DynamoDB's limit on the keys of one `BatchGetItem`.
 const BATCH: usize = 100;
-/// DynamoDB's limit on an item is 400 KB; what comes near it stays in the process.
+/// Maximum size of a packed list in the table, in bytes. DynamoDB's limit on an item is 400 KB. A larger list is cached
+/// in this process alone.
 const MAX_ITEM_BYTES: usize = 390_000;
-/// A read or write that takes longer is done without: it only saves work.
+/// Time limit for a read or a write. The caller goes on without it: a snapshot only saves a request.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// What is known of a server's tools, and when they were fetched.
+/// The tool names in a snapshot, and when the list was fetched from the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
-    pub(crate) known: KnownTools,
+    pub(crate) tools: ToolNames,
     pub(crate) fetched_at: Timestamp,
 }
 
-/// The table of snapshots. Cheap to clone.
+/// The catalog table in DynamoDB. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SnapshotStore {
     client: Client,
@@ -42,12 +43,12 @@ pub struct SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// Snapshots in `table`, whose partition key is `PK`.
+    /// Creates a store over `table`, whose partition key is `PK`.
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
     }
 
-    /// The snapshots of `keys`, as far as there are any. One read per hundred keys.
+    /// Reads the snapshots of `keys`; keys without one are absent from the result. One read per hundred keys.
     pub(crate) async fn load(&self, keys: &[ServerKey]) -> HashMap<ServerKey, Snapshot> {
         let mut found = HashMap::new();
         for batch in keys.chunks(BATCH) {
@@ -60,7 +61,7 @@ impl SnapshotStore {
         found
     }
 
-    /// Keeps a packed list, unless a newer one is there.
+    /// Writes a packed list, unless the table has a newer one.
     pub(crate) async fn save(&self, key: &ServerKey, packed: Vec<u8>, fetched_at: Timestamp) {
         match tokio::time::timeout(DEADLINE, self.put(key, packed, fetched_at)).await {
             Ok(Ok(())) => {}
@@ -86,7 +87,7 @@ impl SnapshotStore {
                 .map_err(|error| aws_kit::reason(&error))?;
             let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
             found.extend(items.filter_map(|item| read_item(&item)));
-            // What did not fit into one answer (16 MB) is asked for again; the deadline bounds it.
+            // Keys that did not fit into one answer (16 MB) are requested again, within the deadline.
             wanted = match answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table)) {
                 Some(left) if !left.keys.is_empty() => left.keys,
                 _ => return Ok(()),
@@ -100,7 +101,7 @@ impl SnapshotStore {
             tracing::warn!(bytes, "External MCP: a tool list is too large for the catalog table");
             return Ok(());
         }
-        let expires = (fetched_at + KEPT).as_second();
+        let expires = (fetched_at + RETENTION).as_second();
         let fetched_at = number(fetched_at.as_millisecond());
         let written = self
             .client
@@ -128,10 +129,10 @@ fn pk(key: &ServerKey) -> AttributeValue {
 fn read_item(item: &Item) -> Option<(ServerKey, Snapshot)> {
     let key = text_of(item, "PK")?.strip_prefix("tools#")?.to_owned();
     let fetched_at = Timestamp::from_millisecond(number_of(item, "fetchedAt")?).ok()?;
-    match KnownTools::unpack(bytes_of(item, "tools")?) {
-        Ok(known) => Some((key.into(), Snapshot { known, fetched_at })),
+    match ToolNames::unpack(bytes_of(item, "tools")?) {
+        Ok(tools) => Some((key.into(), Snapshot { tools, fetched_at })),
         Err(error) => {
-            tracing::warn!(%error, "External MCP: an item of the catalog table is unreadable and done without");
+            tracing::warn!(%error, "External MCP: an item of the catalog table cannot be read and is ignored");
             None
         }
     }

@@ -1,9 +1,9 @@
-//! The HTTP+SSE transport of 2024-11-05: one stream that everything comes in on, and an endpoint, which the
-//! stream names, that everything goes out to.
+//! The HTTP+SSE transport of revision 2024-11-05: the server sends all messages on one event stream, and the client
+//! sends its messages to the endpoint that the stream names.
 //!
-//! Speaks through the same [`Wire`] as streamable HTTP, so the same bounds hold; the body limit is that of
-//! the whole stream. A stream that breaks off is not taken up again: the session is over with it, and
-//! [`crate::Session`] opens another one.
+//! Uses the same [`Wire`] as streamable HTTP, with the same limits; the body limit holds for the whole stream. Does not
+//! resume a stream that breaks off: the session ends with it, and [`crate::Session`] opens another one. Called by
+//! [`crate::connector`] and, through [`crate::any_transport`], by rmcp.
 //!
 //! Source: <https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>
 
@@ -25,28 +25,28 @@ use url::Url;
 
 use crate::wire::{
     BodyKind, Wire,
-    answer::{self, Asked},
-    fault::{Instead, WireError, unusable},
+    answer::{self, SentRequest},
+    fault::{NoAnswer, WireError, unusable},
     kind,
 };
 
-/// One open stream, and where it wants messages sent.
+/// An open event stream, and the endpoint that it names for messages of the client.
 pub(crate) struct SseTransport {
     wire: Wire,
     endpoint: Arc<str>,
     events: BoxStream<'static, Result<Sse, SseError>>,
-    /// The event that has come and is not read yet: there may be no memory for it, and rmcp drops what it waits for.
+    /// An event that has arrived and waits for memory. Stored here because rmcp may drop the future that waits.
     unread: Option<Box<Sse>>,
-    /// The requests that are not answered yet, oldest first.
-    asked: Arc<Mutex<Vec<Asked>>>,
+    /// The requests without an answer so far, oldest first.
+    open_requests: Arc<Mutex<Vec<SentRequest>>>,
 }
 
 impl SseTransport {
-    /// Opens the stream and waits for it to name its endpoint.
+    /// Opens the stream and waits until the stream names its endpoint.
     pub(crate) async fn open(wire: Wire, url: &Url) -> Result<Self, WireError> {
         let response = wire.send(Method::GET, url.as_str(), None, HashMap::new(), Vec::new()).await?;
         if !response.status().is_success() {
-            return Err(wire.status_fault(url.as_str(), &wire.refused(response).await));
+            return Err(wire.status_error(url.as_str(), &wire.read_refusal(response).await));
         }
         if kind(&response) != BodyKind::EventStream {
             return Err(unusable("its answer is no event stream"));
@@ -56,41 +56,42 @@ impl SseTransport {
             let event = event.map_err(WireError::Sse)?;
             if event.event.as_deref() == Some("endpoint") {
                 let endpoint = endpoint(url, event.data.as_deref().unwrap_or_default())?;
-                return Ok(Self { wire, endpoint, events, unread: None, asked: Arc::default() });
+                return Ok(Self { wire, endpoint, events, unread: None, open_requests: Arc::default() });
             }
         }
         Err(unusable("its event stream ended before it named its endpoint"))
     }
 
-    /// The message in an event, as rmcp takes it; `None` for what is none.
+    /// Returns the message in an event in the form that rmcp can parse; `None` if the event contains none.
     fn message(&self, event: Sse) -> Option<RxJsonRpcMessage<RoleClient>> {
         let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
         let data = event.data.filter(|_| is_message)?;
         let is_meant_as_json = data.trim_start().starts_with(['{', '[']);
-        let mut open = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open_requests.lock().unwrap_or_else(PoisonError::into_inner);
         match self.wire.message(data) {
             Ok(message) if answer::is_response(&message) => {
-                take_asked(&mut open, &message)?.answer(message, StatusCode::OK, |note| self.wire.note(note))
+                let request = take_answered(&mut open, &message)?;
+                request.answer(message, StatusCode::OK, |note| self.wire.note(note))
             }
             Ok(message) => serde_json::from_value(message).ok(),
-            // What cannot be read may have been the answer, if there is one to come.
+            // The unreadable message may have been the answer to the only open request.
             Err(reason) if is_meant_as_json && open.len() == 1 => {
-                Some(open.remove(0).instead(Instead::Unusable(reason.to_owned())))
+                Some(open.remove(0).error_without_answer(NoAnswer::Unusable(reason.to_owned())))
             }
             Err(_) => None,
         }
     }
 }
 
-/// The request that a response answers: the one that it names; if it names none that is open, the only open
-/// one, since servers that cannot read a request answer under `null` or an id of their own.
-fn take_asked(open: &mut Vec<Asked>, response: &Value) -> Option<Asked> {
-    let named = open.iter().position(|asked| asked.is_named_by(response));
+/// Removes and returns the request that a response answers: the one whose id it has. An error with no such id answers
+/// the only open request, because servers that cannot read a request answer with `null` or an id of their own.
+fn take_answered(open: &mut Vec<SentRequest>, response: &Value) -> Option<SentRequest> {
+    let named = open.iter().position(|request| request.is_named_by(response));
     let only = (open.len() == 1 && answer::is_error(response)).then_some(0);
     named.or(only).map(|position| open.remove(position))
 }
 
-/// Where messages go. Credentials go there too, so it must be on the server itself.
+/// Resolves the endpoint that the stream names. Credentials are sent there, so it must have the server's own origin.
 fn endpoint(url: &Url, named: &str) -> Result<Arc<str>, WireError> {
     let endpoint = url.join(named.trim()).map_err(|_| unusable("its event stream names no endpoint"))?;
     if endpoint.origin() == url.origin() {
@@ -108,20 +109,20 @@ impl Transport<RoleClient> for SseTransport {
         message: TxJsonRpcMessage<RoleClient>,
     ) -> impl Future<Output = Result<(), WireError>> + Send + 'static {
         let (wire, endpoint) = (self.wire.clone(), self.endpoint.clone());
-        let asked = Asked::of(&message);
-        let wants_answer = asked.is_some();
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend(asked);
+        let request = SentRequest::of(&message);
+        let is_request = request.is_some();
+        self.open_requests.lock().unwrap_or_else(PoisonError::into_inner).extend(request);
         async move {
             let body = serde_json::to_vec(&message)?;
             let sent = wire.send(Method::POST, &endpoint, None, HashMap::new(), body);
-            if !wants_answer {
-                return wire.notified(sent).await;
+            if !is_request {
+                return wire.finish_notification(sent).await;
             }
-            // The answer itself comes on the stream.
+            // The answer itself arrives on the stream.
             let response = sent.await?;
             match response.status().is_success() {
                 true => Ok(()),
-                false => Err(wire.refusal(&endpoint, &wire.refused(response).await)),
+                false => Err(wire.refusal_error(&endpoint, &wire.read_refusal(response).await)),
             }
         }
     }
@@ -134,7 +135,7 @@ impl Transport<RoleClient> for SseTransport {
             };
             let bytes = event.data.as_ref().map_or(0, String::len);
             self.unread = Some(Box::new(event));
-            self.wire.take_memory(bytes).await;
+            self.wire.reserve_memory(bytes).await;
             if let Some(message) = self.unread.take().and_then(|event| self.message(*event)) {
                 return Some(message);
             }
@@ -167,11 +168,11 @@ mod tests {
     use super::*;
     use crate::{message_memory::MessageMemory, wire::fault::WireFault};
 
-    /// What a POST is answered with: a status and a JSON body.
-    type Posted = (u16, Value);
+    /// The response to a POST: a status and a JSON body.
+    type PostResponse = (u16, Value);
 
-    /// A server whose stream says what the test sends, and whose endpoint answers `posted`.
-    async fn serve(posted: Posted) -> (Url, UnboundedSender<String>) {
+    /// Starts a server whose stream sends the events of the test, and whose endpoint answers each POST alike.
+    async fn serve(response: PostResponse) -> (Url, UnboundedSender<String>) {
         let (send, receive) = unbounded_channel();
         let receive = Arc::new(Mutex::new(Some(receive)));
         async fn stream(State(receive): State<Arc<Mutex<Option<UnboundedReceiver<String>>>>>) -> Response {
@@ -183,7 +184,7 @@ mod tests {
             ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
         }
         let answer = move || async move {
-            (StatusCode::from_u16(posted.0).unwrap(), axum::Json(posted.1)).into_response()
+            (StatusCode::from_u16(response.0).unwrap(), axum::Json(response.1)).into_response()
         };
         let router =
             Router::new().route("/sse", get(stream)).route("/messages", post(answer)).with_state(receive);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_under_no_id_answers_the_only_open_request() {
+    async fn an_error_without_an_id_answers_the_only_open_request() {
         let (url, stream) = serve((202, json!(null))).await;
         let mut transport = transport(&url).await;
         transport.send(ping(7)).await.unwrap();
@@ -227,14 +228,14 @@ mod tests {
             stream.send(event.to_owned()).unwrap();
         }
         assert_eq!(id_and_code(transport.receive().await.unwrap()), (json!(7), json!(-5)));
-        // What is no JSON may have been the answer too.
+        // A message that is no JSON may have been the answer too.
         transport.send(ping(8)).await.unwrap();
         stream.send("data: {\"jsonrpc\": ".to_owned()).unwrap();
         assert_eq!(transport.receive().await.map(id_and_code).unwrap().0, json!(8));
     }
 
     #[tokio::test]
-    async fn with_several_open_requests_an_answer_belongs_to_the_one_that_it_names() {
+    async fn with_several_open_requests_an_answer_belongs_to_the_one_with_its_id() {
         let (url, stream) = serve((202, json!(null))).await;
         let mut transport = transport(&url).await;
         transport.send(ping(1)).await.unwrap();
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_request_is_told_with_the_servers_words_and_a_refused_notification_is_not() {
+    async fn a_refused_request_fails_with_the_servers_message_and_a_refused_notification_does_not_fail() {
         let error =
             json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "no such session"}});
         let (url, _stream) = serve((400, error)).await;
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_go_to_the_server_itself() {
+    fn the_endpoint_has_the_origin_of_the_server() {
         let check = |named: &str, expected: Option<&str>| {
             let url = "https://a.example/deep/sse".parse().unwrap();
             assert_eq!(endpoint(&url, named).ok().as_deref(), expected, "{named}");

@@ -1,37 +1,40 @@
-//! A server's tool list, and what builds one of its pages.
+//! A server's tool list, and the trait by which a list is built page by page.
+//!
+//! [`crate::client`] builds lists, [`crate::Session`] returns them.
 
 use rmcp::model::Tool;
 
 /// The tools that a server lists.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolList {
-    /// Its tools, all pages.
+    /// The usable tools of all pages.
     pub tools: Vec<Tool>,
-    /// What was left out, one line each: tools that are malformed or cannot be offered, pages that did not
-    /// come.
+    /// Notes on what was left out, one line each: tools that are malformed or cannot be offered to a model, and pages
+    /// that could not be read.
     pub left_out: Vec<String>,
 }
 
-/// What is made of a list, a page at a time: the tools themselves, or what is kept of them.
+/// Builds a list page by page. Implemented by `Vec<Tool>`, which collects the tools themselves, and by
+/// [`crate::tool_names::PackedToolList`], which collects their names and packs the rest.
 pub(crate) trait ListBuilder: Default + Send + 'static {
-    /// What is made.
+    /// The finished list.
     type List;
 
-    /// Takes in the tools of a page.
-    fn add(&mut self, tools: Vec<Tool>);
+    /// Adds the tools of one page.
+    fn add_page(&mut self, tools: Vec<Tool>);
 
-    /// The list, with what was left out.
-    fn end(self, left_out: Vec<String>) -> Self::List;
+    /// Returns the list, with the notes on what was left out.
+    fn finish(self, left_out: Vec<String>) -> Self::List;
 }
 
 impl ListBuilder for Vec<Tool> {
     type List = ToolList;
 
-    fn add(&mut self, tools: Vec<Tool>) {
+    fn add_page(&mut self, tools: Vec<Tool>) {
         self.extend(tools);
     }
 
-    fn end(self, left_out: Vec<String>) -> ToolList {
+    fn finish(self, left_out: Vec<String>) -> ToolList {
         ToolList { tools: self, left_out }
     }
 }

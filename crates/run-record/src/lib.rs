@@ -1,6 +1,6 @@
-//! What a run leaves behind for its readers: the messages of its transcript, and what it used.
+//! The records of a run: the messages of its transcript, and its usage.
 //!
-//! `agent` writes these types, the jobs API describes them in its OpenAPI document. Knows of neither.
+//! `agent` writes these types, and the jobs API describes them in its OpenAPI document. This crate knows neither.
 
 mod message;
 mod usage;

@@ -1,6 +1,7 @@
 //! One message of a job's transcript, in the shape that the accelerator's page reads.
 //!
-//! Messages are written as this type and handed on as they were stored: jobs of the accelerator have other fields.
+//! This type is for writing only. The jobs API returns stored messages as they are, because messages of the
+//! accelerator's own jobs have other fields.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,28 +10,28 @@ use utoipa::ToSchema;
 /// One message of a transcript.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct Message {
-    /// Who speaks: `user`, `assistant`, `tool` or `exception`.
+    /// The author of the message: `user`, `assistant`, `tool` or `exception`.
     pub role: &'static str,
-    /// What was said.
+    /// The content.
     pub content: MessageContent,
-    /// `message`, `tool_result` or `throttling_exception`.
+    /// The type of the message: `message`, `tool_result` or `throttling_exception`.
     pub message_type: &'static str,
-    /// The tool that came back, in a `tool_result`.
+    /// The name of the tool that was called, in a `tool_result`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub tool_name: Option<String>,
-    /// The images and documents that the tool gave, in a `tool_result`.
+    /// The images and documents in the tool's result, in a `tool_result`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<MediaNote>,
-    /// Why the model is asked again, in a `throttling_exception`.
+    /// The reason why the request to the model is repeated, in a `throttling_exception`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub throttling_details: Option<ThrottlingDetails>,
-    /// When it was written, UTC with microseconds: `2026-01-31T09:30:00.000000Z`.
+    /// The time of the message, UTC with microseconds: `2026-01-31T09:30:00.000000Z`.
     pub timestamp: String,
     /// The message's number in the transcript, from 1.
     pub sequence_number: usize,
-    /// The agent whose message it is, where a job has several.
+    /// The id of the agent that the message belongs to, if the job has several agents.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub agent_id: Option<String>,
@@ -46,25 +47,25 @@ pub enum MessageContent {
     Parts(Vec<Value>),
 }
 
-/// An image or a document that a tool gave.
+/// An image or a document in a tool's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MediaNote {
-    /// Its media type.
+    /// The media type.
     pub mime_type: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: usize,
 }
 
-/// Why a model is asked again.
+/// The reason why a request to the model is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ThrottlingDetails {
-    /// Bedrock's code of the error.
+    /// Bedrock's error code.
     pub error_code: String,
-    /// What happened.
+    /// Bedrock's error message.
     pub error_message: String,
     /// The same as `error_code`.
     pub exception_type: String,
-    /// The job.
+    /// The job's id.
     pub job_id: String,
     /// The user's name.
     pub user_id: String,

@@ -1,4 +1,6 @@
-//! The AWS clients' common settings: region and credentials from the environment, and time-outs.
+//! The common settings of the AWS clients: region and credentials from the environment, the HTTP client, and time-outs.
+//!
+//! Called by the binaries at cold start. Builds no client of a service.
 
 use std::time::Duration;
 
@@ -6,14 +8,16 @@ use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::Timeou
 
 use crate::aws_http::AwsHttp;
 
-/// One try. DynamoDB, Secrets Manager and Cognito answer in tens of milliseconds or not at all.
-const ATTEMPT: Duration = Duration::from_secs(4);
-/// All tries together: less than any function's shortest useful life.
-const OPERATION: Duration = Duration::from_secs(10);
+/// Time limit for one attempt. DynamoDB, Secrets Manager and Cognito answer in tens of milliseconds or not at all.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Time limit for all attempts of one call together: less than the time-out of any function.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Settings for the services that answer at once.
+/// Loads the settings for services that answer at once.
 pub async fn aws_config() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION);
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT);
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(AwsHttp::default())
         .timeout_config(timeouts.build())
@@ -21,9 +25,9 @@ pub async fn aws_config() -> SdkConfig {
         .await
 }
 
-/// Settings for a service that takes its time, a model above all: one try may last for `attempt`, and
-/// there is one, since the caller retries where people can see it.
-pub fn patient(aws: &SdkConfig, attempt: Duration) -> SdkConfig {
+/// Returns the settings for a slow service, such as a model: one attempt with the time limit `attempt`, without
+/// retries. The caller retries itself, so that users can see it.
+pub fn slow_service_config(aws: &SdkConfig, attempt: Duration) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt);
     aws.to_builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled()).build()
 }

@@ -1,8 +1,8 @@
-//! What the AWS SDKs send their requests with: the HTTP client that everything else here uses.
+//! The HTTP client of the AWS SDKs: reqwest, which the rest of this workspace uses too.
 //!
-//! The SDKs' own client brings a second pool, HTTP/2 and a second reading of the root certificates along, into
-//! every function. What the services are asked here is small and answered
-//! whole, so bodies are sent and read whole. Time-outs beyond connecting are the SDKs' own, around this.
+//! The SDKs' default client would add a second connection pool, HTTP/2 and a second load of the root certificates to
+//! every function. Requests and responses are small here, so bodies are sent and read as a whole. Sets no time-out
+//! except for connecting: the SDKs set theirs around it. Used by [`crate::aws_config`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use tokio::sync::OnceCell;
 
-/// From the start until TCP and TLS are up, for every AWS endpoint.
-const CONNECT: Duration = Duration::from_secs(2);
+/// Time limit for opening an HTTP connection (TCP and TLS) to an AWS endpoint.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The client. Clones share their connections.
+/// The HTTP client. Clones share their HTTP connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AwsHttp {
-    /// Made when first needed: reading the root certificates is half of a cold start.
+    /// For `https` URLs. Created at the first use, because loading the root certificates is half of a cold start.
     https: Arc<OnceCell<reqwest::Client>>,
-    /// For a local AWS, which needs none.
+    /// For `http` URLs of a local AWS. Loads no root certificates.
     http: Arc<OnceCell<reqwest::Client>>,
 }
 
@@ -70,18 +70,18 @@ fn build(is_https: bool) -> reqwest::Result<reqwest::Client> {
     builder
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        // What the SDKs sign is sent as it is, and what comes is checked as it came.
+        // Requests are sent as the SDKs have signed them, and responses are returned unchanged.
         .http1_only()
         .no_gzip()
         .no_deflate()
         .no_brotli()
         .no_zstd()
         .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .build()
 }
 
-/// As the SDKs want it told, which decide by it whether to try again.
+/// Returns the error in the SDKs' type. The SDKs decide by its kind whether to retry.
 fn explain(error: reqwest::Error) -> ConnectorError {
     if error.is_timeout() {
         ConnectorError::timeout(error.into())

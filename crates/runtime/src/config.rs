@@ -1,41 +1,43 @@
-//! Reading configuration: once, from a lookup, every problem told at once.
+//! Reads the configuration of a binary, once, and reports all problems together.
 //!
-//! A binary's config asks [`Vars`] for each variable and ends with [`Vars::finish`]. The lookup is the
-//! environment in production and a map in tests, which so never touch the process's own.
+//! A binary's config type reads each variable from [`Vars`] and ends with [`Vars::finish`]. The lookup is the
+//! environment in production and a map in tests, so tests do not change the environment of the process.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
-/// What is wrong with the configuration: every problem, by variable.
+/// All problems of a configuration, each with the name of its variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration is wrong: {}", problems.join("; "))]
 pub struct ConfigError {
     problems: Vec<String>,
 }
 
-/// Variables of one configuration, and what was found wrong with them so far.
+/// The variables of one configuration, and the problems found so far.
 pub struct Vars<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
 }
 
-/// The process's environment as a lookup.
+/// Returns a variable of the process's environment; `None` if it is not set. Serves as the lookup of [`Vars`].
 #[expect(clippy::disallowed_methods, reason = "this is the one place where the environment is read")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 impl<'a> Vars<'a> {
-    /// Reads from `lookup`.
+    /// Creates a reader over `lookup`.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { lookup, problems: Vec::new() }
     }
 
-    /// A variable's value; blank counts as unset, as it is for templates that pass empty parameters.
+    /// Returns the value of a variable, trimmed. A blank value counts as unset, because templates pass empty
+    /// parameters.
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// A variable that must be set; `what` says what to set it to.
+    /// Returns the value of a variable that must be set. `what` names the value in the problem, such as “the name of a
+    /// table”.
     pub fn required(&mut self, name: &str, what: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is not set: set it to {what}"));
@@ -43,7 +45,7 @@ impl<'a> Vars<'a> {
         })
     }
 
-    /// A variable of a type of its own.
+    /// Returns a variable parsed as `T`; `default` if it is not set.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str, default: T) -> T {
         match self.optional(name).map(|value| value.parse()) {
             None => default,
@@ -55,16 +57,16 @@ impl<'a> Vars<'a> {
         }
     }
 
-    /// A variable of a type of its own that need not be set.
+    /// Returns a variable parsed as `T`; `None` if it is not set.
     pub fn parsed_optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let parsed = self.optional(name)?.parse();
         parsed.map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
     }
 
-    /// A number of seconds, fractions allowed, above zero.
+    /// Returns a duration in seconds, above 0 and at most 86,400, fractions allowed; `default` if it is not set.
     pub fn seconds(&mut self, name: &str, default: Duration) -> Duration {
         let Some(value) = self.optional(name) else { return default };
-        // A day is more than any of them can mean; more would overflow deadlines further on.
+        // No variable needs more than a day, and larger values would overflow when deadlines are computed.
         let seconds = value.parse().ok().filter(|seconds: &f64| *seconds > 0.0 && *seconds <= 86_400.0);
         match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
             Some(duration) => duration,
@@ -75,7 +77,7 @@ impl<'a> Vars<'a> {
         }
     }
 
-    /// The configuration, if nothing was wrong with it.
+    /// Returns `config` if no problem was found.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem found.
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_is_told_by_its_variable() {
+    fn every_problem_names_its_variable() {
         let lookup = |name: &str| match name {
             "SECONDS" => Some("soon".to_owned()),
             "NUMBER" => Some("1x".to_owned()),

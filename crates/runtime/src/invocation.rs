@@ -1,6 +1,6 @@
-//! Invocations as emulators give them: with impossible deadlines, and without variables that Lambda sets.
+//! Corrections for Lambda emulators, which send impossible deadlines and do not set all variables that Lambda sets.
 //!
-//! Lambda itself gives everything right, and then nothing here changes anything.
+//! On Lambda itself this module changes nothing. Called by the functions: once at start, and at each invocation.
 
 use std::{
     env::current_exe,
@@ -21,11 +21,11 @@ use crate::{
 /// The longest time-out that a Lambda function can have.
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// How far this process's clock may run behind the clock that made a deadline: synchronised clocks differ by
-/// milliseconds, which must not turn a deadline of 15 minutes into an impossible one.
+/// Tolerance for a clock of this process that is behind the clock that made the deadline. Synchronised clocks differ by
+/// milliseconds, and that must not make a deadline of 15 minutes count as impossible.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-/// The time limit of invocations: their deadline, or the function's own time-out where that is impossible.
+/// The time limit of invocations: the deadline, or the function's own time-out where the deadline is impossible.
 #[derive(Debug)]
 pub struct TimeLimit {
     timeout: Duration,
@@ -46,11 +46,11 @@ impl TimeLimit {
         vars.finish(Self { timeout, was_logged: AtomicBool::new(false) })
     }
 
-    /// The time that is left until `deadline_ms`, milliseconds since the epoch, as the Runtime API gives it.
+    /// Returns the time left until `deadline_ms`, the deadline of the Runtime API in milliseconds since the epoch.
     ///
-    /// A deadline in the past, or further ahead than Lambda's 15 minutes, is none: `cargo lambda watch` gives a
-    /// duration for a time, and clocks of emulators differ. The function's own time-out takes its place, which is
-    /// logged once.
+    /// A deadline in the past, or more than 15 minutes ahead (Lambda's maximum), is impossible: `cargo lambda watch`
+    /// sends a duration instead of a time, and the clocks of emulators differ. The function's own time-out is used
+    /// instead, which is logged once.
     pub fn time_left(&self, deadline_ms: u64) -> Duration {
         time_left(deadline_ms, now()).unwrap_or_else(|| {
             if !self.was_logged.swap(true, Ordering::Relaxed) {
@@ -65,7 +65,7 @@ impl TimeLimit {
     }
 }
 
-/// The time from `now` until a deadline; `None` for one that Lambda cannot have meant.
+/// Returns the time from `now` until a deadline; `None` for an impossible deadline.
 fn time_left(deadline_ms: u64, now: Timestamp) -> Option<Duration> {
     let now_ms = u64::try_from(now.as_millisecond()).ok()?;
     let left = Duration::from_millis(deadline_ms.checked_sub(now_ms)?);
@@ -73,11 +73,12 @@ fn time_left(deadline_ms: u64, now: Timestamp) -> Option<Duration> {
     is_possible.then(|| left.min(LONGEST_TIMEOUT))
 }
 
-/// Starts this program once more with the variables that Lambda's runtime crate cannot do without, if one of them
-/// is missing or garbled; does nothing otherwise. They say what the function is called, which nothing here reads.
+/// Replaces this process by the same program with the variables that Lambda's runtime crate requires, if one of them is
+/// missing or invalid; does nothing otherwise. The variables hold the function's name, version and memory size, which
+/// this workspace does not read.
 ///
 /// # Errors
-/// [`io::Error`] if the program is no function of an emulator or of Lambda, or cannot be started again.
+/// [`io::Error`] if the program was started by neither Lambda nor an emulator, or cannot be started again.
 pub fn with_lambda_variables(lookup: &dyn Fn(&str) -> Option<String>) -> io::Result<()> {
     if lookup("AWS_LAMBDA_RUNTIME_API").is_none_or(|address| address.is_empty()) {
         let message = "AWS_LAMBDA_RUNTIME_API is not set: this program is a Lambda function, start it with `cargo lambda watch`";
@@ -95,7 +96,7 @@ pub fn with_lambda_variables(lookup: &dyn Fn(&str) -> Option<String>) -> io::Res
     Err(Command::new(current_exe()?).args(std::env::args_os().skip(1)).envs(missing).exec())
 }
 
-/// The variables to fill in. Once they are, none is missing.
+/// Returns the variables to set, with their values; empty once they are set.
 fn missing(lookup: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, &'static str)> {
     const NEEDED: [(&str, &str); 3] = [
         ("AWS_LAMBDA_FUNCTION_NAME", "function"),
@@ -114,22 +115,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_in_the_past_or_beyond_fifteen_minutes_is_none() {
+    fn a_deadline_in_the_past_or_more_than_fifteen_minutes_ahead_is_impossible() {
         let now_ms: u64 = 1_769_851_800_000;
         let now = Timestamp::from_millisecond(1_769_851_800_000).unwrap();
         let check = |deadline_ms: u64, expected_ms: Option<u64>| {
             assert_eq!(time_left(deadline_ms, now), expected_ms.map(Duration::from_millis), "{deadline_ms}");
         };
-        // As Lambda gives it, for time-outs of 1 second, 30 seconds and 15 minutes.
+        // As Lambda sends it, for time-outs of 1 second, 30 seconds and 15 minutes.
         check(now_ms + 1_000, Some(1_000));
         check(now_ms + 29_994, Some(29_994));
         check(now_ms + 900_000, Some(900_000));
-        // A clock that runs a little behind the one that made the deadline; an hour behind; an hour ahead.
+        // A clock that is a little behind the one that made the deadline; an hour behind; an hour ahead.
         check(now_ms + 900_007, Some(900_000));
         check(now_ms + 901_001, None);
         check(now_ms + 3_630_000, None);
         check(now_ms - 3_570_000, None);
-        // `cargo lambda watch`; seconds, nothing, just now; microseconds; a number that means nothing.
+        // `cargo lambda watch`; seconds, zero, the current time; microseconds; the largest number.
         check(600_000, None);
         check(1_769_851_830, None);
         check(0, None);
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_deadline_leaves_the_functions_own_time_out() {
+    fn an_impossible_deadline_is_replaced_by_the_functions_own_time_out() {
         let lookup = |name: &str| (name == "FUNCTION_TIMEOUT_SECONDS").then(|| "12".to_owned());
         let limit = TimeLimit::from_lookup(&lookup, Duration::from_secs(30)).unwrap();
         assert_eq!(limit.time_left(600_000), Duration::from_secs(12));
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_garbled_is_filled_in_once() {
+    fn missing_and_invalid_variables_are_set_once() {
         let check = |set: &[(&str, &str)], expected: &[&str]| {
             let lookup = |name: &str| {
                 set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())

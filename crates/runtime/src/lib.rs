@@ -1,7 +1,7 @@
-//! What binaries are made of: the environment, logging, AWS clients, HTTP and the clock.
+//! The process's surroundings, for binaries: the environment, logging, metrics, AWS clients, HTTP and the clock.
 //!
-//! The only crate that reads the environment or builds a client. Domain crates are handed what they
-//! need; nothing below a binary depends on this.
+//! The only crate that reads the environment and the clock. Domain crates get clients and the time from their callers
+//! and do not depend on this crate.
 
 mod aws;
 mod aws_http;
@@ -12,7 +12,7 @@ mod metrics;
 mod plain_json;
 mod telemetry;
 
-pub use aws::{aws_config, patient};
+pub use aws::{aws_config, slow_service_config};
 pub use clock::now;
 pub use config::{ConfigError, Vars, environment};
 pub use invocation::{TimeLimit, with_lambda_variables};

@@ -1,4 +1,6 @@
-//! CloudWatch metrics, as a log line in the embedded metric format: no call, no client.
+//! CloudWatch metrics, written as log lines in the embedded metric format. Makes no call to AWS.
+//!
+//! Called by `agent-processor` for runs and by `agent-jobs` for the sweep.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -8,28 +10,28 @@ use serde_json::{Value, json};
 /// The namespace of all metrics.
 const NAMESPACE: &str = "McpAgents";
 
-/// What one run cost.
+/// The metrics of one run.
 #[derive(Debug, Clone)]
 pub struct RunMetrics<'a> {
-    /// The agent asked, or `several`.
+    /// Id of the agent, or `several`.
     pub agent: &'a str,
-    /// How the job ended.
+    /// Final status of the job.
     pub status: &'a str,
-    /// From claim to end.
+    /// Duration from claim to end, in milliseconds.
     pub milliseconds: u64,
-    /// Tokens that the model read.
+    /// Number of tokens that the model read.
     pub input_tokens: u64,
-    /// Tokens that the model wrote.
+    /// Number of tokens that the model wrote.
     pub output_tokens: u64,
-    /// Those of the tokens read that the model had cached.
+    /// Number of tokens read that came from the model's cache.
     pub cached_tokens: u64,
-    /// Turns of the model.
+    /// Number of turns of the model.
     pub model_turns: u64,
-    /// Calls of tools and agents.
+    /// Number of calls of tools and agents.
     pub tool_calls: u64,
 }
 
-/// Logs a run's metrics, by agent and status and by status alone.
+/// Logs the metrics of a run, with the dimensions agent and status, and with status alone.
 pub fn emit(run: &RunMetrics<'_>, now: Timestamp) {
     println!("{}", line(run, now));
 }
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_that_is_announced_is_there() {
+    fn every_declared_metric_has_a_value() {
         let run = RunMetrics {
             agent: "helper",
             status: "COMPLETED",

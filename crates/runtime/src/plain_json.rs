@@ -1,13 +1,15 @@
-//! JSON in which every character that is not seen is escaped, so that it steers no terminal that shows it.
+//! JSON with all invisible characters escaped, so that showing it in a terminal cannot control the terminal.
+//!
+//! Used for log lines, and by the command line for its output.
 
 use std::io::{self, Write};
 
-/// `json` with those characters of its texts escaped that steer terminals, turn directions or hide. JSON escapes the
-/// first 32 control characters alone.
+/// Escapes the characters in the strings of `json` that control terminals, change the direction of text or are
+/// invisible. JSON itself requires this for the first 32 control characters alone.
 pub fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     for c in json.chars() {
-        // What is ASCII is escaped already, or lays the JSON out.
+        // ASCII control characters in strings are escaped already; the others are the line breaks of the layout.
         if c.is_ascii() && c != '\u{7f}' || egress::is_printable(c) {
             plain.push(c);
             continue;
@@ -19,12 +21,12 @@ pub fn plain_json(json: &str) -> String {
     plain
 }
 
-/// Writes lines of JSON that way.
+/// A writer that escapes lines of JSON with [`plain_json`].
 #[derive(Debug)]
 pub(crate) struct PlainJson<W>(pub(crate) W);
 
 impl<W: Write> Write for PlainJson<W> {
-    /// Takes a whole line, as the formatter of log lines gives it.
+    /// Writes a whole line, as the formatter of log lines passes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(line) {
             Ok(text) => self.0.write_all(plain_json(text).as_bytes())?,
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_seen_is_escaped_and_reads_the_same() {
+    fn invisible_characters_are_escaped_and_the_value_stays_the_same() {
         let text = "a\u{9b}31m\u{202e}b\u{7f}\u{e0041}ä\n";
         let json = serde_json::to_string(text).unwrap();
         let plain = plain_json(&json);

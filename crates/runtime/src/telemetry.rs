@@ -1,15 +1,16 @@
-//! Logging: one JSON object a line on standard output, where Lambda picks it up.
+//! Logging: one JSON object per line on standard output, which Lambda sends to CloudWatch Logs.
 //!
-//! `LOG_LEVEL` governs our own crates. Libraries speak from warnings on, whatever it says: what they
-//! log below that holds requests and bodies. rmcp stays silent, since even its warnings quote servers.
+//! `LOG_LEVEL` applies to the crates of this workspace. Libraries log warnings and errors alone, because their other
+//! lines contain requests and bodies. rmcp logs nothing, because even its warnings quote servers. Called once by each
+//! binary.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::plain_json::PlainJson;
 
-/// Starts logging at the level that `LOG_LEVEL` names (`INFO` if it names none), and logs panics by
-/// their place alone: their words may hold anything.
+/// Starts logging at the level `log_level`, the value of `LOG_LEVEL` (default `INFO`). Logs a panic by its location
+/// without its message, which may contain secrets.
 pub fn init_logging(log_level: Option<&str>) {
     let level = log_level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let filter =
@@ -21,18 +22,18 @@ pub fn init_logging(log_level: Option<&str>) {
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false);
-    // A second start in one process, as in tests, leaves the first as it is.
+    // A second call in one process, as in tests, changes nothing.
     let _ = tracing_subscriber::registry().with(json.with_filter(filter)).try_init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        // The runtime crate panics where an emulator leaves a header out, in words that quote nothing.
+        // lambda_runtime panics if an emulator omits a header. Its message contains no secret and is logged.
         let words = panic.payload_as_str().filter(|_| place.contains("/lambda_runtime-"));
         tracing::error!(target: "panic", location = place, words, "External MCP: a bug: the code panicked");
     }));
 }
 
-/// The level up to which code in a source file logs. The crates of this workspace lie below `crates/`, seen from where
-/// it is built; those of libraries have absolute paths.
+/// Returns the level up to which the code of a source file logs. The paths of this workspace are relative to the
+/// workspace and begin with `crates/`; those of libraries are absolute.
 fn limit(file: Option<&str>, target: &str, ours: LevelFilter) -> LevelFilter {
     match file {
         Some(file) if file.starts_with("crates/") => ours,
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_crate_of_this_workspace_logs_at_the_level_that_is_set() {
+    fn the_crates_of_this_workspace_log_at_the_configured_level() {
         let check = |file, target, expected| assert_eq!(limit(file, target, LevelFilter::DEBUG), expected);
         check(Some(file!()), "runtime", LevelFilter::DEBUG);
         check(Some("/cargo/registry/src/crates/h2-0.4/src/lib.rs"), "h2", LevelFilter::WARN);

@@ -1,7 +1,8 @@
-//! Two example MCP servers, on rmcp, that take access tokens of one Cognito app client and nothing else.
+//! Two example MCP servers, built with rmcp, that accept access tokens of one Cognito app client and no other
+//! credential.
 //!
-//! They show what a server behind this backend does: check the signature against the pool's keys, the
-//! expiry, that it is an access token, and that it is for this app client.
+//! They show how a server behind this backend checks a token: the signature against the user pool's keys, the expiry,
+//! that it is an access token, and that it was issued to this app client. Used by the demo, the bench and the tests.
 
 use std::sync::Arc;
 
@@ -25,39 +26,39 @@ use rmcp::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which server, and whose tokens it takes.
+/// The server to run, and the tokens that it accepts.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// Which of the two.
+    /// The server to run
     #[arg(long, value_enum)]
-    pub server: Which,
-    /// Where the user pool's signing keys are.
+    pub server: ExampleServer,
+    /// URL of the user pool's signing keys (JWKS)
     #[arg(long)]
     pub jwks_url: String,
-    /// The app client whose tokens are taken.
+    /// The app client whose access tokens are accepted
     #[arg(long)]
     pub client_id: String,
 }
 
-/// The two examples.
+/// The example servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Which {
+pub enum ExampleServer {
     /// Adds and multiplies.
     Calculator,
-    /// Knows where customers live.
+    /// Returns the addresses of customers.
     Addresses,
 }
 
-/// The example server at `/mcp`.
+/// Returns the example server at `/mcp`.
 pub fn router(options: Options) -> Router {
     let mut config = StreamableHttpServerConfig::default();
     config.legacy_session_mode = false;
     config.json_response = true;
     let sessions = Arc::new(NeverSessionManager::default());
     let router = match options.server {
-        Which::Calculator => Router::new()
+        ExampleServer::Calculator => Router::new()
             .route_service("/mcp", StreamableHttpService::new(|| Ok(Calculator), sessions, config)),
-        Which::Addresses => Router::new()
+        ExampleServer::Addresses => Router::new()
             .route_service("/mcp", StreamableHttpService::new(|| Ok(Addresses), sessions, config)),
     };
     router.layer(middleware::from_fn_with_state(Arc::new(options), check_token))
@@ -70,14 +71,14 @@ async fn check_token(
 ) -> Result<Response, StatusCode> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or(StatusCode::UNAUTHORIZED)?;
-    match is_good(&options, token).await {
+    match is_accepted(&options, token).await {
         Some(true) => Ok(next.run(request).await),
         _ => Err(StatusCode::UNAUTHORIZED),
     }
 }
 
-/// Whether a token is one of this app client's access tokens, now; `None` if it cannot be read at all.
-async fn is_good(options: &Options, token: &str) -> Option<bool> {
+/// Returns true if the token is a valid access token of this app client; `None` if it cannot be verified.
+async fn is_accepted(options: &Options, token: &str) -> Option<bool> {
     #[derive(Deserialize)]
     struct Claims {
         token_use: String,

@@ -1,9 +1,8 @@
-//! Stand-ins for what is outside: MCP servers, with faults or with real sign-in, an authorization server, and a
-//! model.
+//! Stand-ins for external services: MCP servers with faults, MCP servers that check access tokens, an authorization
+//! server, and a model.
 //!
-//! Everything here is spoken to over HTTP by the code under test. The end-to-end tests run it as
-//! `test-support <what>`, and the crates' integration tests start it in their own process. Nothing of the product
-//! depends on it.
+//! The code under test reaches them over HTTP. The end-to-end tests start them as `test-support <name>`; the
+//! integration tests of the crates start them in their own process. No crate of the product depends on this crate.
 
 pub mod authorization_server;
 pub mod example;

@@ -1,4 +1,4 @@
-//! Runs one stand-in on a free loopback port, which it prints as its first line, until it is stopped.
+//! Runs one stand-in on a free loopback port until the process is stopped. Prints the port as its first line.
 
 use clap::Parser;
 use test_support::{example, faulty, model};
@@ -6,7 +6,7 @@ use test_support::{example, faulty, model};
 /// Stand-ins for tests, the demo and the bench.
 #[derive(Parser)]
 enum Command {
-    /// MCP servers with faults, any number of them, told what to do over HTTP.
+    /// MCP servers with faults: any number of them, configured over HTTP.
     Faulty,
     /// A model that follows a script written in the query; speaks Converse and OpenAI chat completions.
     Model,

@@ -1,6 +1,6 @@
-//! JSON as the SDK's documents, which are what Bedrock takes for schemas and gives for arguments.
+//! Converts between JSON and the SDK's documents, the type of tool schemas and tool arguments in Bedrock's SDK.
 //!
-//! Objects lose their order on the way: the SDK keeps them in a hash map.
+//! The fields of an object lose their order, because the SDK stores them in a hash map.
 
 use aws_smithy_types::{Document, Number};
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_survives_the_way_to_bedrock_and_back() {
+    fn json_converted_to_a_document_and_back_is_unchanged() {
         let value = json!({"a": [1, -2, 2.5, true, null, "x"], "b": {"c": u64::MAX}});
         assert_eq!(to_value(&to_document(&value)), value);
     }

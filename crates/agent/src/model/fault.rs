@@ -1,22 +1,24 @@
-//! Why a model gave no answer, told by Bedrock's codes and by what to do about it.
+//! Errors of a model, made from Bedrock's error codes, each with a remedy in its message.
+//!
+//! Retries nothing: [`crate::turns`] decides by [`ModelError::is_transient`].
 
 use aws_sdk_bedrockruntime::{
     error::{ProvideErrorMetadata, SdkError},
     operation::converse::ConverseError,
 };
 
-/// Why a model gave no answer, by what to do about it.
+/// An error of a model. The variants differ in what the caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// Too many requests or tokens.
+    /// Bedrock throttles: too many requests or tokens.
     #[error("Bedrock throttles this model ({code}): try again later, or ask for a higher quota")]
     Throttled {
-        /// Bedrock's code.
+        /// Bedrock's error code.
         code: String,
-        /// Bedrock's own words.
+        /// Bedrock's error message.
         message: String,
     },
-    /// What was said no longer fits into the model's context.
+    /// The conversation is larger than the model's context window.
     #[error(
         "the conversation no longer fits into the model's context, even without its tool results: ask for less, or use a model with a larger one"
     )]
@@ -24,9 +26,9 @@ pub enum ModelError {
     /// Bedrock refused the call.
     #[error("Bedrock refused the call with {code} ({message}): {}", remedy(code))]
     Refused {
-        /// Bedrock's code.
+        /// Bedrock's error code.
         code: String,
-        /// Bedrock's own words.
+        /// Bedrock's error message.
         message: String,
     },
     /// Bedrock was not reached, or failed.
@@ -34,10 +36,10 @@ pub enum ModelError {
         "Bedrock did not answer ({reason}): try again; if it stays, check the network and the AWS region"
     )]
     Unreachable {
-        /// What was said.
+        /// Bedrock's error code, or the SDK's error.
         reason: String,
     },
-    /// The model stopped without words.
+    /// The model stopped without any text or tool call.
     #[error("the model ended without an answer ({reason})")]
     Silent {
         /// Bedrock's stop reason.
@@ -46,14 +48,14 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// Whether the model may have refused an image or a document: not every model takes them, and Bedrock has no
-    /// code for that.
+    /// Returns true if the model may have refused an image or a document. Not every model accepts them, and Bedrock has
+    /// no error code for that.
     pub(crate) fn may_be_about_media(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "ValidationException")
     }
 
-    /// Whether asking again may help.
-    pub(crate) fn is_passing(&self) -> bool {
+    /// Returns true if the same request may succeed later.
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Unreachable { .. })
     }
 }
@@ -78,7 +80,8 @@ pub(super) fn explain(error: SdkError<ConverseError>) -> ModelError {
     }
 }
 
-/// Bedrock has no code for it; these are the words of the models behind it.
+/// Returns true if the message says that the context window is too small. Bedrock has no error code for that, so this
+/// looks for the words that the providers of the models use.
 fn is_overflow(message: &str) -> bool {
     let message = message.to_lowercase();
     [

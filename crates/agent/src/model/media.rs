@@ -1,7 +1,8 @@
-//! Images and documents in tool results, as Converse takes them.
+//! Images and documents in tool results, as blocks of the Converse API.
 //!
-//! Bedrock limits how many images and documents one message holds, and how large one request is; what is beyond
-//! is told in words, the oldest first. Names of documents are ours: a server's would be read by the model.
+//! Bedrock limits the number of images and documents in a message, and the size of a request. Images and documents
+//! beyond a limit are replaced with a text that describes them, the oldest first. This module names the documents
+//! itself, because the model reads the names and a server could put instructions into them.
 
 use aws_sdk_bedrockruntime::types::{
     ContentBlock, DocumentBlock, DocumentFormat, DocumentSource, ImageBlock, ImageFormat, ImageSource,
@@ -11,25 +12,26 @@ use aws_smithy_types::Blob;
 
 use crate::result::{Media, MediaKind, Part};
 
-/// What all images and documents of a conversation may weigh: Bedrock takes 25 MB a request, Base64 included.
+/// The largest total size of all images and documents of a conversation, in bytes before Base64. Bedrock accepts 25 MB
+/// a request, Base64 included.
 pub(super) const MAX_MEDIA_BYTES: usize = 15_000_000;
 
-/// How many images and documents one message may still hold.
+/// The number of images and documents that one message can still take.
 pub(super) struct Room {
     images: usize,
     documents: usize,
 }
 
 impl Default for Room {
-    /// Bedrock's limits.
+    /// Returns Bedrock's limits for one message.
     fn default() -> Self {
         Self { images: 20, documents: 5 }
     }
 }
 
 impl Room {
-    /// Returns true if one more fits, which it then takes.
-    fn takes(&mut self, kind: MediaKind) -> bool {
+    /// Counts one more image or document. Returns false if the message has no room for it.
+    fn reserve(&mut self, kind: MediaKind) -> bool {
         let left = match kind {
             MediaKind::Image => &mut self.images,
             MediaKind::Document => &mut self.documents,
@@ -40,7 +42,7 @@ impl Room {
     }
 }
 
-/// The content of one tool result. `documents` counts those of the conversation.
+/// Converts the content of one tool result. `documents` is the number of documents in the conversation so far.
 pub(super) fn content(
     parts: Vec<Part>,
     room: &mut Room,
@@ -51,12 +53,12 @@ pub(super) fn content(
         .filter_map(|part| match part {
             // Bedrock refuses blank text.
             Part::Text(text) => (!text.trim().is_empty()).then_some(ToolResultContentBlock::Text(text)),
-            Part::Media(media) => Some(match room.takes(media.kind) {
+            Part::Media(media) => Some(match room.reserve(media.kind) {
                 true => {
-                    let words = media.in_words();
-                    block(media, documents).unwrap_or(ToolResultContentBlock::Text(words))
+                    let description = media.description();
+                    block(media, documents).unwrap_or(ToolResultContentBlock::Text(description))
                 }
-                false => ToolResultContentBlock::Text(media.in_words()),
+                false => ToolResultContentBlock::Text(media.description()),
             }),
         })
         .collect();
@@ -86,7 +88,7 @@ fn block(media: Media, documents: &mut usize) -> Option<ToolResultContentBlock> 
     }
 }
 
-/// What a block weighs, in bytes.
+/// Returns the size of a block in bytes.
 pub(super) fn size(block: &ToolResultContentBlock) -> usize {
     match block {
         ToolResultContentBlock::Text(text) => text.len(),
@@ -106,9 +108,9 @@ fn media_size(block: &ToolResultContentBlock) -> Option<usize> {
     }
 }
 
-/// Tells the oldest images and documents in words until the others weigh `limit` at most; returns true if there
-/// were any to tell.
-pub(super) fn keep_within(messages: &mut [Message], limit: usize) -> bool {
+/// Replaces the oldest images and documents with a text that describes them, until the others have `limit` bytes at
+/// most. Returns true if it replaced any.
+pub(super) fn describe_beyond(messages: &mut [Message], limit: usize) -> bool {
     let blocks =
         messages.iter_mut().flat_map(|message| &mut message.content).filter_map(|block| match block {
             ContentBlock::ToolResult(result) => Some(&mut result.content),
@@ -117,7 +119,7 @@ pub(super) fn keep_within(messages: &mut [Message], limit: usize) -> bool {
     let media: Vec<(&mut ToolResultContentBlock, usize)> =
         blocks.flatten().filter_map(|block| media_size(block).map(|size| (block, size))).collect();
     let mut total: usize = media.iter().map(|(_, size)| size).sum();
-    let mut told = false;
+    let mut is_changed = false;
     for (block, size) in media {
         if total <= limit {
             break;
@@ -125,9 +127,9 @@ pub(super) fn keep_within(messages: &mut [Message], limit: usize) -> bool {
         let kind = if block.is_image() { "image" } else { "document" };
         *block = ToolResultContentBlock::Text(format!("[{kind}, {size} bytes, which cannot be shown here]"));
         total -= size;
-        told = true;
+        is_changed = true;
     }
-    told
+    is_changed
 }
 
 #[cfg(test)]
@@ -158,15 +160,16 @@ mod tests {
         blocks.filter_map(|block| block.as_tool_result().ok()).flat_map(|result| &result.content).collect()
     }
 
-    fn asked(parts: Vec<Part>) -> Conversation {
+    fn conversation_with(parts: Vec<Part>) -> Conversation {
         let mut conversation = Conversation::new("s".into(), &[], "q");
         conversation.push_results(vec![ToolResult { id: "t".into(), parts, is_error: false }]);
         conversation
     }
 
     #[test]
-    fn a_message_holds_as_many_as_bedrock_takes() {
-        let conversation = asked((0..25).map(|_| image(9)).chain((0..7).map(|_| pdf())).collect());
+    fn a_message_holds_as_many_images_and_documents_as_bedrock_accepts() {
+        let conversation =
+            conversation_with((0..25).map(|_| image(9)).chain((0..7).map(|_| pdf())).collect());
         let blocks = blocks(&conversation);
         assert_eq!(blocks.iter().filter(|block| block.is_image()).count(), 20);
         assert_eq!(blocks.iter().filter(|block| block.is_document()).count(), 5);
@@ -176,8 +179,8 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_told_in_words_where_all_are_too_large() {
-        let mut conversation = asked(vec![image(9_000_000)]);
+    fn the_oldest_media_are_described_if_the_total_is_too_large() {
+        let mut conversation = conversation_with(vec![image(9_000_000)]);
         conversation.push_results(vec![ToolResult {
             id: "u".into(),
             parts: vec![image(9_000_000)],
@@ -185,14 +188,14 @@ mod tests {
         }]);
         let kinds: Vec<bool> = blocks(&conversation).iter().map(|block| block.is_image()).collect();
         assert_eq!(kinds, [false, true]);
-        assert!(conversation.tell_media_in_words());
+        assert!(conversation.describe_media());
         assert!(blocks(&conversation).iter().all(|block| block.is_text()));
-        assert!(!conversation.tell_media_in_words(), "nothing is left to tell");
+        assert!(!conversation.describe_media(), "no media are left");
     }
 
     #[test]
-    fn blank_results_say_so() {
-        let conversation = asked(vec![Part::Text(" ".into())]);
+    fn a_blank_result_is_replaced_with_a_text() {
+        let conversation = conversation_with(vec![Part::Text(" ".into())]);
         assert_eq!(blocks(&conversation)[0].as_text().unwrap(), "(no content)");
     }
 }

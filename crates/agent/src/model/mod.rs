@@ -1,9 +1,10 @@
-//! Bedrock through Converse: one turn of a model.
+//! The adapter to Bedrock's Converse API: asks a model for one turn.
 //!
-//! The one adapter to models; the SDK's types do not leave this file. Keeps the conversation as Bedrock
-//! gave it, so that blocks this crate does not read (reasoning with its signature) go back unchanged.
-//! Runs no tools, loops over nothing and retries nothing ([`crate::turns`] does): the client is to be
-//! handed in without retries of its own, which nobody would see.
+//! The SDK's types do not leave this module. The conversation stores messages as Bedrock returned them, so that blocks
+//! that this crate does not read (reasoning with its signature) are sent back unchanged.
+//!
+//! Runs no tools, has no loop and no retries: [`crate::turns`] has them. Callers hand in a client without retries of
+//! its own, because the transcript would not show those.
 //!
 //! Source: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>
 
@@ -46,7 +47,7 @@ pub struct Guardrail {
     version: String,
 }
 
-/// The text is no guardrail.
+/// The error for a text that is not a guardrail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a guardrail of the form `{{id}}:{{version}}`, such as `gr-abc123:1` or `gr-abc123:DRAFT`")]
 pub struct GuardrailError;
@@ -54,7 +55,7 @@ pub struct GuardrailError;
 impl std::str::FromStr for Guardrail {
     type Err = GuardrailError;
 
-    /// An id may be an ARN, which has colons of its own: the version is what stands after the last.
+    /// Splits the text at its last colon, because an id may be an ARN, which contains colons.
     fn from_str(text: &str) -> Result<Self, GuardrailError> {
         match text.rsplit_once(':') {
             Some((id, version)) if !id.is_empty() && !version.is_empty() => {
@@ -65,19 +66,19 @@ impl std::str::FromStr for Guardrail {
     }
 }
 
-/// One conversation with a model: what it is told, what it may call, what was said.
+/// One conversation with a model: the system prompt, the tools, the messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Conversation {
     system: String,
     tools: Option<ToolConfiguration>,
     messages: Vec<Message>,
-    /// How many documents it has held so far: each needs a name of its own.
+    /// Number of documents added so far, removed ones included. The name of each document contains its number.
     documents: usize,
-    /// The ids of the tool uses whose results were elided.
+    /// Ids of the tool uses whose results were elided.
     elided: HashSet<String>,
 }
 
-/// A tool as a model sees it.
+/// A tool as the model receives it.
 #[derive(Debug, Clone)]
 pub(crate) struct ToolSpec {
     pub(crate) name: String,
@@ -85,20 +86,20 @@ pub(crate) struct ToolSpec {
     pub(crate) input_schema: Value,
 }
 
-/// What a model said in one turn.
+/// One turn of a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Turn {
-    /// The text it gave, blocks joined.
+    /// The text blocks of the turn, joined by line breaks.
     pub(crate) text: String,
-    /// The tools it asks for; the run ends when there are none.
+    /// The tool calls that the model requests. The run ends when there are none.
     pub(crate) tool_uses: Vec<ToolUse>,
-    /// Why it stopped, in Bedrock's word.
+    /// Bedrock's stop reason, such as `end_turn` or `max_tokens`.
     pub(crate) stop_reason: String,
-    /// What it cost.
+    /// Tokens that the turn used.
     pub(crate) tokens: Tokens,
 }
 
-/// A tool that a model asks for.
+/// A tool call that a model requests.
 #[derive(Debug, Clone)]
 pub(crate) struct ToolUse {
     pub(crate) id: String,
@@ -106,7 +107,7 @@ pub(crate) struct ToolUse {
     pub(crate) input: Value,
 }
 
-/// The result of a tool that a model asked for.
+/// The result of a tool call that a model requested.
 #[derive(Debug, Clone)]
 pub(crate) struct ToolResult {
     pub(crate) id: String,
@@ -115,7 +116,7 @@ pub(crate) struct ToolResult {
 }
 
 impl Model {
-    /// The model or inference profile with this id.
+    /// Returns the model or inference profile with this id.
     pub fn new(client: Client, model_id: String, guardrail: Option<Guardrail>) -> Self {
         Self { client, model_id, guardrail }
     }
@@ -128,7 +129,7 @@ impl Model {
         Some(config.build())
     }
 
-    /// Lets the model speak once; what it says joins the conversation.
+    /// Asks the model for one turn and adds the turn to the conversation.
     #[tracing::instrument(name = "agent.turn", skip_all, fields(model.id = self.model_id))]
     pub(crate) async fn next_turn(&self, conversation: &mut Conversation) -> Result<Turn, ModelError> {
         let answer = self
@@ -155,7 +156,7 @@ impl Model {
 }
 
 impl Conversation {
-    /// A conversation in which the user has just asked `query`.
+    /// Returns a conversation with one message: the user's query.
     pub(crate) fn new(system: String, tools: &[ToolSpec], query: &str) -> Self {
         let specs: Vec<Tool> = tools.iter().filter_map(tool).collect();
         let tools = ToolConfiguration::builder().set_tools(Some(specs)).build().ok();
@@ -166,7 +167,7 @@ impl Conversation {
         conversation
     }
 
-    /// Answers the tools that the model asked for in its last turn, all of them.
+    /// Adds the results of all tool calls of the model's last turn.
     pub(crate) fn push_results(&mut self, results: Vec<ToolResult>) {
         let mut room = Room::default();
         let blocks = results.into_iter().filter_map(|result| {
@@ -179,16 +180,16 @@ impl Conversation {
         });
         let blocks = blocks.collect();
         self.push_user(blocks);
-        media::keep_within(&mut self.messages, media::MAX_MEDIA_BYTES);
+        media::describe_beyond(&mut self.messages, media::MAX_MEDIA_BYTES);
     }
 
-    /// Tells every image and document in words; returns false if there are none.
-    pub(crate) fn tell_media_in_words(&mut self) -> bool {
-        media::keep_within(&mut self.messages, 0)
+    /// Replaces every image and document with a text that describes it. Returns false if there are none.
+    pub(crate) fn describe_media(&mut self) -> bool {
+        media::describe_beyond(&mut self.messages, 0)
     }
 
-    /// Elides the older half of the tool results that are not elided yet, at least one; tells whether there
-    /// was any. The newest is the last to go: it is what the model is waiting for.
+    /// Elides the older half of the tool results that are not elided yet, but at least one. Returns false if there
+    /// are none. The newest result is elided last, because the model needs it most.
     pub(crate) fn elide_oldest_results(&mut self) -> bool {
         let mut results: Vec<&mut ToolResultBlock> = self
             .messages
@@ -218,7 +219,7 @@ impl Conversation {
 }
 
 impl Turn {
-    /// The turn as the transcript keeps it.
+    /// Returns the turn as the content of a transcript message.
     pub(crate) fn content(&self) -> Vec<Value> {
         let text = (!self.text.is_empty()).then(|| json!({"text": self.text}));
         let tool_uses = self.tool_uses.iter().map(|tool_use| {
@@ -254,7 +255,7 @@ fn read(message: &Message, stop_reason: &StopReason, tokens: Tokens) -> Turn {
     }
 }
 
-/// A tool for Bedrock, which wants a description that is not blank, or none.
+/// Converts a tool for Bedrock, which refuses a blank description but accepts a tool without one.
 fn tool(spec: &ToolSpec) -> Option<Tool> {
     let built = ToolSpecification::builder()
         .name(&spec.name)
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blank_description_is_none() {
+    fn a_blank_description_is_left_out() {
         let spec = ToolSpec { name: "add".into(), description: Some(" ".into()), input_schema: json!({}) };
         let Some(Tool::ToolSpec(tool)) = tool(&spec) else { panic!("no tool") };
         assert_eq!(tool.description(), None);
@@ -279,7 +280,7 @@ mod tests {
     fn the_oldest_results_are_elided_first_and_the_newest_last() {
         let mut conversation = Conversation::new("s".into(), &[], "q");
         for n in 0..4 {
-            // What a server says in our words is elided like anything else.
+            // A server's text that looks like our marker is elided like any other text.
             let parts = vec![Part::Text(format!("[result elided: {n}"))];
             let result = ToolResult { id: n.to_string(), parts, is_error: false };
             conversation.push_results(vec![result]);
@@ -299,7 +300,7 @@ mod tests {
         assert!(conversation.elide_oldest_results());
         assert_eq!(elided(&conversation), [true, true, true, false]);
         assert!(conversation.elide_oldest_results());
-        assert!(!conversation.elide_oldest_results(), "nothing is left");
+        assert!(!conversation.elide_oldest_results(), "all results are elided");
     }
 
     #[test]

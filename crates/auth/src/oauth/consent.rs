@@ -68,6 +68,30 @@ pub struct Arrived {
     pub origin: Option<String>,
 }
 
+/// An error of [`OAuth::callback`], with the agent whose sign-in it ended.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct RedirectError {
+    /// The agent's id. `None` if the state is not known or not readable; the error holds no text of an authorization
+    /// server then.
+    pub agent_id: Option<String>,
+    /// The reason why the redirect is not accepted.
+    #[source]
+    pub error: OAuthError,
+}
+
+impl From<OAuthError> for RedirectError {
+    fn from(error: OAuthError) -> Self {
+        Self { agent_id: None, error }
+    }
+}
+
+impl From<RedirectError> for OAuthError {
+    fn from(refused: RedirectError) -> Self {
+        refused.error
+    }
+}
+
 /// A sign-in whose user is back, in the hands of the user who started it.
 pub struct Arrival {
     key: Key,
@@ -173,11 +197,11 @@ impl OAuth {
     /// # Errors
     /// [`OAuthError::State`], and as the redirect says; the state is used up then.
     #[tracing::instrument(name = "auth.oauth.callback", skip_all)]
-    pub async fn callback(&self, redirect: &Redirect, now: Timestamp) -> Result<Arrived, OAuthError> {
+    pub async fn callback(&self, redirect: &Redirect, now: Timestamp) -> Result<Arrived, RedirectError> {
         let state = redirect.state.as_deref().ok_or(OAuthError::State)?;
         let (key, item, mut pending) = self.pending(state, now).await?;
         if pending.code.is_some() {
-            return Err(OAuthError::State);
+            return Err(OAuthError::State.into());
         }
         let is_others = redirect.came_to.as_ref().is_some_and(|came_to| *came_to != pending.redirect_uri);
         let arrived = match is_others {
@@ -193,7 +217,8 @@ impl OAuth {
                 if verdict(&error) == Verdict::ClientForgotten {
                     self.forget_registration(&pending.server.issuer, &pending.client).await;
                 }
-                return Err(error.of_sign_in(&pending.redirect_uri));
+                let error = error.of_sign_in(&pending.redirect_uri);
+                return Err(RedirectError { agent_id: Some(pending.agent_id), error });
             }
         }
         let content = pending.content(&item.content.resource, item.content.expires);

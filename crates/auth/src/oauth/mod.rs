@@ -51,7 +51,7 @@ pub use challenge::Challenge;
 pub use config::{
     ClientProof, ClientRegistration, GrantType, OAuthConfig, Owner, PrivateKey, ResourceIndicator,
 };
-pub use consent::{Arrival, Arrived, Purpose, Started};
+pub use consent::{Arrival, Arrived, Purpose, RedirectError, Started};
 pub use error::OAuthError;
 pub use grant::{Ended, SignInNeeded};
 pub use grant_store::OAuth;

@@ -147,9 +147,9 @@ pub(crate) fn ended(outcome: Result<String, AuthError>) -> Ended {
 
 /// The kind of the error that a sign-in ends with.
 #[track_caller]
-pub(crate) fn kind<T>(outcome: Result<T, OAuthError>) -> &'static str {
+pub(crate) fn kind<T>(outcome: Result<T, impl Into<OAuthError>>) -> &'static str {
     match outcome {
         Ok(_) => panic!("there is no error"),
-        Err(error) => error.kind(),
+        Err(error) => error.into().kind(),
     }
 }

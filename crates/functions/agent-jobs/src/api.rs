@@ -1,6 +1,6 @@
-//! What can be done with jobs, whichever way the request came: by a resolver or over HTTP.
+//! The operations on agents and jobs. The HTTP routes, the resolver fields and the schedule's sweep call them.
 //!
-//! Every call names the user, whose id was taken from a verified identity.
+//! Every call for a user names the user, whose id comes from a verified identity. Runs no job: the processor does.
 
 use auth::User;
 use aws_config::SdkConfig;
@@ -8,7 +8,7 @@ use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Job, JobOwner, JobTable, Submitted, Swept};
+use jobs::{Job, JobOwner, JobTable, SubmissionOutcome, SweepReport};
 use mcp::Freshness;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -21,22 +21,23 @@ use crate::{
     processor::Processor,
 };
 
-/// The original's limit, in characters.
+/// The longest query, in characters: the accelerator's limit.
 const MAX_QUERY: usize = 100_000;
-/// Half of what an item holds: the other half is for the ids, the result and the transcript. 100,000 characters of
-/// at most two bytes fit, those of four do not.
+/// The longest query, in bytes: half of a DynamoDB item. The other half is for the ids, the result and the transcript.
+/// 100,000 characters of one or two bytes fit, 100,000 characters of four bytes do not.
 const MAX_QUERY_BYTES: usize = 200_000;
-/// More agents than one query can sensibly ask.
+/// Most agents of one job.
 const MAX_AGENTS: usize = 64;
-/// Ids are made of names, which are shorter.
+/// The longest agent id, in bytes. Ids are made from agents' names, which are shorter.
 const MAX_AGENT_ID_BYTES: usize = 256;
-/// DynamoDB's sort key takes 1,024 bytes; no client needs that.
+/// The longest idempotency key, in bytes. The key is a DynamoDB sort key, which may have 1,024 bytes.
 const MAX_KEY: usize = 255;
-/// How many jobs a page holds unless asked, and at most.
+/// The number of jobs on a page if the request names none.
 const PAGE: i32 = 20;
+/// Most jobs on a page.
 const MAX_PAGE: i64 = 100;
 
-/// All that a cold start makes.
+/// The state of the function, made once at cold start.
 pub struct Api {
     jobs: JobTable,
     backend: Backend,
@@ -46,7 +47,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Makes the clients; calls nothing.
+    /// Creates the clients. Sends no request.
     pub fn new(aws: &SdkConfig, config: Config) -> Self {
         let backend = Backend::new(aws, &config.backend, config.backend.cache.discovery);
         Self {
@@ -63,7 +64,7 @@ impl Api {
         self.backend.settled(until).await;
     }
 
-    /// The agents as they are for `user`, with what is known by `until`.
+    /// Lists the agents for `user`, with the tools that are known by `until`.
     pub(crate) async fn agents(
         &self,
         user: &User,
@@ -73,28 +74,28 @@ impl Api {
         Ok(self.catalog.agents(Some(user), freshness, runtime::now(), until).await?)
     }
 
-    /// Submits a job and starts it. A repeated submission starts it again if it is still pending: the first
-    /// may have ended in between.
+    /// Submits a job and starts it. A repeated submission starts the job again if it is still pending, because the
+    /// first request may have been cut off before the start.
     pub(crate) async fn submit(
         &self,
         user: &User,
-        asked: &Submission,
+        body: &Submission,
         idempotency_key: Option<&str>,
     ) -> Result<Job, ApiError> {
-        check(asked, idempotency_key)?;
-        let agent_ids: Vec<String> = asked.agent_ids.iter().map(|AgentId(id)| id.clone()).collect();
+        check(body, idempotency_key)?;
+        let agent_ids: Vec<String> = body.agent_ids.iter().map(|AgentId(id)| id.clone()).collect();
         let now = runtime::now();
         let job_id = job_id(now);
         let owner = owner(user);
         let submission = jobs::Submission {
             owner,
             job_id: &job_id,
-            query: &asked.query,
+            query: &body.query,
             agent_ids: &agent_ids,
             idempotency_key,
-            kept: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
+            retention: SignedDuration::from_hours(24 * i64::from(self.config.retention_days)),
         };
-        // What was submitted before counts once.
+        // A repeated submission does not count against the quota again.
         let submitted = match self.jobs.submitted_before(submission).await? {
             Some(before) => before,
             None => {
@@ -105,14 +106,14 @@ impl Api {
             }
         };
         let job = match submitted {
-            Submitted::New(job) | Submitted::Repeated(job) => job,
-            Submitted::KeyTaken => return Err(ApiError::Conflict),
+            SubmissionOutcome::New(job) | SubmissionOutcome::Repeated(job) => job,
+            SubmissionOutcome::KeyTaken => return Err(ApiError::Conflict),
         };
         if job.status == jobs::JobStatus::Pending
             && let Err(reason) = self.processor.start(&user.name, &job.job_id).await
         {
             tracing::error!(job.id = job.job_id, reason, "External MCP: the processor could not be invoked");
-            // A job that nobody was told of is not left behind; with a key the client's retry starts it.
+            // The client does not know the job's id, so the job is deleted. With a key, the client's retry starts it.
             if idempotency_key.is_none() {
                 self.remove(owner, &job.job_id).await?;
             }
@@ -122,21 +123,22 @@ impl Api {
         Ok(job)
     }
 
+    /// Reads a user's job. If the job is abandoned, ends it first.
     pub(crate) async fn job(&self, user: &User, job_id: &str) -> Result<Option<Job>, ApiError> {
-        Ok(self.jobs.get_mended(owner(user), job_id, runtime::now()).await?)
+        Ok(self.jobs.get_ending_abandoned(owner(user), job_id, runtime::now()).await?)
     }
 
-    /// The whole transcript of a user's job.
+    /// Returns the whole transcript of a user's job.
     pub(crate) async fn messages(&self, user: &User, job_id: &str) -> Result<Option<Vec<Value>>, ApiError> {
         let Some(job) = self.job(user, job_id).await? else { return Ok(None) };
-        if let Some(whole) = self.jobs.kept_transcript(&job).await? {
+        if let Some(whole) = self.jobs.stored_transcript(&job).await? {
             return Ok(Some(whole));
         }
         let on_item = job.agent_messages.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Some(on_item.unwrap_or_default()))
     }
 
-    /// A page of a user's jobs.
+    /// Returns a page of a user's jobs.
     pub(crate) async fn list(
         &self,
         user: &User,
@@ -158,36 +160,37 @@ impl Api {
         })
     }
 
-    /// Deletes a user's job; tells whether there was one.
+    /// Deletes a user's job. Returns false if there was none.
     pub(crate) async fn delete(&self, user: &User, job_id: &str) -> Result<bool, ApiError> {
         self.remove(owner(user), job_id).await
     }
 
-    /// Deletes a job, which then counts no more against the user's quota of unfinished jobs.
+    /// Deletes a job and removes it from the user's quota of unfinished jobs. Returns false if there was none.
     async fn remove(&self, owner: JobOwner<'_>, job_id: &str) -> Result<bool, ApiError> {
         let was_there = self.jobs.delete(owner, job_id).await?;
         if was_there
             && self.config.quota.running > 0
-            && let Err(error) = self.jobs.let_go(owner, job_id).await
+            && let Err(error) = self.jobs.release(owner, job_id).await
         {
             tracing::warn!(%error, job.id = job_id, "External MCP: a deleted job counts against its user's quota for a minute");
         }
         Ok(was_there)
     }
 
-    /// Ends jobs that nobody runs any more and starts those again that nobody has begun, on a table of our own.
-    pub(crate) async fn sweep(&self) -> Result<Option<Swept>, ApiError> {
+    /// Ends jobs that no process runs any more, and starts pending jobs again whose run never began. Returns `None` on
+    /// a borrowed table, which has no index of unfinished jobs.
+    pub(crate) async fn sweep(&self) -> Result<Option<SweepReport>, ApiError> {
         let Some(index) = &self.config.unfinished_index else { return Ok(None) };
-        let mut swept = self.jobs.sweep(index, runtime::now()).await?;
-        for waiting in &swept.to_start {
-            let job_id = waiting.job_id.as_str();
-            match self.processor.start(&waiting.user_id, job_id).await {
+        let mut report = self.jobs.sweep(index, runtime::now()).await?;
+        for job in &report.to_start {
+            let job_id = job.job_id.as_str();
+            match self.processor.start(&job.user_id, job_id).await {
                 Ok(()) => tracing::warn!(
                     job.id = job_id,
-                    "External MCP: a job that nobody had begun is started again"
+                    "External MCP: a pending job whose run never began is started again"
                 ),
                 Err(reason) => {
-                    swept.failed += 1;
+                    report.failed += 1;
                     tracing::error!(
                         job.id = job_id,
                         reason,
@@ -196,7 +199,7 @@ impl Api {
                 }
             }
         }
-        Ok(Some(swept))
+        Ok(Some(report))
     }
 }
 
@@ -204,19 +207,20 @@ fn owner(user: &User) -> JobOwner<'_> {
     JobOwner { user_id: &user.name, sub: user.sub.as_deref() }
 }
 
-fn check(asked: &Submission, idempotency_key: Option<&str>) -> Result<(), ApiError> {
+/// Checks the content of a submission.
+fn check(body: &Submission, idempotency_key: Option<&str>) -> Result<(), ApiError> {
     let bad = |field: &'static str, problem: &str| Err(ApiError::BadField(field, problem.to_owned()));
-    if asked.query.trim().is_empty() {
+    if body.query.trim().is_empty() {
         return Err(ApiError::QueryMissing);
     }
-    if asked.query.chars().count() > MAX_QUERY {
+    if body.query.chars().count() > MAX_QUERY {
         return Err(ApiError::QueryTooLong);
     }
-    let ids = &asked.agent_ids;
+    let ids = &body.agent_ids;
     if ids.is_empty() || ids.iter().any(|AgentId(id)| id.is_empty()) {
         return Err(ApiError::NoAgents);
     }
-    if asked.query.len() > MAX_QUERY_BYTES {
+    if body.query.len() > MAX_QUERY_BYTES {
         return bad("query", "query is larger than 200000 bytes in UTF-8");
     }
     if ids.len() > MAX_AGENTS {
@@ -233,18 +237,20 @@ fn check(asked: &Submission, idempotency_key: Option<&str>) -> Result<(), ApiErr
     }
 }
 
-/// A UUIDv7: ids that sort by time list newest first.
+/// Returns a new id, a UUIDv7, which sorts by time. Lists in descending order begin with the newest job.
 fn job_id(now: Timestamp) -> String {
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
 }
 
-/// The sort key alone: the partition comes from the identity of whoever uses the token.
+/// Returns the token for the page after this job. It has the sort key only: the partition comes from the identity of
+/// the user who sends the token.
 fn write_token(job_id: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("1{job_id}"))
 }
 
+/// Returns the job's id in a token.
 fn read_token(token: &str) -> Result<String, ApiError> {
     let garbled = || ApiError::BadField("nextToken", "nextToken is not one of this API".to_owned());
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| garbled())?;
@@ -258,27 +264,27 @@ fn read_token(token: &str) -> Result<String, ApiError> {
 mod tests {
     use super::*;
 
-    fn refused(query: &str, agent_ids: &[&str], expected: Option<&str>) {
+    fn check_error(query: &str, agent_ids: &[&str], expected: Option<&str>) {
         let agent_ids = agent_ids.iter().map(|id| AgentId((*id).to_owned())).collect();
         let outcome = check(&Submission { query: query.to_owned(), agent_ids }, None);
         assert_eq!(outcome.err().map(|error| error.to_string()).as_deref(), expected);
     }
 
     #[test]
-    fn what_a_submission_needs() {
-        refused("q", &["a", "b"], None);
-        refused(&"ü".repeat(100_000), &["a"], None);
+    fn a_submission_needs_a_query_and_agents() {
+        check_error("q", &["a", "b"], None);
+        check_error(&"ü".repeat(100_000), &["a"], None);
         let too_long = "Query exceeds the maximum length of 100,000 characters";
-        refused(&"x".repeat(100_001), &["a"], Some(too_long));
-        refused(&"\u{10348}".repeat(60_000), &["a"], Some("query is larger than 200000 bytes in UTF-8"));
-        refused(" ", &["a"], Some("Query is required"));
+        check_error(&"x".repeat(100_001), &["a"], Some(too_long));
+        check_error(&"\u{10348}".repeat(60_000), &["a"], Some("query is larger than 200000 bytes in UTF-8"));
+        check_error(" ", &["a"], Some("Query is required"));
         for none in [&[] as &[&str], &[""], &["a", ""]] {
-            refused("q", none, Some("At least one agent ID is required"));
+            check_error("q", none, Some("At least one agent ID is required"));
         }
     }
 
     #[test]
-    fn tokens_lead_back_and_garbled_ones_are_refused() {
+    fn a_token_gives_its_job_id_and_a_garbled_one_is_refused() {
         assert_eq!(read_token(&write_token("0199-abc")).unwrap(), "0199-abc");
         for garbled in ["", "!", "MQ", "eyJQSyI6ICJhZ2VudCNib2IifQ", &BASE64_URL_SAFE_NO_PAD.encode("1a b")] {
             assert!(matches!(read_token(garbled), Err(ApiError::BadField("nextToken", _))), "{garbled}");

@@ -1,4 +1,4 @@
-//! What the function reads from its environment, once, at cold start.
+//! The function's configuration, read from the environment once, at cold start.
 
 use backend::BackendConfig;
 use jobs::Quota;
@@ -8,20 +8,21 @@ use runtime::{ConfigError, Vars};
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) backend: BackendConfig,
-    /// `AGENT_TABLE`: where the jobs lie.
+    /// `AGENT_TABLE`: the name of the job table.
     pub(crate) agent_table: String,
-    /// `UNFINISHED_INDEX`: the index of jobs that have not ended. A borrowed table has none, and is not swept.
+    /// `UNFINISHED_INDEX`: the name of the index of unfinished jobs. A borrowed table has no such index, and is not
+    /// swept.
     pub(crate) unfinished_index: Option<String>,
     /// `AGENT_PROCESSOR_FUNCTION`: the function that runs a job, by name or ARN.
     pub(crate) processor: String,
-    /// `JOB_RETENTION_DAYS`: how long a job is kept.
+    /// `JOB_RETENTION_DAYS`: the days from the submission until a job is deleted. Default: 30.
     pub(crate) retention_days: u32,
-    /// `MAX_RUNNING_JOBS_PER_USER`, `MAX_JOBS_PER_DAY_PER_USER`: 0 for no limit.
+    /// `MAX_RUNNING_JOBS_PER_USER` (default: 100), `MAX_JOBS_PER_DAY_PER_USER` (default: 2,000): 0 for no limit.
     pub(crate) quota: Quota,
 }
 
 impl Config {
-    /// Reads what its fields name.
+    /// Reads the variables that the fields name.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem found.

@@ -1,6 +1,7 @@
-//! What the jobs API takes and answers, as JSON has it. The OpenAPI document is made of these types.
+//! Request and response bodies of the jobs API, in JSON. The OpenAPI document contains these types.
 //!
-//! Their names in JSON are the accelerator's, whose page reads them: some in camelCase, some in snake_case.
+//! The names of fields in JSON are those of the accelerator, whose page reads them: some in camelCase, some in
+//! snake_case.
 
 use catalog::ListedAgent;
 use edge::HttpError;
@@ -8,15 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-/// What agents are asked.
+/// A query to agents.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Submission {
-    /// The question: at most 100,000 characters, and 200,000 bytes in UTF-8.
+    /// The query: at most 100,000 characters, and 200,000 bytes in UTF-8.
     #[serde(default)]
     #[schema(required, min_length = 1, max_length = 100_000, pattern = r"\S")]
     pub(crate) query: String,
-    /// The agents that are asked. Several are asked by one orchestrator.
+    /// The ids of the agents that answer the query. An orchestrator calls them if there are several.
     #[serde(default)]
     #[schema(required, min_items = 1, max_items = 64)]
     pub(crate) agent_ids: Vec<AgentId>,
@@ -31,18 +32,18 @@ pub(crate) struct AgentId(pub(crate) String);
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AgentsQuery {
-    /// Asks every server anew, at most once in 30 seconds.
+    /// If true, every MCP server lists its tools again, at most once in 30 seconds.
     #[param(inline)]
     pub(crate) refresh: Option<Refresh>,
 }
 
-/// Whether servers are asked anew.
+/// Whether MCP servers list their tools again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Refresh {
-    /// Every server is asked anew.
+    /// Every MCP server lists its tools again.
     True,
-    /// What is known of a server is taken while it is fresh.
+    /// Cached tools are used while they are fresh.
     False,
 }
 
@@ -51,11 +52,11 @@ pub(crate) enum Refresh {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobsQuery {
-    /// The most jobs of a page; 20 if it is not given.
+    /// Most jobs on the page; 20 if it is not given.
     #[serde(default, deserialize_with = "page_size")]
     #[param(minimum = 1, maximum = 100)]
     pub(crate) limit: Option<i64>,
-    /// `nextToken` of the page before.
+    /// The `nextToken` of the page before.
     pub(crate) next_token: Option<String>,
 }
 
@@ -64,7 +65,7 @@ pub(crate) struct JobsQuery {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the OpenAPI document; the handler reads it itself")]
 pub(crate) struct SubmissionHeaders {
-    /// Two submissions with one key within a day are one job.
+    /// The idempotency key. Two submissions with the same key within a day are one job.
     #[param(
         rename = "Idempotency-Key",
         required = false,
@@ -75,37 +76,37 @@ pub(crate) struct SubmissionHeaders {
     pub(crate) idempotency_key: String,
 }
 
-/// One agent.
+/// An agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Agent {
-    /// The id that jobs name the agent by.
+    /// The agent's id, which a job names in `agentIds`.
     pub(crate) agent_id: String,
-    /// The name that people read.
+    /// The agent's name, for people.
     pub(crate) agent_name: String,
-    /// What the agent is for, with the names of its tools.
+    /// The agent's description, with the names of its tools.
     pub(crate) agent_description: String,
-    /// Examples of what the agent may be asked.
+    /// Examples of queries for the agent.
     pub(crate) sample_queries: Vec<String>,
-    /// How the agent's tools are known.
+    /// The state of the list of tools.
     pub(crate) status: AgentStatus,
-    /// Why the agent is not `available`, or which of its tools are left out.
+    /// The reason why the agent is not `available`, or the tools that are left out.
     #[schema(required)]
     pub(crate) status_reason: Option<String>,
     /// The names of the agent's tools.
     pub(crate) tools: Vec<String>,
 }
 
-/// How an agent's tools are known.
+/// The state of an agent's list of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AgentStatus {
-    /// From its server, within the time that a list is fresh.
+    /// The MCP server listed the tools, and the list is fresh.
     Available,
-    /// They are the last known ones: its server fails.
+    /// The MCP server failed. The list has the last known tools.
     Stale,
-    /// Not at all: its server fails.
+    /// The MCP server failed, and no tools are known.
     Unavailable,
-    /// They are the last known ones, if there are any: a user must sign in.
+    /// A user must sign in. The list has the last known tools, if there are any.
     NeedsSignIn,
 }
 
@@ -113,34 +114,34 @@ pub(crate) enum AgentStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
-    /// The job's id. Ids of later jobs sort behind those of earlier ones.
+    /// The job's id. The id of a later job sorts after that of an earlier one.
     pub(crate) job_id: String,
-    /// Where the job stands.
+    /// The job's status.
     pub(crate) status: JobStatus,
-    /// What was asked.
+    /// The query.
     pub(crate) query: String,
-    /// The agents that were asked, as a JSON text: an array of their ids.
+    /// The ids of the agents, as a JSON text: an array.
     pub(crate) agent_ids: String,
-    /// When the job was submitted, UTC with microseconds: `2026-01-31T09:30:00.000000Z`.
+    /// The time of the submission, UTC with microseconds: `2026-01-31T09:30:00.000000Z`.
     pub(crate) created_at: String,
-    /// When the job ended.
+    /// The time at which the job ended.
     #[schema(required)]
     pub(crate) completed_at: Option<String>,
     /// The answer, as a JSON text: `{responseType, metadata, content | tableData | plotData}`.
     #[schema(required)]
     pub(crate) result: Option<String>,
-    /// Why the job failed.
+    /// The reason why the job failed.
     #[schema(required)]
     pub(crate) error: Option<String>,
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum JobStatus {
-    /// The job was submitted.
+    /// The job is submitted and has not started.
     Pending,
-    /// The job runs.
+    /// The job is running.
     Processing,
     /// The job ended with a result.
     Completed,
@@ -148,7 +149,7 @@ pub(crate) enum JobStatus {
     Failed,
 }
 
-/// A job with its transcript and what its run used.
+/// A job with its transcript and the usage of its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FullJob {
     /// The job.
@@ -157,7 +158,7 @@ pub(crate) struct FullJob {
     /// The transcript so far, as a JSON text: an array of `Message`. Long texts in it may be elided.
     #[schema(required)]
     pub(crate) agent_messages: Option<String>,
-    /// What the run used, as a JSON text: an object `Usage`.
+    /// The usage of the run, as a JSON text: an object `Usage`.
     #[schema(required)]
     pub(crate) usage: Option<String>,
 }
@@ -166,9 +167,9 @@ pub(crate) struct FullJob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobPage {
-    /// The jobs, newest first.
+    /// The jobs, the newest first.
     pub(crate) items: Vec<Job>,
-    /// Where the next page begins, if there is one.
+    /// The token for the next page, if there is one.
     #[schema(required)]
     pub(crate) next_token: Option<String>,
 }
@@ -176,7 +177,7 @@ pub(crate) struct JobPage {
 /// The transcript of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Messages {
-    /// The messages, in order. They are answered as they were stored.
+    /// The messages, in order, as they were stored.
     #[schema(value_type = Vec<run_record::Message>)]
     pub(crate) messages: Vec<Value>,
 }
@@ -236,7 +237,7 @@ impl AgentsQuery {
     }
 }
 
-/// The header `Idempotency-Key`, if there is one.
+/// Returns the header `Idempotency-Key`, if there is one.
 pub(crate) fn idempotency_key(headers: &axum::http::HeaderMap) -> Result<Option<&str>, HttpError> {
     let key = headers.get("idempotency-key").map(|key| key.to_str());
     let problem = "Idempotency-Key must be 1 to 255 visible ASCII characters";

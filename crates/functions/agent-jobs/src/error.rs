@@ -1,4 +1,4 @@
-//! Why a request is not answered: over HTTP by a code, to resolvers by a type. Internals stay in the log.
+//! The errors of the jobs API: a code and a status over HTTP, a type for resolvers. Details of failures are logged only.
 
 use axum::response::{IntoResponse, Response};
 use catalog::SourceError;
@@ -6,7 +6,7 @@ use edge::{ErrorKind, HttpError};
 use jiff::Timestamp;
 use jobs::{JobError, QuotaExceeded};
 
-/// Why a request is not answered.
+/// An error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// 400: the request is wrong.
@@ -18,28 +18,28 @@ pub(crate) enum ApiError {
     /// 400: a submission without a query.
     #[error("Query is required")]
     QueryMissing,
-    /// 400: a submission with a query that is too long.
+    /// 400: a submission whose query is too long.
     #[error("Query exceeds the maximum length of 100,000 characters")]
     QueryTooLong,
     /// 400: a submission that names no agent.
     #[error("At least one agent ID is required")]
     NoAgents,
-    /// 401: a resolver's event without a user.
+    /// 401: a resolver's event has no user.
     #[error("sign in first: this needs a signed-in user, not an API key")]
     Unauthenticated,
     /// 403: the user is in none of the groups.
     #[error("this needs membership in the group Admin, Author or Viewer")]
     Unauthorized,
-    /// 404: no such job of this user.
+    /// 404: the user has no such job.
     #[error("there is no such job of yours")]
     NoJob,
-    /// 409: the idempotency key stands for another job.
+    /// 409: the idempotency key was used for another job.
     #[error("this Idempotency-Key was used for another query, or its job was deleted: use a new key")]
     Conflict,
-    /// 429: the user has used up a quota, at that time.
-    #[error("{}", told(*.0))]
+    /// 429: the user has reached a quota. The time is that of the request.
+    #[error("{}", quota_message(*.0))]
     QuotaExceeded(QuotaExceeded, Timestamp),
-    /// 502: the secret cannot be used. Its message is for the person who edits it, and holds no content.
+    /// 502: the secret cannot be used. The message is for the person who edits the secret, and quotes no content.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// 503: a table or the processor did not answer.
@@ -65,7 +65,7 @@ impl ApiError {
         }
     }
 
-    /// The field of the request that is at fault.
+    /// Returns the field of the request that is wrong.
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::BadField(field, _) => Some(field),
@@ -75,6 +75,7 @@ impl ApiError {
         }
     }
 
+    /// Returns what the user or an administrator can do about the error.
     fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::NoJob => Some("GET /jobs lists your jobs"),
@@ -86,13 +87,13 @@ impl ApiError {
         }
     }
 
-    /// The error's type for events that are not HTTP. The accelerator's dispatcher turns the names of Python's own
-    /// exceptions into statuses: `ValueError` into 400.
+    /// Returns the error's type for resolvers. The accelerator's dispatcher converts the names of Python's exceptions to
+    /// statuses: `ValueError` to 400.
     pub(crate) fn resolver_type(&self) -> &'static str {
         if self.kind() == ErrorKind::InvalidRequest { "ValueError" } else { self.type_name() }
     }
 
-    /// The error's type for the schedule and for unknown events.
+    /// Returns the error's type for the schedule and for unknown events.
     pub(crate) fn type_name(&self) -> &'static str {
         match self.kind() {
             ErrorKind::InvalidRequest => "BadRequest",
@@ -107,8 +108,8 @@ impl ApiError {
         }
     }
 
-    /// The message as resolvers raise it: the dispatcher makes 403 of what begins with `Unauthorized`, and the
-    /// accelerator's page knows the original's words for wrong input.
+    /// Returns the message for resolvers. The accelerator's dispatcher converts a message that begins with
+    /// `Unauthorized` to 403, and the accelerator's page knows the accelerator's messages for wrong input.
     pub(crate) fn resolver_message(&self) -> String {
         match self {
             Self::QueryMissing => "Query parameter is required".to_owned(),
@@ -148,7 +149,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn told(exceeded: QuotaExceeded) -> String {
+fn quota_message(exceeded: QuotaExceeded) -> String {
     match exceeded {
         QuotaExceeded::Running(limit) => format!(
             "{limit} of your jobs have not ended, which is the most at once (MaxRunningJobsPerUser): submit again \

@@ -1,4 +1,5 @@
-//! Which of the three ways an event came: API Gateway, a resolver, the schedule.
+//! The handler of the function's events: distinguishes those of API Gateway, of resolvers and of the schedule, and passes
+//! each on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +12,10 @@ use tokio::time::Instant;
 
 use crate::{api::Api, error::ApiError, http::MARGINS, resolver};
 
-/// Answers one event.
+/// Handles one event.
 ///
 /// # Errors
-/// Only to resolvers and the schedule; over HTTP an error is an answer.
+/// For resolvers and the schedule only. An error of an HTTP request becomes an HTTP response.
 pub async fn handle(
     api: &Arc<Api>,
     router: &Router,
@@ -40,27 +41,28 @@ pub async fn handle(
     }
 }
 
+/// Sweeps the job table, and emits metrics and a log line about it.
 async fn sweep(api: &Api) -> Result<Value, ApiError> {
-    let Some(swept) = api.sweep().await? else {
+    let Some(report) = api.sweep().await? else {
         return Ok(json!({"swept": false}));
     };
     let now = runtime::now();
-    let submitted = swept.oldest_pending.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    let submitted = report.oldest_pending.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
     let age = submitted.map_or(0, |submitted| now.duration_since(submitted).as_secs().max(0));
     emit_gauge("OldestPendingAge", "Seconds", age, now);
-    emit_gauge("JobsNotEnded", "Count", i64::try_from(swept.failed).unwrap_or(i64::MAX), now);
+    emit_gauge("JobsNotEnded", "Count", i64::try_from(report.failed).unwrap_or(i64::MAX), now);
     tracing::info!(
-        jobs.ended = swept.ended,
-        jobs.started_again = swept.to_start.len(),
-        jobs.not_ended = swept.failed,
+        jobs.ended = report.ended,
+        jobs.started_again = report.to_start.len(),
+        jobs.not_ended = report.failed,
         jobs.oldest_pending_s = age,
         "External MCP: unfinished jobs swept"
     );
     Ok(json!({
         "swept": true,
-        "ended": swept.ended,
-        "startedAgain": swept.to_start.len(),
-        "notEnded": swept.failed,
+        "ended": report.ended,
+        "startedAgain": report.to_start.len(),
+        "notEnded": report.failed,
         "oldestPendingSeconds": age,
     }))
 }

@@ -1,7 +1,7 @@
-//! The HTTP routes, each with its part of the OpenAPI document. A gateway has verified the caller's token.
+//! The HTTP routes of the jobs API, each with its part of the OpenAPI document.
 //!
-//! `docs/openapi.json` describes these routes and those of the connections API, and is served; a test holds it to
-//! the handlers of both.
+//! API Gateway has verified the caller's token. `GET /openapi.json` returns the checked-in `docs/openapi.json`, which
+//! describes these routes and those of the connections API; a test compares it with the handlers of both.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,6 @@ use utoipa::{
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::Api,
@@ -32,19 +31,15 @@ use crate::{
 /// The OpenAPI document of the whole API.
 pub const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 
-/// The list of agents is answered with what is known 2 s before the end, which leaves a token refresh 1.5 s.
-pub(crate) const MARGINS: Margins = Margins {
-    deadline: Duration::from_secs(2),
-    cut_off: Duration::from_secs(1),
-    settled: Duration::from_millis(500),
-};
+/// The list of agents is returned 2 s before the end with the tools known by then, which leaves a token refresh 1.5 s.
+pub(crate) const MARGINS: Margins = Margins::with_deadline(Duration::from_secs(2));
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "mcp-agents",
         version = "1",
-        description = "Lists agents, submits, shows and deletes the caller's jobs, and signs the caller in to the MCP servers behind agents. The caller is the user of the verified token; nobody sees another's jobs or uses another's sign-ins.",
+        description = "Lists agents, submits, shows and deletes the caller's jobs, and signs the caller in to the MCP servers behind agents. The caller is the user of the verified token. A user cannot see another user's jobs or use another user's sign-ins.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "The stack's API: its output JobsApiUrl.")),
@@ -54,6 +49,7 @@ pub(crate) const MARGINS: Margins = Margins {
 )]
 struct Document;
 
+/// Adds the security scheme to the document.
 struct Cognito;
 
 impl Modify for Cognito {
@@ -71,7 +67,7 @@ impl Modify for Cognito {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers in the OpenAPI document")]
 enum CallerErrors {
-    /// No token, or not a good one. API Gateway answers with a message alone.
+    /// The request has no valid token. The response of API Gateway has only a message.
     #[response(status = 401)]
     Unauthenticated(GatewayError),
     /// The user is in none of the groups Admin, Author, Viewer.
@@ -85,32 +81,18 @@ enum CallerErrors {
     Timeout(ErrorBody),
 }
 
-/// The router of the jobs API.
+edge::routes! {
+    state: Arc<Api>,
+    document: Document,
+    handlers: [list_agents, submit_job, list_jobs, get_job, delete_job, get_messages, get_open_api],
+}
+
+/// Returns the router of the jobs API.
 pub fn router(api: Arc<Api>) -> Router {
-    let (routes, _) = routes().split_for_parts();
-    let settling = api.clone();
-    let settled = move |until| {
-        let api = settling.clone();
-        async move { api.settled(until).await }
-    };
-    edge::serve(routes.with_state(api), MARGINS, settled)
+    edge::serve(routes(), api, MARGINS, |api, until| async move { api.settled(until).await })
 }
 
-/// The part of the OpenAPI document that describes these routes.
-pub fn openapi() -> openapi::OpenApi {
-    routes().into_openapi()
-}
-
-fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(list_agents))
-        .routes(routes!(submit_job, list_jobs))
-        .routes(routes!(get_job, delete_job))
-        .routes(routes!(get_messages))
-        .routes(routes!(get_open_api))
-}
-
-/// The agents, with what is known of their tools
+/// Lists the agents with their tools
 #[utoipa::path(
     get,
     path = "/agents",
@@ -133,7 +115,7 @@ async fn list_agents(
     Ok(Json(agents.into_iter().map(Agent::from).collect()))
 }
 
-/// Asks agents something
+/// Submits a query to agents
 #[utoipa::path(
     post,
     path = "/jobs",
@@ -141,17 +123,17 @@ async fn list_agents(
     params(SubmissionHeaders),
     request_body = Submission,
     responses(
-        (status = 202, description = "The job, which runs from now on.", body = Job),
-        (status = 400, description = "The submission is wrong; the message says how.", body = ErrorBody),
+        (status = 202, description = "The job, which starts now.", body = Job),
+        (status = 400, description = "The submission is wrong; the message says what is wrong.", body = ErrorBody),
         CallerErrors,
-        (status = 409, description = "The key stands for another job.", body = ErrorBody),
+        (status = 409, description = "The Idempotency-Key was used for another job.", body = ErrorBody),
         (status = 413, description = "The body is larger than 1 MB.", body = ErrorBody),
         (status = 415, description = "The body is not JSON.", body = ErrorBody),
         (
             status = 429,
-            description = "A quota of the user is used up; the message says which, and from when on there is room.",
+            description = "The user has reached a quota; the message says which one, and when a job can be submitted again.",
             body = ErrorBody,
-            headers(("Retry-After" = i64, description = "In how many seconds there is room, where that is known.")),
+            headers(("Retry-After" = i64, description = "The number of seconds after which a job can be submitted, if that is known.")),
         ),
     ),
 )]
@@ -165,7 +147,7 @@ async fn submit_job(
     Ok((StatusCode::ACCEPTED, Json(job.into())))
 }
 
-/// The caller's jobs, newest first
+/// Lists the caller's jobs, the newest first
 #[utoipa::path(
     get,
     path = "/jobs",
@@ -185,7 +167,7 @@ async fn list_jobs(
     api.list(&caller.user, query.limit, query.next_token.as_deref()).await.map(Json)
 }
 
-/// One job, with its transcript as it lies on the job
+/// Returns a job with its transcript, in which long texts may be elided
 #[utoipa::path(
     get,
     path = "/jobs/{id}",
@@ -206,14 +188,14 @@ async fn get_job(
     Ok(Json(job.into()))
 }
 
-/// Deletes a job; its run, if it has one, ends
+/// Deletes a job and ends its run
 #[utoipa::path(
     delete,
     path = "/jobs/{id}",
     operation_id = "deleteJob",
     params(("id" = String, Path, description = "The job's id.", min_length = 1)),
     responses(
-        (status = 204, description = "It is deleted."),
+        (status = 204, description = "The job is deleted."),
         CallerErrors,
         (status = 404, description = "The caller has no such job.", body = ErrorBody),
     ),
@@ -227,7 +209,7 @@ async fn delete_job(
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::NoJob) }
 }
 
-/// The whole transcript of a job
+/// Returns the whole transcript of a job
 #[utoipa::path(
     get,
     path = "/jobs/{id}/messages",
@@ -248,7 +230,7 @@ async fn get_messages(
     Ok(Json(Messages { messages }))
 }
 
-/// This document
+/// Returns this document
 #[utoipa::path(
     get,
     path = "/openapi.json",

@@ -1,8 +1,10 @@
-//! The jobs API: its routes as a router, and the events that are not HTTP.
+//! The jobs API: lists agents, and submits, shows, lists and deletes jobs, over HTTP and for resolvers.
 //!
-//! [`router`] runs without Lambda, in a test or behind a local server. The binary sends events through [`handle`].
+//! [`router`] has the HTTP routes and runs without Lambda, in a test or behind a local server. The binary passes events
+//! to [`handle`], which also handles those that are not HTTP. [`openapi`] builds the API's part of the OpenAPI document,
+//! for a test; [`OPENAPI`] is the checked-in document.
 
-// The futures of a list of agents are nested deeper than the default of 128.
+// The future of a list of agents is nested deeper than the default limit of 128.
 #![recursion_limit = "256"]
 
 mod api;

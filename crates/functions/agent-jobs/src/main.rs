@@ -1,7 +1,7 @@
-//! `AgentJobs`: submits, shows, lists and deletes jobs, for resolvers and over HTTP, and sweeps up
-//! those that nobody runs any more.
+//! The function `AgentJobs`: submits, shows, lists and deletes jobs, for resolvers and over HTTP, and ends jobs that no
+//! process runs any more.
 
-// As in the library: futures nest deeper than the default of 128.
+// As in the library: futures are nested deeper than the default limit of 128.
 #![recursion_limit = "256"]
 
 use std::{sync::Arc, time::Duration};
@@ -11,7 +11,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use runtime::TimeLimit;
 use serde_json::Value;
 
-/// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
+/// The function's time-out if `FUNCTION_TIMEOUT_SECONDS` is not set.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]

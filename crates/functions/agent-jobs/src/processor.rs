@@ -1,9 +1,9 @@
-//! Starting a job's run: an asynchronous invocation of the processor.
+//! Starts the run of a job: invokes the job processor's function asynchronously. Does not wait for the run.
 
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 use serde_json::json;
 
-/// The function that runs jobs.
+/// The job processor's function.
 #[derive(Debug, Clone)]
 pub(crate) struct Processor {
     client: Client,
@@ -15,7 +15,8 @@ impl Processor {
         Self { client, function }
     }
 
-    /// Hands a job over. To do so twice is harmless: of any number of deliveries one runs it.
+    /// Starts the run of a job. A second start does no harm: only one of the runs wins the claim. The error is AWS's
+    /// error code, or the SDK's error.
     pub(crate) async fn start(&self, user_id: &str, job_id: &str) -> Result<(), String> {
         let event = json!({"userId": user_id, "jobId": job_id}).to_string();
         let invoke = self

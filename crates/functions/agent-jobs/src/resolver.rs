@@ -1,4 +1,4 @@
-//! The resolver fields of the accelerator's page: `submitAgentQuery`, `getAgentJobStatus`,
+//! The resolver fields of the accelerator's page: `listAvailableAgents`, `submitAgentQuery`, `getAgentJobStatus`,
 //! `listAgentJobs`, `deleteAgentJob`.
 
 use edge::Caller;
@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
 };
 
-/// Answers `{info: {fieldName}, arguments, identity}`. A list of agents is answered until `until`.
+/// Answers the event `{info: {fieldName}, arguments, identity}`. A list of agents has the tools known by `until`.
 pub(crate) async fn answer(api: &Api, event: &Value, until: Instant) -> Result<Value, ApiError> {
     let caller = Caller::of_resolver(&event["identity"]).ok_or(ApiError::Unauthenticated)?;
     if !caller.may_use_agents() {
@@ -38,7 +38,7 @@ pub(crate) async fn answer(api: &Api, event: &Value, until: Instant) -> Result<V
             Ok(json!(api.list(user, arguments["limit"].as_i64(), next_token).await?))
         }
         "deleteAgentJob" => {
-            // As the original: a job that is gone is deleted.
+            // As in the accelerator, deleting a job that does not exist succeeds.
             api.delete(user, job_id(arguments)?).await?;
             Ok(true.into())
         }
@@ -46,7 +46,8 @@ pub(crate) async fn answer(api: &Api, event: &Value, until: Instant) -> Result<V
     }
 }
 
-/// A submission of whatever was sent: what is no text is no query, and a list with anything else names no agent.
+/// Reads a submission from the arguments. A query that is not a text becomes empty, and so does a list of ids with an
+/// element that is not a text. The check of the submission refuses both.
 fn submission(arguments: &Value) -> Submission {
     let ids = arguments["agentIds"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ids: Option<Vec<AgentId>> =

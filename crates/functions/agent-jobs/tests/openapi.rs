@@ -1,12 +1,12 @@
-//! Holds `docs/openapi.json`, which is served, to the handlers of both APIs.
+//! Compares `docs/openapi.json`, which `GET /openapi.json` returns, with the handlers of both APIs.
 //!
-//! `UPDATE_OPENAPI=1 cargo test -p agent-jobs --test openapi` writes it anew.
+//! `UPDATE_OPENAPI=1 cargo test -p agent-jobs --test openapi` writes the file again.
 
 use agent_jobs::OPENAPI;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the person who runs the test sets the variable")]
-fn the_document_is_what_the_handlers_say() {
+fn the_document_matches_the_handlers() {
     let mut document = agent_jobs::openapi();
     document.merge(connections_api::openapi());
     let written = document.to_pretty_json().unwrap() + "\n";
@@ -14,6 +14,9 @@ fn the_document_is_what_the_handlers_say() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/openapi.json");
         std::fs::write(path, written).unwrap();
     } else {
-        assert!(written == OPENAPI, "docs/openapi.json is out of date: UPDATE_OPENAPI=1 writes it anew");
+        assert!(
+            written == OPENAPI,
+            "docs/openapi.json is out of date: run this test with UPDATE_OPENAPI=1 to write it again"
+        );
     }
 }

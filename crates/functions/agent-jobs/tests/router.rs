@@ -1,4 +1,4 @@
-//! The router without Lambda: what is answered before any call of AWS.
+//! Tests of the router without Lambda: responses that need no call of AWS.
 
 use std::sync::Arc;
 
@@ -36,6 +36,14 @@ async fn send(method: &str, path: &str, group: Option<&str>, body: &str) -> (u16
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
+#[tokio::test]
+async fn a_path_with_two_handlers_allows_the_methods_of_both() {
+    let request = Request::builder().method("PUT").uri("/jobs").body(Body::empty()).unwrap();
+    let response = jobs().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers()["allow"], "POST,GET,HEAD");
+}
+
 async fn refused(method: &str, path: &str, group: Option<&str>, body: &str, expected: (u16, &str)) -> Value {
     let (status, answer) = send(method, path, group, body).await;
     assert_eq!((status, answer["error"].as_str().unwrap_or_default()), expected, "{method} {path} {answer}");
@@ -43,7 +51,7 @@ async fn refused(method: &str, path: &str, group: Option<&str>, body: &str, expe
 }
 
 #[tokio::test]
-async fn requests_are_refused_in_one_body() {
+async fn every_error_has_the_same_body() {
     let author = Some("[Author]");
     refused("GET", "/jobs", None, "", (401, "unauthenticated")).await;
     refused("GET", "/jobs", Some("[Guest]"), "", (403, "forbidden")).await;
@@ -61,7 +69,7 @@ async fn requests_are_refused_in_one_body() {
 }
 
 #[tokio::test]
-async fn the_document_wants_no_caller() {
+async fn the_openapi_document_needs_no_caller() {
     let (status, document) = send("GET", "/openapi.json", None, "").await;
     assert_eq!((status, &document["openapi"]), (200, &"3.1.0".into()));
 }

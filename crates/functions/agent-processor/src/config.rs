@@ -1,4 +1,4 @@
-//! What the function reads from its environment, once, at cold start.
+//! The function's configuration, read from the environment once, at cold start.
 
 use std::time::Duration;
 
@@ -10,27 +10,32 @@ use runtime::{ConfigError, Vars};
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) backend: BackendConfig,
-    /// `AGENT_TABLE`: where the jobs lie.
+    /// `AGENT_TABLE`: the name of the job table.
     pub(crate) agent_table: String,
-    /// `BEDROCK_MODEL_ID`: the model or inference profile that answers.
+    /// `BEDROCK_MODEL_ID`: the id of the model or inference profile that answers.
     pub(crate) model_id: String,
-    /// `GUARDRAIL_ID_AND_VERSION`: a guardrail that every call of the model goes through.
+    /// `GUARDRAIL_ID_AND_VERSION`: the guardrail for every call of the model. Default: none.
     pub(crate) guardrail: Option<Guardrail>,
-    /// `JOB_LEASE_SECONDS`: how long a job is held without a renewal. Lambda delivers again after a minute.
+    /// `JOB_LEASE_SECONDS`: the lease of a job. Default: 30 s. Lambda delivers an event again after a minute, and the
+    /// lease of a run that was cut off must have expired by then.
     pub(crate) lease: Duration,
-    /// `TOOL_TIMEOUT_SECONDS`: how long one tool call may take.
+    /// `TOOL_TIMEOUT_SECONDS`: time limit for one tool call. Default: 60 s.
     pub(crate) tool_timeout: Duration,
-    /// `SUBAGENT_TIMEOUT_SECONDS`: how long one of several agents may take.
+    /// `SUBAGENT_TIMEOUT_SECONDS`: time limit for one of several agents. Default: 120 s.
     pub(crate) sub_agent_timeout: Duration,
-    /// `MAX_TOOL_RESULT_BYTES`: how much of one tool result the model is given.
+    /// `MAX_TOOL_RESULT_BYTES`: largest text of one tool result that the model receives. Default: 100,000 bytes.
     pub(crate) tool_result_bytes: usize,
-    /// `MAX_RUN_SECONDS`: how long a run may take, if the invocation leaves it that long.
+    /// `MAX_RUN_SECONDS`: time limit for a run. Default: 900 s. The invocation may leave less.
     pub(crate) run_time: Duration,
-    /// `MAX_MODEL_TURNS`, `MAX_TOOL_CALLS`, `MAX_INPUT_TOKENS`, `MAX_OUTPUT_TOKENS`.
+    /// `MAX_MODEL_TURNS`, `MAX_TOOL_CALLS`, `MAX_INPUT_TOKENS`, `MAX_OUTPUT_TOKENS`. Defaults: [`Budgets::default`].
     pub(crate) budgets: Budgets,
 }
 
 impl Config {
+    /// Reads the variables that the fields name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem found.
     pub(crate) fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let seconds = Duration::from_secs;
         let mut vars = Vars::new(lookup);
@@ -55,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_or_garbled_is_told_all_at_once() {
+    fn the_error_names_every_missing_or_wrong_variable() {
         let lookup = |name: &str| match name {
             "MAX_TOOL_CALLS" => Some("many".to_owned()),
             "GUARDRAIL_ID_AND_VERSION" => Some("gr-1".to_owned()),

@@ -1,4 +1,4 @@
-//! What one process of the function works with, made once at cold start.
+//! The state of the function, made once at cold start.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use jobs::JobTable;
 
 use crate::config::Config;
 
-/// Time limit for one turn of a model: long answers of large models take minutes.
+/// Time limit for one turn of a model. Long answers of large models take minutes.
 const MODEL_TURN: Duration = Duration::from_secs(300);
 
-/// What one process of the function works with.
+/// The state of one process of the function.
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) backend: Backend,
@@ -22,9 +22,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Creates the clients. Sends no request.
     pub(crate) async fn new(config: Config) -> Self {
         let aws = runtime::aws_config().await;
-        let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::patient(&aws, MODEL_TURN));
+        let bedrock = aws_sdk_bedrockruntime::Client::new(&runtime::slow_service_config(&aws, MODEL_TURN));
         let backend = Backend::new(&aws, &config.backend, config.tool_timeout);
         Self {
             catalog: backend.catalog(&aws),

@@ -1,10 +1,12 @@
-//! One event to one run: claims the job, runs it while holding it, writes how it ended.
+//! The handler of the function's events: claims a job, runs it while it renews the lease, and writes how it ended.
+//!
+//! Runs nothing if the claim is not won. Lambda calls it, possibly several times for one job.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use agent::Transcript;
 use futures::FutureExt;
-use jobs::{Claim, Claimed, Earlier, Job, JobError, JobStatus, Outcome};
+use jobs::{Claim, ClaimOutcome, EarlierRun, Job, JobError, JobStatus, RunOutcome};
 use lambda_runtime::Diagnostic;
 use runtime::RunMetrics;
 use serde_json::{Value, json};
@@ -16,39 +18,41 @@ use crate::{
     run::{Ending, RunError, run},
 };
 
-/// Kept free of the invocation's time for writing how the run ended, retries included.
+/// The part of the invocation's time that is reserved for writing how the run ended, retries included.
 const MARGIN: Duration = Duration::from_secs(10);
-/// Of that, what a token refresh under way may still take.
+/// The part of [`MARGIN`] that a token refresh under way may take.
 const SETTLING: Duration = Duration::from_secs(8);
 
-/// Runs the job that the event names: `{userId, jobId}`. Answers the job, or `{statusCode, body}` as
-/// the original does.
+/// Runs the job that the event `{userId, jobId}` names. Returns the job, or `{statusCode, body}`, as the accelerator's
+/// processor does.
 ///
 /// # Errors
-/// `JobTable`, when the job could not even be claimed: Lambda then delivers the event again.
+/// `JobTable` if the job could not be claimed, or if its end could not be written. Lambda delivers the event again then.
 pub(crate) async fn handle(
     context: &Context,
     event: Value,
     time_left: Duration,
 ) -> Result<Value, Diagnostic> {
-    // One end for everything that follows, taken at once.
+    // Taken first, so that everything that follows has the same deadline.
     let until = Instant::now() + time_left.saturating_sub(MARGIN).max(time_left / 2);
     let id = |name: &str| event[name].as_str().filter(|id| !id.is_empty());
     let (Some(user_id), Some(job_id)) = (id("userId"), id("jobId")) else {
         return Ok(status(400, "userId and jobId are required"));
     };
     match context.jobs.claim(user_id, job_id, runtime::now(), context.config.lease).await {
-        Ok(Claimed::Won(claim, Earlier::NoEffect)) => {
-            let answered = work(context, &claim, until).await;
+        Ok(ClaimOutcome::Won(claim, EarlierRun::NoEffect)) => {
+            let response = run_claimed(context, &claim, until).await;
             context.backend.settled(until + SETTLING).await;
-            answered
+            response
         }
-        Ok(Claimed::Won(claim, Earlier::MayHaveHadEffect { tool })) => give_up(&claim, &tool).await,
-        Ok(Claimed::Busy(job)) => {
+        Ok(ClaimOutcome::Won(claim, EarlierRun::MayHaveHadEffect { tool })) => {
+            end_after_effect(&claim, &tool).await
+        }
+        Ok(ClaimOutcome::Busy(job)) => {
             tracing::info!(job.id = job_id, job.status = %job.status, "External MCP: nothing to do for this job");
             Ok(answer(&job, job.status, job.result.as_deref()))
         }
-        Ok(Claimed::Missing) => {
+        Ok(ClaimOutcome::Missing) => {
             tracing::warn!(job.id = job_id, user.id = user_id, "External MCP: this user has no such job");
             Ok(status(403, &format!("Job not found: {job_id} for user: {user_id}")))
         }
@@ -59,7 +63,8 @@ pub(crate) async fn handle(
     }
 }
 
-async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value, Diagnostic> {
+/// Runs a claimed job, and writes how it ended unless the job was lost.
+async fn run_claimed(context: &Context, claim: &Claim, until: Instant) -> Result<Value, Diagnostic> {
     let started = Instant::now();
     let transcript = Transcript::default();
     let meter = agent::Meter::new(context.config.budgets);
@@ -68,20 +73,22 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
     let agent = metrics_agent(claim.job(), &held);
     let ended = match held {
         Ok(Ok(Ok(result))) => Ok(result),
-        Ok(Err(lost)) => return abandoned(claim.job(), lost),
+        Ok(Err(lost)) => return end_not_written(claim.job(), lost),
         Ok(Ok(Err(RunError::Effect(lost @ (JobError::Lost { .. } | JobError::Lapsed { .. }))))) => {
-            return abandoned(claim.job(), lost);
+            return end_not_written(claim.job(), lost);
         }
         Ok(Ok(Err(error))) => Err(failure(&error.to_string())),
         Err(_) => Err(failure("a bug in the processor; its log has the place")),
     };
     emit_metrics(&agent, &meter, started, ended.is_ok());
     let ending = Ending { claim, meter: &meter, transcript: &transcript };
-    let (outcome, answered) = match &ended {
-        Ok(result) => (Outcome::Completed(result), answer(claim.job(), JobStatus::Completed, Some(result))),
+    let (outcome, response) = match &ended {
+        Ok(result) => {
+            (RunOutcome::Completed(result), answer(claim.job(), JobStatus::Completed, Some(result)))
+        }
         Err(error) => {
             tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
-            (Outcome::Failed(error), status(500, error))
+            (RunOutcome::Failed(error), status(500, error))
         }
     };
     match ending.write(outcome).await {
@@ -91,14 +98,14 @@ async fn work(context: &Context, claim: &Claim, until: Instant) -> Result<Value,
                 user.id = claim.job().user_id,
                 "External MCP: job ended"
             );
-            Ok(answered)
+            Ok(response)
         }
-        Err(error) => abandoned(claim.job(), error),
+        Err(error) => end_not_written(claim.job(), error),
     }
 }
 
-/// The name that a run's metrics go under. What a job names is its user's word: only ids that exist become a
-/// dimension, or anybody could make metrics without end.
+/// Returns the agent's name in the metrics of a run. The ids in a job come from its user. Only ids of agents that exist
+/// become a dimension, so that a user cannot create any number of metrics.
 fn metrics_agent<L, P>(job: &Job, held: &Result<Result<Result<String, RunError>, L>, P>) -> String {
     use agent::RunError::{NoAgent, NoQuery, Source};
     match (held, job.agent_ids.as_slice()) {
@@ -123,22 +130,22 @@ fn emit_metrics(agent: &str, meter: &agent::Meter, started: Instant, completed: 
     runtime::emit(&metrics, runtime::now());
 }
 
-/// Ends a job whose earlier run was cut off after a call that must not be made twice.
-async fn give_up(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
+/// Ends a job whose earlier run was cut off after it called a tool that must not be called twice.
+async fn end_after_effect(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
     let error = failure(&format!(
         "an earlier run was cut off after it had called {tool}, which may have changed something; it is not \
          started again. Look at what it did, then submit the query anew"
     ));
     tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
-    match claim.end_as_it_is(Outcome::Failed(&error), runtime::now()).await {
+    match claim.end_without_transcript(RunOutcome::Failed(&error), runtime::now()).await {
         Ok(()) => Ok(status(500, &error)),
-        Err(error) => abandoned(claim.job(), error),
+        Err(error) => end_not_written(claim.job(), error),
     }
 }
 
-/// A job whose end could not be written. One that is lost is somebody else's; for one that is ours the
-/// invocation fails, so that Lambda delivers its event again when the lease has run out.
-fn abandoned(job: &Job, error: JobError) -> Result<Value, Diagnostic> {
+/// Returns the response for a job whose end could not be written. If the job is lost, another process runs it, or it has
+/// ended or was deleted. Otherwise the invocation fails, so that Lambda delivers the event again after the lease.
+fn end_not_written(job: &Job, error: JobError) -> Result<Value, Diagnostic> {
     tracing::error!(%error, job.id = job.job_id, "External MCP: how the job ended could not be written");
     match error {
         JobError::Lost { .. } => Ok(status(500, &error.to_string())),

@@ -1,7 +1,7 @@
-//! Holding a job while its run goes: the lease renewed, the transcript shown.
+//! Holds a job while it runs: renews the lease and writes the transcript so far.
 //!
-//! Both happen beside the run and never keep it waiting. When the job is lost (taken over, deleted,
-//! ended) the run is dropped where it stands.
+//! Both happen beside the run, which never waits for them. If the job is lost (claimed by another process, deleted or
+//! ended), the run is dropped at once.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use jobs::{Claim, JobError};
 use tokio::time::{sleep, timeout};
 
-/// How often the stand of the transcript is written: the page polls once a second.
+/// Interval for writing the transcript so far. The page polls once a second.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs `work` while holding `claim`, showing what `transcript` gathers.
+/// Runs `work` while it renews the lease of `claim` and writes `transcript` to the job.
 ///
 /// # Errors
-/// [`JobError::Lost`] as soon as the job is found to be lost, [`JobError::Lapsed`] when its lease could not be
-/// renewed in time; `work` is then not finished.
+/// [`JobError::Lost`] if the job is lost, [`JobError::Lapsed`] if the lease could not be renewed in time. `work` is not
+/// finished then.
 pub(crate) async fn hold<T>(
     claim: &Claim,
     transcript: &Transcript,
@@ -32,8 +32,8 @@ pub(crate) async fn hold<T>(
     }
 }
 
-/// Ends only when the job is lost, or its lease has run out. A renewal that fails otherwise is tried again with the
-/// next.
+/// Renews the lease again and again. Returns only if the job is lost or the lease has expired. After another failure,
+/// the next renewal follows at its usual time.
 async fn renew(claim: &Claim, clock: fn() -> Timestamp) -> JobError {
     loop {
         sleep(claim.renew_every().min(claim.held_for(clock()))).await;
@@ -46,7 +46,8 @@ async fn renew(claim: &Claim, clock: fn() -> Timestamp) -> JobError {
     }
 }
 
-/// Ends only when the job is lost. A stand that could not be written is caught up by the next.
+/// Writes the transcript so far again and again. Returns only if the job is lost. After another failure, the next write
+/// contains the missing messages.
 async fn record(claim: &Claim, transcript: &Transcript) -> JobError {
     let mut recorded = 0;
     loop {

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 /// The effect note of one claim's run.
 pub(crate) struct JobNote<'a> {
     claim: &'a Claim,
-    /// Set once the note is written: one note holds for the whole run.
+    /// Set when the note is written. One note is enough for the whole run.
     written: OnceCell<()>,
 }
 
@@ -22,7 +22,10 @@ impl<'a> JobNote<'a> {
 impl EffectNote for JobNote<'_> {
     type Error = JobError;
 
-    /// Writes the note, if it is not written yet, and refuses to go on once the job is no longer known to be held.
+    /// Writes the note if it is not written yet.
+    ///
+    /// # Errors
+    /// [`JobError`] if the note could not be written, or if the lease has expired. The tool must not be called then.
     async fn before_call(&self, call: EffectfulCall<'_>) -> Result<Permission, JobError> {
         self.written.get_or_try_init(|| self.claim.note_effect(call.tool)).await?;
         // After the note: writing it may have taken longer than the lease.

@@ -1,4 +1,4 @@
-//! `AgentProcessor`: runs one job: the query of a user to an agent.
+//! The function `AgentProcessor`: runs one job, the query of a user to one or several agents.
 
 mod config;
 mod context;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{config::Config, context::Context};
 
-/// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
+/// The function's time-out if `FUNCTION_TIMEOUT_SECONDS` is not set.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,23 +1,25 @@
-//! Which agents a job asks, asking them, and how that is written down.
+//! Runs a claimed job: finds its agents, lets them answer the query, and writes the end of the job.
+//!
+//! Renews no lease: [`crate::hold`] does that. [`crate::handler`] calls this.
 
 use std::time::Duration;
 
 use agent::{Answer, Colleague, Meter, Run, RunLabels, RunLimits, Transcript, run_agent, run_agents};
 use auth::User;
 use catalog::{Agent, SourceError};
-use jobs::{Claim, Job, JobError, Outcome};
+use jobs::{Claim, Job, JobError, RunOutcome};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{context::Context, job_note::JobNote};
 
-/// Why a job's run ended without an answer.
+/// The error of a job's run.
 pub(crate) type RunError = agent::RunError<JobError>;
 
-/// How long several agents' tools are looked up for their descriptions, where the catalog does not know
-/// them. An agent whose server takes longer is described without its tools.
-const DESCRIBED_WITHIN: Duration = Duration::from_secs(3);
+/// Time limit for listing the tools of several agents that the catalog does not know, for the agents' descriptions. An
+/// agent whose server takes longer is described without its tools.
+const DESCRIPTION_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Runs the claimed job and gives its result, a JSON text.
+/// Runs the claimed job and returns its result, a JSON text.
 pub(crate) async fn run(
     context: &Context,
     claim: &Claim,
@@ -26,7 +28,7 @@ pub(crate) async fn run(
     transcript: &Transcript,
 ) -> Result<String, RunError> {
     let job = claim.job();
-    let reading = timeout_at(until, the_agents(context, job)).await;
+    let reading = timeout_at(until, find_agents(context, job)).await;
     let agents = reading.unwrap_or(Err(RunError::Source(SourceError::timed_out())))?;
     let config = &context.config;
     let limits = RunLimits {
@@ -49,7 +51,7 @@ pub(crate) async fn run(
     let answer: Answer = match agents.as_slice() {
         [agent] => run_agent(&run, agent, &job.query, transcript).await?,
         several => {
-            let until = until.min(Instant::now() + DESCRIBED_WITHIN);
+            let until = until.min(Instant::now() + DESCRIPTION_DEADLINE);
             let listed = context.catalog.listed(several, runtime::now(), until).await;
             let colleagues = several.iter().cloned().zip(listed);
             let colleagues: Vec<_> = colleagues.map(|(agent, listed)| Colleague { agent, listed }).collect();
@@ -59,9 +61,9 @@ pub(crate) async fn run(
     Ok(answer.to_result(&job.query, claim.room_for_result(), runtime::now()))
 }
 
-/// The agents that the job names, each once, as they are for its user. Looks into the secret again before
-/// it says that there is none of that id: it may have been added within the last minute.
-async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError> {
+/// Finds the agents that the job names, each once, for the job's user. If an id is unknown, the secret is read again
+/// first, because the agent may have been added within the last minute.
+async fn find_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError> {
     if job.agent_ids.is_empty() {
         return Err(RunError::NoAgent);
     }
@@ -72,7 +74,7 @@ async fn the_agents(context: &Context, job: &Job) -> Result<Vec<Agent>, RunError
     Ok(context.backend.agents.find(Some(&user), &job.agent_ids, runtime::now()).await?)
 }
 
-/// What is written when a run has ended.
+/// The data that is written to a job when its run has ended.
 pub(crate) struct Ending<'a> {
     pub(crate) claim: &'a Claim,
     pub(crate) meter: &'a Meter,
@@ -80,17 +82,21 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    pub(crate) async fn write(&self, outcome: Outcome<'_>) -> Result<(), JobError> {
+    /// Writes the end of the job.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub(crate) async fn write(&self, outcome: RunOutcome<'_>) -> Result<(), JobError> {
         let messages = self.transcript.messages();
         let usage = serde_json::json!(self.meter.usage());
         match self.claim.end(outcome, &messages, &usage, runtime::now()).await {
-            // Once more, and with as little as tells how it ended: what was shown of the transcript stays.
+            // Try once more with the outcome only. The transcript so far stays on the job.
             Err(JobError::Table { reason, .. }) => {
                 tracing::warn!(
                     reason,
                     "External MCP: the job's end was not taken, trying again without its transcript"
                 );
-                self.claim.end_as_it_is(outcome, runtime::now()).await
+                self.claim.end_without_transcript(outcome, runtime::now()).await
             }
             written => written,
         }

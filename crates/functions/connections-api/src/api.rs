@@ -1,14 +1,16 @@
-//! What can be done with connections.
+//! The operations on sign-ins: start, callback, complete, regenerate, forget, list. The HTTP routes call them.
+//!
+//! Every error leaves here as an [`ApiError`], without the secrets of the entry that it is about.
 
 use auth::{
-    Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, OAuthError, Owner, Purpose, Redirect,
-    Registration, User,
+    Arrived, AuthConfig, ClientIdentity, GrantType, OAuth, OAuthConfig, Owner, Purpose, Redirect,
+    RedirectError, Registration, User,
 };
 use aws_config::SdkConfig;
 use backend::Backend;
 use catalog::{Agent, SourceError};
 use edge::Caller;
-use mcp::Freshness;
+use mcp::{Freshness, McpServer};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -22,7 +24,19 @@ use crate::{
     origins::AllowedOrigins,
 };
 
-/// All that a cold start makes.
+/// A request to start a sign-in.
+pub(crate) struct SignInRequest<'a> {
+    /// The agent whose server the user signs in to.
+    pub(crate) agent_id: &'a str,
+    /// The user who starts the sign-in.
+    pub(crate) caller: &'a Caller,
+    /// The owner of the tokens.
+    pub(crate) owner: Owner,
+    /// The origin of the page that waits for the sign-in, if the callback page has to tell that page.
+    pub(crate) origin: Option<&'a str>,
+}
+
+/// The state of the function, made once at cold start.
 pub struct Api {
     backend: Backend,
     identity: ClientIdentity,
@@ -30,7 +44,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Makes the clients; calls nothing.
+    /// Creates the clients. Sends no request.
     pub fn new(aws: &SdkConfig, config: Config) -> Self {
         let backend = Backend::new(aws, &config.backend, config.backend.cache.discovery);
         Self { backend, identity: config.identity, allowed_origins: config.allowed_origins }
@@ -40,99 +54,98 @@ impl Api {
         &self.identity
     }
 
+    /// Waits for token refreshes under way, but not past `until`.
     pub(crate) async fn settled(&self, until: Instant) {
         self.backend.settled(until).await;
-    }
-
-    /// `text` without any secret of the entries: an authorization server's own words may stand in it.
-    pub(crate) async fn scrub(&self, text: String) -> String {
-        match self.backend.agents.list(None, Freshness::Cached, runtime::now()).await {
-            Ok(agents) => agents.iter().fold(text, |text, agent| agent.server.scrub(text)),
-            Err(_) => "what went wrong cannot be told: the secret cannot be read".to_owned(),
-        }
     }
 
     fn oauth(&self) -> &OAuth {
         self.backend.connector.sign_in().oauth()
     }
 
-    /// Starts a sign-in. `origin` is that of the page that waits for it, if that page is to be told when the user is
-    /// back.
+    /// Starts a sign-in.
     pub(crate) async fn start(
         &self,
-        agent_id: &str,
-        starter: &User,
-        owner: &Owner,
-        origin: Option<&str>,
+        request: &SignInRequest<'_>,
         registration: Registration,
     ) -> Result<Started, ApiError> {
+        let SignInRequest { agent_id, caller, owner, origin } = request;
         if origin.is_some_and(|origin| !self.allowed_origins.contains(origin)) {
             return Err(ApiError::OriginNotAllowed);
         }
-        let config = self.config(agent_id).await?;
-        let purpose = Purpose { agent_id, starter, owner, origin };
-        let started =
-            self.oauth().start(&config, purpose, &self.identity, registration, runtime::now()).await?;
+        let server = self.server(agent_id).await?;
+        let config = oauth_config(&server)?;
+        let purpose = Purpose { agent_id, starter: &caller.user, owner, origin: *origin };
+        let started = self.oauth().start(config, purpose, &self.identity, registration, runtime::now()).await;
+        let started = started.map_err(|error| ApiError::oauth(&error, &server))?;
         Ok(Started {
-            agent_id: agent_id.to_owned(),
+            agent_id: (*agent_id).to_owned(),
             authorization_url: started.authorization_url.into(),
             state: started.state.expose_secret().to_owned(),
             expires_at: started.expires.to_string(),
         })
     }
 
-    /// Takes in a browser's return.
-    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<Arrived, OAuthError> {
-        self.oauth().callback(redirect, runtime::now()).await
+    /// Accepts the redirect that a browser brings, and stores its code until the user completes the sign-in.
+    pub(crate) async fn callback(&self, redirect: &Redirect) -> Result<Arrived, ApiError> {
+        let RedirectError { agent_id, error } = match self.oauth().callback(redirect, runtime::now()).await {
+            Ok(arrived) => return Ok(arrived),
+            Err(refused) => refused,
+        };
+        let Some(agent_id) = agent_id else { return Err(ApiError::state(&error)) };
+        Err(match self.server(&agent_id).await {
+            Ok(server) => ApiError::oauth(&error, &server),
+            Err(_) => ApiError::without_texts(&error),
+        })
     }
 
     /// Completes a sign-in that `user` has started.
     pub(crate) async fn complete(&self, state: &str, user: &User) -> Result<Completed, ApiError> {
-        let arrival = self.oauth().arrival(state, user, runtime::now()).await?;
+        let arrival = self.oauth().arrival(state, user, runtime::now()).await;
+        let arrival = arrival.map_err(|error| ApiError::state(&error))?;
         let agent_id = arrival.agent_id().to_owned();
-        let config = self.config(&agent_id).await?;
-        self.oauth().complete(&config, arrival, runtime::now()).await?;
+        let server = self.server(&agent_id).await?;
+        let completed = self.oauth().complete(oauth_config(&server)?, arrival, runtime::now()).await;
+        completed.map_err(|error| ApiError::oauth(&error, &server))?;
         Ok(Completed { agent_id, status: CompletedStatus::Connected })
     }
 
-    /// Has a user sign in anew; an administrator, as a client that is registered anew. Where the client signs in
-    /// for itself, that is done here and now, for everybody, and so by an administrator.
-    pub(crate) async fn regenerate(
-        &self,
-        agent_id: &str,
-        caller: &Caller,
-        owner: &Owner,
-        origin: Option<&str>,
-    ) -> Result<Regenerated, ApiError> {
-        let config = self.config(agent_id).await?;
+    /// Starts a sign-in again; for an administrator, with a client that is registered again. If the grant type is
+    /// client credentials, signs in at once instead, for all users, and only for an administrator.
+    pub(crate) async fn regenerate(&self, request: &SignInRequest<'_>) -> Result<Regenerated, ApiError> {
+        let is_admin = request.caller.is_admin();
+        let server = self.server(request.agent_id).await?;
+        let config = oauth_config(&server)?;
+        let oauth_error = |error| ApiError::oauth(&error, &server);
         let grant = match config.grant {
             Some(grant) => grant,
-            None => self.oauth().discover(&config).await?.grant,
+            None => self.oauth().discover(config).await.map_err(oauth_error)?.grant,
         };
         if grant != GrantType::ClientCredentials {
-            // The client that registered itself is everybody's.
-            let registration = if caller.is_admin() { Registration::Anew } else { Registration::Kept };
-            let started = self.start(agent_id, &caller.user, owner, origin, registration).await?;
-            return Ok(Regenerated::Started(started));
+            // All users share the client that registered itself, so that only an administrator may replace it.
+            let registration = if is_admin { Registration::Anew } else { Registration::Kept };
+            return Ok(Regenerated::Started(self.start(request, registration).await?));
         }
-        if !caller.is_admin() {
+        if !is_admin {
             return Err(ApiError::NotAdmin);
         }
-        self.oauth().forget(&config, &Owner::Everybody, runtime::now()).await?;
-        let auth = AuthConfig::OAuth(Box::new(config));
-        self.backend.connector.sign_in().credential(&auth, runtime::now()).await?;
-        let (agent_id, status) = (agent_id.to_owned(), CompletedStatus::Connected);
+        let forgotten = self.oauth().forget(config, &Owner::Everybody, runtime::now()).await;
+        forgotten.map_err(oauth_error)?;
+        let signed_in = self.backend.connector.sign_in().credential(&server.auth, runtime::now()).await;
+        signed_in.map_err(|error| ApiError::auth(&error, &server))?;
+        let (agent_id, status) = (request.agent_id.to_owned(), CompletedStatus::Connected);
         Ok(Regenerated::Completed(Completed { agent_id, status }))
     }
 
-    /// Takes a sign-in back.
+    /// Deletes a sign-in, and revokes its tokens if the authorization server can do that.
     pub(crate) async fn forget(&self, agent_id: &str, owner: &Owner) -> Result<(), ApiError> {
-        let config = self.config(agent_id).await?;
-        let forgotten = self.oauth().forget(&config, owner, runtime::now()).await?;
+        let server = self.server(agent_id).await?;
+        let forgotten = self.oauth().forget(oauth_config(&server)?, owner, runtime::now()).await;
+        let forgotten = forgotten.map_err(|error| ApiError::oauth(&error, &server))?;
         forgotten.map(drop).ok_or(ApiError::NoConnection)
     }
 
-    /// How `user` stands with every server that is signed in to with OAuth.
+    /// Lists the agents that use OAuth, each with the sign-in that `user` would use.
     pub(crate) async fn connections(&self, user: &User) -> Result<Connections, ApiError> {
         let mut connections = Vec::new();
         for agent in &self.backend.agents.list(None, Freshness::Cached, runtime::now()).await? {
@@ -150,11 +163,13 @@ impl Api {
     ) -> Result<Connection, ApiError> {
         let owners = [(Owner::User(user.clone()), OwnerName::Me), (Owner::Everybody, OwnerName::Everybody)];
         for (owner, name) in owners {
-            if let Some((issuer, scopes, ended)) = self.oauth().standing(config, &owner).await? {
+            let standing = self.oauth().standing(config, &owner).await;
+            let standing = standing.map_err(|error| ApiError::oauth(&error, &agent.server))?;
+            if let Some((issuer, scopes, ended)) = standing {
                 let is_connected = ended.is_none();
-                let told = |text: String| agent.server.scrub(text);
-                let reason = ended.map(|ended| told(ended.to_string()));
-                let scopes = scopes.into_iter().map(told).collect();
+                let scrub = |text: String| agent.server.scrub(text);
+                let reason = ended.map(|ended| scrub(ended.to_string()));
+                let scopes = scopes.into_iter().map(scrub).collect();
                 return Ok(Connection {
                     agent_id: agent.id.clone(),
                     status: if is_connected {
@@ -164,7 +179,7 @@ impl Api {
                     },
                     reason,
                     owner: Some(name),
-                    issuer: Some(told(issuer)),
+                    issuer: Some(scrub(issuer)),
                     scopes: Some(scopes),
                 });
             }
@@ -179,18 +194,22 @@ impl Api {
         })
     }
 
-    /// How the server of the agent with this id is signed in to.
-    async fn config(&self, agent_id: &str) -> Result<OAuthConfig, ApiError> {
+    /// Returns the MCP server of the agent with this id.
+    async fn server(&self, agent_id: &str) -> Result<McpServer, ApiError> {
         let ids = [agent_id.to_owned()];
         let found = self.backend.agents.find(None, &ids, runtime::now()).await;
         let found = found.map_err(|error| match error {
             SourceError::UnknownAgent { .. } => ApiError::NoAgent,
             error => error.into(),
         })?;
-        let agent = found.into_iter().next().ok_or(ApiError::NoAgent)?;
-        match agent.server.auth {
-            AuthConfig::OAuth(config) => Ok(*config),
-            _ => Err(ApiError::NotOAuth),
-        }
+        found.into_iter().next().map(|agent| agent.server).ok_or(ApiError::NoAgent)
+    }
+}
+
+/// Returns the OAuth configuration of a server.
+fn oauth_config(server: &McpServer) -> Result<&OAuthConfig, ApiError> {
+    match &server.auth {
+        AuthConfig::OAuth(config) => Ok(config),
+        _ => Err(ApiError::NotOAuth),
     }
 }

@@ -1,4 +1,4 @@
-//! What the function reads from its environment, once, at cold start.
+//! The function's configuration, read from the environment once, at cold start.
 
 use auth::ClientIdentity;
 use backend::BackendConfig;
@@ -10,22 +10,22 @@ use crate::origins::AllowedOrigins;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) backend: BackendConfig,
-    /// `OAUTH_CALLBACK_URL`: where browsers come back to. `OAUTH_CLIENT_METADATA_URL`: where this function's
-    /// client metadata document is to be had; only an `https` one is taken by anybody.
+    /// `OAUTH_CALLBACK_URL`: the redirect URI. `OAUTH_CLIENT_METADATA_URL`: the URL of this client's metadata document;
+    /// ignored unless it is `https`, because authorization servers accept no other.
     pub(crate) identity: ClientIdentity,
-    /// `OAUTH_ALLOWED_ORIGINS`: origins of pages that are told when a sign-in is back, separated by commas. None if
-    /// not set.
+    /// `OAUTH_ALLOWED_ORIGINS`: the origins of pages that the callback page may notify, separated by commas. Default:
+    /// none.
     pub(crate) allowed_origins: AllowedOrigins,
 }
 
 impl Config {
-    /// Reads what its fields name.
+    /// Reads the variables that the fields name.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem found.
     pub fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut vars = Vars::new(lookup);
-        // Without a table a sign-in would be forgotten before its user is back.
+        // Without a table, a sign-in would be lost before its user comes back.
         vars.required("CONNECTIONS_TABLE", "the name of the table of connections");
         let config = Self {
             backend: BackendConfig::from_vars(&mut vars),

@@ -1,28 +1,29 @@
-//! What the connections API takes and answers, as JSON has it. The OpenAPI document is made of these types.
+//! Request and response bodies of the connections API, in JSON. The OpenAPI document contains these types.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// What a sign-in is for.
+/// A sign-in to start.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-pub(crate) struct Purpose {
+#[schema(as = Purpose)]
+pub(crate) struct SignInBody {
     /// The id of an agent, as GET /agents lists it.
     pub(crate) agent_id: String,
-    /// Whose the sign-in is: the caller's own, or, if an Admin says so, everybody's.
+    /// The owner of the sign-in: the caller, or all users if an Admin says so. The caller if it is not given.
     pub(crate) owner: Option<OwnerName>,
     /// The origin of the web page that waits for the sign-in, such as https://app.example.com. The callback page posts
-    /// `{type: "mcp-agents.oauth", state}` to the page that opened it, if that has this origin. One that the stack's
-    /// parameter OAuthAllowedOrigins does not name is refused with 400.
+    /// `{type: "mcp-agents.oauth", state}` to the page that opened it, if that page has this origin. An origin that the
+    /// stack's parameter OAuthAllowedOrigins does not name is refused with 400.
     pub(crate) origin: Option<String>,
 }
 
-/// Whose a sign-in is.
+/// The owner of a sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OwnerName {
-    /// The caller's own.
+    /// The caller.
     Me,
-    /// Of all users of the stack. Only an Admin makes or deletes it.
+    /// All users of the stack. Only an Admin can create or delete such a sign-in.
     Everybody,
 }
 
@@ -31,18 +32,18 @@ pub(crate) enum OwnerName {
 pub(crate) struct Started {
     /// The agent's id.
     pub(crate) agent_id: String,
-    /// Where the user's browser goes: https, or http on its own machine.
+    /// The URL to open in the user's browser: https, or http on the user's own machine.
     pub(crate) authorization_url: String,
-    /// What completes the sign-in, once, by the same user.
+    /// The state with which the same user completes the sign-in, once.
     pub(crate) state: String,
-    /// When the state is over: ten minutes from the start, in RFC 3339.
+    /// The time at which the state expires: ten minutes after the start, in RFC 3339.
     pub(crate) expires_at: String,
 }
 
-/// The state of a sign-in whose user is back.
+/// The sign-in to complete.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 pub(crate) struct Completion {
-    /// `state` as POST /oauth/start answered it.
+    /// The `state` in the response of POST /oauth/start.
     pub(crate) state: String,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Completion {
 pub(crate) struct Completed {
     /// The agent's id.
     pub(crate) agent_id: String,
-    /// That the tokens are kept.
+    /// The status.
     pub(crate) status: CompletedStatus,
 }
 
@@ -59,42 +60,42 @@ pub(crate) struct Completed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CompletedStatus {
-    /// The tokens are kept.
+    /// The tokens are stored.
     Connected,
 }
 
-/// A sign-in that was started anew, or is complete where the client signs in for itself.
+/// A sign-in that was started again, or is complete if the grant type is client credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Regenerated {
     /// The user has to sign in.
     Started(Started),
-    /// Nobody has to sign in.
+    /// No user has to sign in.
     Completed(Completed),
 }
 
-/// How the caller stands with every agent that is signed in to with OAuth.
+/// The agents that use OAuth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Connections {
-    /// One for each such agent.
+    /// One connection for each such agent.
     pub(crate) connections: Vec<Connection>,
 }
 
-/// How the caller stands with one agent.
+/// An agent that uses OAuth, with the sign-in that the caller would use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Connection {
     /// The agent's id.
     pub(crate) agent_id: String,
-    /// Whether the agent can be used.
+    /// The state of the sign-in.
     pub(crate) status: ConnectionStatus,
-    /// Why a user must sign in.
+    /// The reason why a user must sign in.
     #[schema(required)]
     pub(crate) reason: Option<String>,
-    /// Whose the sign-in is, if there is or was one.
+    /// The owner of the sign-in, if there is or was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) owner: Option<OwnerName>,
-    /// The issuer of its tokens.
+    /// The issuer of the sign-in's tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) issuer: Option<String>,
@@ -104,55 +105,55 @@ pub(crate) struct Connection {
     pub(crate) scopes: Option<Vec<String>>,
 }
 
-/// Whether an agent can be used.
+/// The state of a sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ConnectionStatus {
-    /// There is a sign-in.
+    /// There is a sign-in, and the caller can use the agent.
     Connected,
-    /// There is none, or it has ended.
+    /// There is no sign-in, or it has ended.
     NeedsSignIn,
 }
 
-/// Whose sign-in is deleted.
+/// The owner of the sign-in to delete.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OwnerQuery {
-    /// Whose: me, or everybody for Admins.
+    /// The owner: me (the default), or everybody for Admins.
     #[param(inline)]
     pub(crate) owner: Option<OwnerName>,
 }
 
-/// Which sign-in is deleted.
+/// The sign-in to delete.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ConnectionQuery {
-    /// The agent's id, which may hold slashes here.
+    /// The agent's id. It may contain slashes.
     #[param(min_length = 1)]
     pub(crate) agent_id: String,
-    /// Whose: me, or everybody for Admins.
+    /// The owner: me (the default), or everybody for Admins.
     #[param(inline)]
     pub(crate) owner: Option<OwnerName>,
 }
 
-/// What an authorization server sends back with the browser.
+/// The query of a redirect (RFC 6749 §4.1.2, RFC 9207).
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query in the OpenAPI document; the handler reads all of it")]
 pub(crate) struct CallbackQuery {
-    /// The state of the sign-in, as it was sent.
+    /// The state of the sign-in.
     #[param(required = false)]
     state: String,
-    /// The authorization code, which is exchanged later.
+    /// The authorization code. It is exchanged when the user completes the sign-in.
     #[param(required = false)]
     code: String,
-    /// The issuer that sends the browser.
+    /// The issuer identifier of the authorization server.
     #[param(required = false)]
     iss: String,
-    /// Why there is no code.
+    /// The error code, if there is no authorization code.
     #[param(required = false)]
     error: String,
-    /// What the authorization server says about it.
+    /// The authorization server's description of the error.
     #[param(required = false)]
     error_description: String,
 }

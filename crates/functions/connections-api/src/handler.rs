@@ -1,4 +1,4 @@
-//! One event: a request for the router, or an error.
+//! The handler of the function's events: passes API Gateway's events to the router.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use lambda_runtime::Diagnostic;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Answers one event; over HTTP an error is an answer.
+/// Handles one event. An error of a request becomes an HTTP response.
 ///
 /// # Errors
-/// `BadRequest`, if the event is no request.
+/// `BadRequest` if the event is not an HTTP request.
 pub async fn handle(router: &Router, event: Value, time_left: Duration) -> Result<Value, Diagnostic> {
     if !lambda::is_http(&event) {
         let error_message = "the event is not API Gateway's".to_owned();

@@ -1,6 +1,7 @@
-//! The connections API: its routes as a router. Users sign in to MCP servers, and take sign-ins back.
+//! The connections API: users sign in to MCP servers, and delete their sign-ins.
 //!
-//! [`router`] runs without Lambda, in a test or behind a local server. The binary sends events through [`handle`].
+//! [`router`] has the HTTP routes and runs without Lambda, in a test or behind a local server. The binary passes events
+//! to [`handle`]. [`openapi`] builds the API's part of the OpenAPI document, for a test.
 
 mod api;
 mod config;

@@ -1,4 +1,4 @@
-//! `ConnectionsApi`: leads users through signing in to MCP servers, and takes sign-ins back.
+//! The function `ConnectionsApi`: users sign in to MCP servers, and delete their sign-ins.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use runtime::TimeLimit;
 use serde_json::Value;
 
-/// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
+/// The function's time-out if `FUNCTION_TIMEOUT_SECONDS` is not set.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,18 +1,18 @@
-//! The origins of web pages that may wait for a sign-in's return, as `OAUTH_ALLOWED_ORIGINS` names them.
+//! Allowed origins: the web pages that the callback page may notify, from `OAUTH_ALLOWED_ORIGINS`.
 //!
-//! The callback page posts a message to the page that opened it, if that page's origin was named at the start of the
-//! sign-in and stands here; other pages learn nothing from it.
+//! The callback page posts a message to the page that opened it, if the start of the sign-in named that page's origin
+//! and the origin is allowed. Pages of other origins receive no message.
 
 use std::str::FromStr;
 
 use auth::is_loopback;
 use url::Url;
 
-/// Origins, compared as text: `https://app.example.com`, or `http://localhost:3000` for development.
+/// The allowed origins, compared as text: `https://app.example.com`, or `http://localhost:3000` for development.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AllowedOrigins(Vec<String>);
 
-/// A text that is not an origin.
+/// The error for a text that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not an origin: write scheme, host and port alone, such as https://app.example.com; http is taken on this \
@@ -21,7 +21,7 @@ pub(crate) struct AllowedOrigins(Vec<String>);
 pub(crate) struct NotAnOrigin(String);
 
 impl AllowedOrigins {
-    /// Returns true if the origin is one of them.
+    /// Returns true if the origin is allowed.
     pub(crate) fn contains(&self, origin: &str) -> bool {
         self.0.iter().any(|allowed| allowed == origin)
     }
@@ -41,7 +41,7 @@ impl FromStr for AllowedOrigins {
     }
 }
 
-/// Returns true if the text is an origin as browsers write it: lower case, without the scheme's own port.
+/// Returns true if the text is an origin as browsers write it: in lower case, without the scheme's default port.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_separated_by_commas_and_compared_whole() {
+    fn origins_are_separated_by_commas_and_compared_as_a_whole() {
         let origins: AllowedOrigins = "https://a.example, http://localhost:3000,".parse().unwrap();
         assert!(origins.contains("https://a.example") && origins.contains("http://localhost:3000"));
         for other in [
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn a_text_that_is_not_an_origin_is_refused() {
         for text in [
             "*",
             "null",

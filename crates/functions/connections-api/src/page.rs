@@ -1,12 +1,12 @@
-//! The plain pages that a browser is shown when it comes back.
+//! The HTML pages for a browser that an authorization server has sent back.
 //!
-//! Everything in them that somebody else chose is escaped. A page loads nothing, sends no request and no referrer, keeps
-//! nothing in the browser, and takes the code out of the address bar. The one script posts the state on the
-//! `BroadcastChannel` `mcp-agents.oauth`, which the pages of this origin alone receive. If the sign-in was started with
-//! the origin of a waiting page, the script posts the same message to the page that opened this one, and the browser
-//! delivers it to that origin alone. The sign-in is completed by the user who started it, never by this page.
+//! Every text that this crate did not write itself is escaped. A page loads nothing, sends no request and no referrer,
+//! stores nothing in the browser, and removes the code from the address bar. Its one script posts the state on the
+//! `BroadcastChannel` `mcp-agents.oauth`, which only pages of this origin receive. If the sign-in was started with the
+//! origin of a waiting page, the script also posts the message to the page that opened this one, and the browser
+//! delivers it only if that page has this origin. A page never completes a sign-in: the user who started it does.
 //!
-//! A page without such an origin is cut off from the page that opened it (Cross-Origin-Opener-Policy).
+//! A page without such an origin is separated from the page that opened it (Cross-Origin-Opener-Policy).
 
 use auth::Arrived;
 use axum::{
@@ -14,7 +14,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 
-/// In a block, since a browser has a global `origin` of its own.
+/// The script of a page. It is a block, because browsers have a global variable `origin`.
 const SCRIPT: &str = r#"
 {
   history.replaceState(null, "", location.pathname);
@@ -25,17 +25,17 @@ const SCRIPT: &str = r#"
 }
 "#;
 
-/// The one script that the policy lets run; a test holds it to [`SCRIPT`].
+/// The hash of [`SCRIPT`], the only script that the Content-Security-Policy allows. A test compares the two.
 const SCRIPT_HASH: &str = "sha256-e52VtHZcyV9ipEKhRdqIA3v7ZZfJF4JjhSlE6MqCGOY=";
 
-/// A sign-in came back and waits for the user who started it.
+/// Returns the page for a sign-in that the user who started it can complete now.
 pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Response {
     let text = format!(
         "<h1>Almost there</h1>\
          <p>The sign-in to the agent <b>{}</b>, started by <b>{}</b>, has come back.</p>\
-         <p>Go back to where you started it: it is completed there.</p>\
-         <p><b>If you are not {}</b>, somebody has sent you here to use your account: take the access back at the \
-         server that you have just agreed at, and tell your administrator.</p>",
+         <p>Go back to where you started the sign-in: it is completed there.</p>\
+         <p><b>If you are not {}</b>, another person has sent you here to use your account: revoke the access at the \
+         server where you have just agreed, and tell your administrator.</p>",
         escaped(&arrived.agent_id),
         escaped(&arrived.starter),
         escaped(&arrived.starter),
@@ -43,16 +43,17 @@ pub(crate) fn arrived(arrived: &Arrived, state: &str) -> Response {
     page(StatusCode::OK, &text, Some(Message { state, origin: arrived.origin.as_deref() }))
 }
 
-/// A sign-in is refused.
+/// Returns the page for a redirect that is not accepted.
 pub(crate) fn refused(status: StatusCode, message: &str, remedy: &str) -> Response {
     let (message, remedy) = (escaped(message), escaped(remedy));
     let text = format!("<h1>This did not work</h1><p>{message}.</p><p>What to do: {remedy}.</p>");
     page(status, &text, None)
 }
 
-/// What the script posts, and the origin that it posts to beside its own.
+/// The message that the script posts.
 struct Message<'a> {
     state: &'a str,
+    /// The origin of the waiting page, which receives the message in addition to the pages of this origin.
     origin: Option<&'a str>,
 }
 
@@ -81,10 +82,11 @@ fn page(status: StatusCode, text: &str, message: Option<Message<'_>>) -> Respons
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     let opener_policy = [("cross-origin-opener-policy", "same-origin")];
-    let is_cut_off = message.is_none_or(|message| message.origin.is_none());
-    (status, headers, is_cut_off.then_some(AppendHeaders(opener_policy)), body).into_response()
+    let is_separated = message.is_none_or(|message| message.origin.is_none());
+    (status, headers, is_separated.then_some(AppendHeaders(opener_policy)), body).into_response()
 }
 
+/// Escapes a text for HTML, also inside attributes.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_the_script_that_is_there() {
+    fn the_policy_has_the_hash_of_the_script() {
         let hash = format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(SCRIPT)));
         assert_eq!(SCRIPT_HASH, hash);
     }
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_that_others_chose_is_markup() {
+    async fn texts_of_others_are_escaped() {
         let evil = "<script>alert('x')</script>\"&";
         let origin = Some(evil.to_owned());
         let page = arrived(&Arrived { agent_id: evil.into(), starter: evil.into(), origin }, evil);
@@ -131,12 +133,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_page_for_a_named_origin_stays_in_the_hands_of_its_opener() {
-        for (origin, is_cut_off) in [(None, true), (Some("https://app.example.com"), false)] {
+    async fn only_a_page_for_a_named_origin_is_not_separated_from_its_opener() {
+        for (origin, is_separated) in [(None, true), (Some("https://app.example.com"), false)] {
             let origin = origin.map(str::to_owned);
             let page =
                 arrived(&Arrived { agent_id: "a".into(), starter: "b".into(), origin: origin.clone() }, "s");
-            assert_eq!(page.headers().contains_key(OPENER_POLICY), is_cut_off);
+            assert_eq!(page.headers().contains_key(OPENER_POLICY), is_separated);
             let data = origin.map(|origin| format!("data-origin=\"{origin}\""));
             let body = body_of(page).await;
             assert_eq!(body.matches("data-origin").count(), usize::from(data.is_some()));
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_keeps_nothing_and_posts_to_no_origin_that_is_not_named() {
+    fn the_script_stores_nothing_and_posts_to_named_origins_only() {
         for word in ["localStorage", "sessionStorage", "cookie", "fetch", "\"*\"", "'*'"] {
             assert!(!SCRIPT.contains(word), "{word}");
         }

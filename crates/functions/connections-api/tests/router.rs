@@ -1,4 +1,4 @@
-//! The router without Lambda: what is answered before any call of AWS.
+//! Tests of the router without Lambda: responses that need no call of AWS.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ async fn refused(method: &str, path: &str, group: Option<&str>, body: &str, expe
 }
 
 #[tokio::test]
-async fn requests_are_refused_in_one_body() {
+async fn every_error_has_the_same_body() {
     let author = Some("[Author]");
     for (method, path) in [
         ("POST", "/oauth/start"),
@@ -64,7 +64,7 @@ async fn requests_are_refused_in_one_body() {
 }
 
 #[tokio::test]
-async fn the_clients_document_wants_no_caller() {
+async fn the_client_metadata_document_needs_no_caller() {
     let (status, document) = send("GET", "/oauth/client-metadata.json", None, "").await;
     assert_eq!(
         (status, &document["redirect_uris"][0]),

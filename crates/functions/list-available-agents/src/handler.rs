@@ -1,4 +1,4 @@
-//! One event to one listing: who may list, how fresh it must be, and what is answered.
+//! The handler of the function's events: checks the caller's permission and lists the agents from the catalog.
 
 use std::time::Duration;
 
@@ -10,19 +10,20 @@ use mcp::Freshness;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Kept free of the invocation's time for what comes after discovery: the snapshots, the answer.
+/// The part of the invocation's time that is reserved for the work after discovery: the snapshots, the response.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Of that, what a token refresh under way may still take.
+/// The part of [`MARGIN`] that a token refresh under way may take.
 const SETTLING: Duration = Duration::from_millis(1_500);
 
-/// All that a cold start makes.
+/// The state of the function, made once at cold start.
 pub(crate) struct Context {
     backend: Backend,
     catalog: Catalog,
 }
 
 impl Context {
+    /// Creates the clients. Sends no request.
     pub(crate) async fn new(config: &BackendConfig) -> Self {
         let aws = runtime::aws_config().await;
         let backend = Backend::new(&aws, config, config.cache.discovery);
@@ -33,7 +34,7 @@ impl Context {
 /// Lists the agents. The event is `{}` or a resolver's: `{info, arguments: {refresh?}, identity}`.
 ///
 /// # Errors
-/// `Unauthorized`, or the type of what is wrong with the secret.
+/// `Unauthorized` if the caller may not list agents, or the type of the secret's error.
 pub(crate) async fn handle(
     context: &Context,
     event: Value,
@@ -56,14 +57,16 @@ pub(crate) async fn handle(
     Ok(agents)
 }
 
+/// Returns whether MCP servers have to list their tools again.
 fn freshness(event: &Value) -> Freshness {
     if event["arguments"]["refresh"] == Value::Bool(true) { Freshness::Forced } else { Freshness::Cached }
 }
 
-/// A caller with an identity needs one of the groups. A resolver's event without one is an API key's,
-/// which has no groups to check; any other event without one is a direct call that IAM let through.
+/// Checks that the caller may list agents. A caller with an identity needs one of the groups. A resolver's event without
+/// an identity was sent with an API key, which has no groups, and is refused. Any other event without an identity is a
+/// direct invocation, which IAM has allowed.
 fn authorize(event: &Value) -> Result<(), Diagnostic> {
-    // The accelerator's dispatcher makes 403 of a message that begins so.
+    // The accelerator's dispatcher converts a message that begins with `Unauthorized` to 403.
     let refused = |reason: &str| {
         tracing::warn!("External MCP: listing refused: {reason}");
         Diagnostic { error_type: "Unauthorized".to_owned(), error_message: format!("Unauthorized: {reason}") }
@@ -82,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// The sample events, the same that `cargo lambda invoke --data-file` sends.
+    /// Returns a sample event, as `cargo lambda invoke --data-file` sends it.
     fn sample(case: &str) -> Value {
         let path =
             format!("{}/../../../events/list-available-agents/{case}.json", env!("CARGO_MANIFEST_DIR"));
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_list() {
+    fn members_of_the_groups_and_direct_invocations_may_list() {
         check(sample("direct"), true);
         check(sample("refresh"), true);
         check(sample("resolver-admin"), true);
@@ -108,7 +111,7 @@ mod tests {
         let of_groups = |groups: Value| json!({"identity": {"claims": {"cognito:groups": groups}}});
         check(of_groups(json!(["Viewer"])), true);
         check(of_groups(json!("[Guest Author]")), true);
-        // A comma may stand in a group's name.
+        // A group's name may contain a comma.
         check(of_groups(json!("Admin,Guest")), false);
         check(of_groups(json!("Administrators")), false);
         check(of_groups(json!(null)), false);
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_true_asks_anew() {
+    fn only_the_boolean_true_forces_a_refresh() {
         assert_eq!(freshness(&sample("refresh")), Freshness::Forced);
         assert_eq!(freshness(&sample("direct")), Freshness::Cached);
         assert_eq!(freshness(&json!({"arguments": {"refresh": "true"}})), Freshness::Cached);

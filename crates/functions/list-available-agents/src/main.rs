@@ -1,4 +1,4 @@
-//! `ListAvailableAgents`: which agents there are, with what is known of their tools.
+//! The function `ListAvailableAgents`: lists the agents with their tools.
 
 mod handler;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::handler::Context;
 
-/// The function's time-out where `FUNCTION_TIMEOUT_SECONDS` does not say it.
+/// The function's time-out if `FUNCTION_TIMEOUT_SECONDS` is not set.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,14 +1,14 @@
-//! The part of DynamoDB's expressions that this crate writes: conditions, and updates.
+//! Evaluates DynamoDB's condition and update expressions, as far as this crate writes them.
 //!
-//! Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html>. What is not known here
-//! panics, so that no test passes because a condition was passed over.
+//! Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html>. An unknown operator,
+//! function or clause panics, so that no test passes because a condition was ignored.
 
 use serde_json::{Map, Value, json};
 
-/// An item as it goes onto the wire: `{"status": {"S": "PENDING"}, …}`.
+/// An item in DynamoDB's JSON: `{"status": {"S": "PENDING"}, …}`.
 pub(crate) type Item = Map<String, Value>;
 
-/// An expression with what its placeholders stand for.
+/// An expression with the names and values of its placeholders.
 pub(crate) struct Expression<'a> {
     tokens: Vec<String>,
     position: usize,
@@ -17,20 +17,20 @@ pub(crate) struct Expression<'a> {
 }
 
 impl<'a> Expression<'a> {
-    /// Reads `text`, whose placeholders are in the request.
+    /// Splits `text` into tokens. `request` has the placeholders.
     pub(crate) fn new(text: &str, request: &'a Value) -> Self {
         let (names, values) = (&request["ExpressionAttributeNames"], &request["ExpressionAttributeValues"]);
         Self { tokens: tokens(text), position: 0, names, values }
     }
 
-    /// Whether the condition holds for `item`; an item that is not there is empty.
+    /// Returns true if the condition holds for `item`. An empty item stands for an item that does not exist.
     pub(crate) fn holds(mut self, item: &Item) -> bool {
         let holds = self.any(item);
         assert_eq!(self.peek(), None, "the condition goes on: {:?}", self.tokens);
         holds
     }
 
-    /// Carries out an update.
+    /// Applies an update expression to `item`.
     pub(crate) fn update(mut self, item: &mut Item) {
         while let Some(clause) = self.next() {
             loop {
@@ -58,7 +58,7 @@ impl<'a> Expression<'a> {
                         let left: Vec<String> = item.get(&name).map(strings).unwrap_or_default();
                         let left: Vec<String> = left.into_iter().filter(|one| !taken.contains(one)).collect();
                         match left.is_empty() {
-                            // DynamoDB keeps no empty set.
+                            // DynamoDB does not store empty sets.
                             true => drop(item.remove(&name)),
                             false => drop(item.insert(name, json!({"SS": left}))),
                         }
@@ -74,7 +74,7 @@ impl<'a> Expression<'a> {
         }
     }
 
-    // Both sides are always evaluated: what stands after them has to be read.
+    // Both sides are always evaluated, so that the tokens of both are read.
 
     fn any(&mut self, item: &Item) -> bool {
         let mut holds = self.all(item);
@@ -124,7 +124,7 @@ impl<'a> Expression<'a> {
                 let left = self.operand(item);
                 let operator = self.next().expect("an operator");
                 let right = self.operand(item);
-                // What is not there compares with nothing.
+                // A comparison with a missing attribute is false.
                 let (Some(left), Some(right)) = (left, right) else { return false };
                 match operator.as_str() {
                     "=" => left == right,

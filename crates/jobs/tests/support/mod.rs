@@ -1,10 +1,10 @@
-//! A table as DynamoDB keeps it, in the test's own process, that loses answers and refuses requests where it is told.
+//! A stand-in for DynamoDB in the test's process. Tests can make it lose responses and refuse requests.
 //!
-//! It stands behind the SDK's HTTP client and speaks DynamoDB's JSON protocol, so that everything of this crate and of
-//! the SDK is real down to the request. Its conditions hold or do not, as [`expression`] has them. The end-to-end tests
-//! run the same code against a local AWS.
+//! It replaces the SDK's HTTP client and speaks DynamoDB's JSON protocol, so that the tests run this crate and the SDK
+//! down to the HTTP request. [`expression`] evaluates conditions and updates. The end-to-end tests run the same code
+//! against a local AWS.
 
-// Each test file is a program of its own and uses a part of this.
+// Each test file is a program of its own and uses only a part of this module.
 #![allow(dead_code)]
 
 mod expression;
@@ -28,45 +28,45 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use expression::{Expression, Item};
 use jiff::{SignedDuration, Timestamp};
-use jobs::{Claim, Claimed, Job, JobOwner, JobTable, Submission, Submitted};
+use jobs::{Claim, ClaimOutcome, Job, JobOwner, JobTable, Submission, SubmissionOutcome};
 use serde_json::{Value, json};
 
-/// The user whose jobs these are.
+/// The user whose jobs the tests use.
 pub(crate) const ALICE: JobOwner<'static> = JobOwner { user_id: "alice", sub: Some("sub-1") };
-/// The index of jobs that have not ended.
+/// The name of the index of unfinished jobs.
 pub(crate) const INDEX: &str = "unfinished";
-/// How long a claim holds a job.
+/// The lease of the claims in the tests.
 pub(crate) const LEASE: Duration = Duration::from_secs(45);
 
-/// What goes wrong with the next request of an operation.
+/// A fault of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is done, and the connection ends before the answer.
-    LoseAnswer,
-    /// It is not done, and the answer is this error.
+    /// The operation is carried out, and the HTTP connection ends before the response.
+    LoseResponse,
+    /// The operation is not carried out, and the response is an error with this code.
     Refuse(&'static str),
 }
 
 #[derive(Default)]
 struct State {
     items: BTreeMap<(String, String), Item>,
-    /// What goes wrong: with which operation, if this text is in its request.
+    /// The faults to come: the operation, a text that the request must contain, and the fault.
     faults: Vec<(&'static str, &'static str, Fault)>,
     requests: Vec<String>,
 }
 
-/// The table. Clones are the same one.
+/// The stand-in for the table. Clones share its items.
 #[derive(Clone, Default)]
 pub(crate) struct Table(Arc<Mutex<State>>);
 
-/// The time, in seconds since the test began.
+/// Returns the time this many seconds after the test began, which is at noon UTC.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     let noon: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
     noon + SignedDuration::from_secs(seconds)
 }
 
 impl Table {
-    /// The jobs in this table, as one process sees them.
+    /// Returns a job table of one process that uses this stand-in.
     pub(crate) fn jobs(&self) -> JobTable {
         let connector = SharedHttpConnector::new(self.clone());
         let config = Config::builder()
@@ -79,22 +79,22 @@ impl Table {
         JobTable::new(Client::from_conf(config), "jobs".to_owned())
     }
 
-    /// Has the next requests of an operation go wrong, one after another.
-    pub(crate) fn spoil(&self, operation: &'static str, faults: &[Fault]) {
-        self.spoil_those_with("", operation, faults);
+    /// Adds faults for the next requests of an operation, one fault for each request.
+    pub(crate) fn add_faults(&self, operation: &'static str, faults: &[Fault]) {
+        self.add_faults_with("", operation, faults);
     }
 
-    /// The same with those requests alone that have this text in them.
-    pub(crate) fn spoil_those_with(&self, text: &'static str, operation: &'static str, faults: &[Fault]) {
+    /// Adds faults for the next requests of an operation that contain `text`.
+    pub(crate) fn add_faults_with(&self, text: &'static str, operation: &'static str, faults: &[Fault]) {
         self.state().faults.extend(faults.iter().map(|fault| (operation, text, *fault)));
     }
 
-    /// How many requests of an operation came, those that the SDK repeated too.
+    /// Returns the number of requests of an operation so far, those that the SDK repeated included.
     pub(crate) fn count(&self, operation: &str) -> usize {
         self.state().requests.iter().filter(|request| *request == operation).count()
     }
 
-    /// An attribute of a job's item, as a text.
+    /// Returns an attribute of the item of one of Alice's jobs, as text.
     pub(crate) fn attribute(&self, job_id: &str, name: &str) -> Option<String> {
         let state = self.state();
         let item = state.items.get(&("agent#alice".to_owned(), job_id.to_owned()))?;
@@ -102,8 +102,8 @@ impl Table {
         value["S"].as_str().or(value["N"].as_str()).map(str::to_owned)
     }
 
-    /// Whether nothing that was told to go wrong is left.
-    pub(crate) fn is_unspoilt(&self) -> bool {
+    /// Returns true if all faults have happened.
+    pub(crate) fn no_faults_left(&self) -> bool {
         self.state().faults.is_empty()
     }
 
@@ -112,7 +112,7 @@ impl Table {
     }
 }
 
-/// Submits a job of Alice's.
+/// Submits a job as Alice.
 pub(crate) async fn submit(jobs: &JobTable, job_id: &str, now: Timestamp) -> Job {
     let agent_ids = ["agent".to_owned()];
     let submission = Submission {
@@ -121,18 +121,18 @@ pub(crate) async fn submit(jobs: &JobTable, job_id: &str, now: Timestamp) -> Job
         query: "What is new?",
         agent_ids: &agent_ids,
         idempotency_key: None,
-        kept: SignedDuration::from_hours(24),
+        retention: SignedDuration::from_hours(24),
     };
     match jobs.submit(submission, now).await.unwrap() {
-        Submitted::New(job) => job,
+        SubmissionOutcome::New(job) => job,
         other => panic!("{other:?}"),
     }
 }
 
-/// Claims a job of Alice's that is to be had.
+/// Claims one of Alice's jobs, and panics if the claim is not won.
 pub(crate) async fn claim(jobs: &JobTable, job_id: &str, now: Timestamp) -> Claim {
     match jobs.claim("alice", job_id, now, LEASE).await.unwrap() {
-        Claimed::Won(claim, _) => claim,
+        ClaimOutcome::Won(claim, _) => claim,
         other => panic!("{other:?}"),
     }
 }
@@ -151,15 +151,15 @@ impl HttpConnector for Table {
         let text = body.to_string();
         let mut state = self.state();
         state.requests.push(operation.clone());
-        let is_spoilt = |(spoilt, with, _): &(&str, &str, Fault)| *spoilt == operation && text.contains(with);
-        let fault = state.faults.iter().position(is_spoilt);
+        let is_meant = |(of, with, _): &(&str, &str, Fault)| *of == operation && text.contains(with);
+        let fault = state.faults.iter().position(is_meant);
         let fault = fault.map(|position| state.faults.remove(position).2);
         let answer = match fault {
             Some(Fault::Refuse(code)) => Err(error(code)),
             _ => state.answer(&operation, &body),
         };
-        if fault == Some(Fault::LoseAnswer) {
-            let lost = ConnectorError::io("the connection ended before the answer".into());
+        if fault == Some(Fault::LoseResponse) {
+            let lost = ConnectorError::io("the HTTP connection ended before the response".into());
             return HttpConnectorFuture::ready(Err(lost));
         }
         let (status, body) = match answer {

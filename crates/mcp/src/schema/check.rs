@@ -1,7 +1,7 @@
-//! Checking arguments against a normalised schema, and schemas against the metaschema.
+//! Checks arguments against a normalised schema, and schemas against the metaschema of 2020-12.
 //!
-//! Patterns are written for other engines than the one here: one that cannot be compiled, or would take too
-//! much memory, is shown to the model and not checked. Nothing is loaded from elsewhere.
+//! Servers write patterns for other regex engines. A pattern that this engine cannot compile, or that would use too
+//! much memory, is shown to the model and not checked. Loads no schema from the network or from files.
 
 use std::{
     cell::OnceCell,
@@ -14,21 +14,21 @@ use serde_json::Value;
 
 use super::steps::steps;
 
-/// What a schema is called while it is compiled: no file, whose whole path would stand in what is told.
+/// URI of a schema while it is compiled. Without one the validator would use a file URI and quote its path.
 const LOCATION: &str = "https://schema.invalid/schema.json";
 const METASCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
-/// How many faults of one call's arguments are told: the first ones are the ones to mend.
+/// Maximum number of faults that are reported for the arguments of one call. The model corrects the first ones first.
 const MAX_FAULTS: usize = 5;
-/// What is told of one fault, in characters: the validator quotes the arguments.
+/// Maximum length of the text of one fault, in characters. The validator quotes the arguments.
 const MAX_FAULT: usize = 300;
-/// How many schemas may be applied to values in one check: some 100 ms.
+/// Maximum number of schemas applied to values in one check: some 100 ms.
 const MAX_STEPS: u64 = 300_000;
-/// The memory that one pattern may take once it is compiled, in bytes.
+/// Maximum memory of one compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 64 * 1024;
-/// How many patterns are compiled for one list of tools; with the limit above at most 8 MB.
+/// Maximum number of patterns that are compiled for one list of tools. With [`MAX_PATTERN_BYTES`] at most 8 MB.
 const MAX_PATTERNS: usize = 128;
 
-/// How many patterns may still be compiled for one list of tools.
+/// The number of patterns that may still be compiled for one list of tools.
 #[derive(Debug)]
 pub struct PatternBudget {
     left: AtomicUsize,
@@ -41,8 +41,8 @@ impl Default for PatternBudget {
 }
 
 impl PatternBudget {
-    /// Returns true if `pattern` can be compiled within the budget, which it then has used.
-    fn takes(&self, pattern: &str) -> bool {
+    /// Takes one pattern from the budget. Returns true if there was one left and `pattern` can be compiled.
+    fn admits(&self, pattern: &str) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
             && RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build().is_ok()
@@ -52,14 +52,14 @@ impl PatternBudget {
 /// Checks arguments against one schema.
 pub struct ArgumentChecker {
     schema: Value,
-    /// `None` where it cannot be compiled: then the server alone checks.
+    /// `None` if the schema cannot be compiled. Then only the server checks the arguments.
     compiled: Option<(Schemas, SchemaIndex)>,
 }
 
 impl ArgumentChecker {
     pub(super) fn new(normalised: &Value, budget: &PatternBudget) -> Self {
         let mut schema = normalised.clone();
-        drop_patterns(&mut schema, &|pattern| budget.takes(pattern));
+        drop_patterns(&mut schema, &|pattern| budget.admits(pattern));
         let compiled = compile(schema.clone()).or_else(|| {
             drop_patterns(&mut schema, &|_| false);
             compile(schema.clone())
@@ -67,8 +67,9 @@ impl ArgumentChecker {
         Self { schema, compiled }
     }
 
-    /// What is wrong with `arguments`, for the model to mend; `None` if nothing is, or if that would take too
-    /// long to find out. Takes time in proportion to both: call it where a thread may block.
+    /// Returns what is wrong with `arguments`, for the model to correct; `None` if nothing is wrong, or if the check
+    /// would take more than some 100 ms. The time grows with the schema and the arguments: call it on a blocking
+    /// thread.
     pub fn faults(&self, arguments: &Value) -> Option<String> {
         let (schemas, index) = self.compiled.as_ref()?;
         if steps(&self.schema, arguments) > MAX_STEPS {
@@ -83,15 +84,15 @@ impl ArgumentChecker {
 
 fn compile(schema: Value) -> Option<(Schemas, SchemaIndex)> {
     let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
-    // No scheme is known to it, so nothing is loaded.
+    // The loader knows no URL scheme, so nothing is loaded.
     compiler.use_loader(Box::new(boon::SchemeUrlLoader::new()));
     compiler.add_resource(LOCATION, schema).ok()?;
     let index = compiler.compile(LOCATION, &mut schemas).ok()?;
     Some((schemas, index))
 }
 
-/// Returns true if `pattern` is a regular expression, for this engine or for one that knows lookaround and
-/// backreferences too.
+/// Returns true if `pattern` is a regular expression for this engine, or for an engine that also supports lookaround
+/// and backreferences.
 pub(super) fn is_pattern(pattern: &str) -> bool {
     use regex_syntax::ast::{ErrorKind, parse::Parser};
     match Parser::new().parse(pattern) {
@@ -102,29 +103,30 @@ pub(super) fn is_pattern(pattern: &str) -> bool {
     }
 }
 
-/// Takes out the patterns that are not taken. Where one told which further members are allowed, any are.
-pub(super) fn drop_patterns(schema: &mut Value, is_taken: &dyn Fn(&str) -> bool) {
+/// Removes the patterns that `admits` refuses. Where a pattern of `patternProperties` is removed, additional properties
+/// become allowed, because they may be the ones that the pattern described.
+pub(super) fn drop_patterns(schema: &mut Value, admits: &dyn Fn(&str) -> bool) {
     match schema {
         Value::Object(fields) => {
-            if fields.get("pattern").is_some_and(|pattern| !pattern.as_str().is_some_and(is_taken)) {
+            if fields.get("pattern").is_some_and(|pattern| !pattern.as_str().is_some_and(admits)) {
                 fields.remove("pattern");
             }
             if let Some(Value::Object(patterns)) = fields.get_mut("patternProperties") {
                 let before = patterns.len();
-                patterns.retain(|pattern, _| is_taken(pattern));
+                patterns.retain(|pattern, _| admits(pattern));
                 if patterns.len() < before {
                     fields.remove("additionalProperties");
                     fields.remove("unevaluatedProperties");
                 }
             }
-            fields.values_mut().for_each(|value| drop_patterns(value, is_taken));
+            fields.values_mut().for_each(|value| drop_patterns(value, admits));
         }
-        Value::Array(list) => list.iter_mut().for_each(|value| drop_patterns(value, is_taken)),
+        Value::Array(list) => list.iter_mut().for_each(|value| drop_patterns(value, admits)),
         _ => {}
     }
 }
 
-/// The JSON pointer of the first place where `schema` is no schema of 2020-12; `None` if it is one.
+/// Returns the JSON pointer of the first place where `schema` is not a valid schema of 2020-12; `None` if it is valid.
 pub(super) fn place_of_fault(schema: &Value) -> Option<String> {
     thread_local! {
         static COMPILED: OnceCell<Option<(Schemas, SchemaIndex)>> = const { OnceCell::new() };
@@ -141,7 +143,7 @@ pub(super) fn place_of_fault(schema: &Value) -> Option<String> {
     })
 }
 
-/// The place of the first fault at an end of the tree.
+/// Returns the place of the first fault that has no further causes.
 fn deepest(error: &ValidationError<'_, '_>) -> String {
     match error.causes.first() {
         Some(cause) => deepest(cause),
@@ -149,7 +151,7 @@ fn deepest(error: &ValidationError<'_, '_>) -> String {
     }
 }
 
-/// The faults at the ends of the tree: what stands above only says that something below failed.
+/// Collects the faults that have no further causes. The others only say that one of their causes failed.
 fn gather(error: &ValidationError<'_, '_>, faults: &mut Vec<String>) {
     if faults.len() >= MAX_FAULTS {
         return;
@@ -178,15 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_do_not_fit_are_told_by_place() {
+    fn faults_name_the_place_in_the_arguments() {
         let schema = json!({"properties": {"a": {"type": "number"}}, "required": ["a", "b"]});
         assert_eq!(faults(schema.clone(), json!({"a": 1, "b": 2})), None);
-        let told = faults(schema, json!({"a": "x"})).unwrap();
-        assert!(told.contains("/a: want number") && told.contains("missing properties 'b'"), "{told}");
+        let found = faults(schema, json!({"a": "x"})).unwrap();
+        assert!(found.contains("/a: want number") && found.contains("missing properties 'b'"), "{found}");
     }
 
     #[test]
-    fn combinators_and_references_hold_for_arguments() {
+    fn arguments_are_checked_against_combinators_and_references() {
         let schema = json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
         assert!(faults(schema.clone(), json!({})).is_some());
         assert_eq!(faults(schema, json!({"a": 1})), None);
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_take_memory_are_not_checked() {
+    fn patterns_beyond_the_memory_limits_are_not_checked() {
         let big = json!({"properties": {"a": {"pattern": "^(\\w{1,500}){1,500}$"}}});
         assert_eq!(faults(big, json!({"a": "!"})), None);
         let many: serde_json::Map<String, Value> =
@@ -217,11 +219,11 @@ mod tests {
         let checker = schema.checker(&budget);
         let wrong = |n: usize| checker.faults(&json!({format!("p{n}"): "x"})).is_some();
         assert_eq!((0..300).filter(|n| wrong(*n)).count(), MAX_PATTERNS);
-        assert!(!budget.takes("a"), "the budget is the list's");
+        assert!(!budget.admits("a"), "the budget is shared by the list");
     }
 
     #[test]
-    fn arguments_that_would_take_for_ever_are_left_to_the_server() {
+    fn arguments_that_would_take_too_long_are_left_to_the_server() {
         let twice = json!({"properties": {"next": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}}});
         let deep = (0..60).fold(json!({"next": 5}), |below, _| json!({"next": below}));
         assert_eq!(faults(twice, deep), None);

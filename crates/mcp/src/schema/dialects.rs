@@ -1,14 +1,16 @@
-//! Single keywords that older drafts and OpenAPI say otherwise than 2020-12. [`super::normalise`] calls these and is
-//! where they are tested.
+//! Translation of single keywords that older drafts and OpenAPI define differently from 2020-12.
+//!
+//! Called by [`super::translate`] and [`super::normalise`]; tested in the latter.
 
 use serde_json::{Map, Value, json};
 
 use super::steps;
 
-/// How often the root's own `$ref` is replaced by what it leads to.
+/// Maximum number of times that the root's own `$ref` is replaced by its target.
 const MAX_ROOT_REFERENCES: usize = 10;
 
-/// Draft-04 has truth values beside the bound for what are bounds of their own since.
+/// Translates a bound. In draft-04 `exclusiveMinimum` and `exclusiveMaximum` are booleans beside `minimum` and
+/// `maximum`; since draft-06 they are bounds themselves.
 pub(super) fn bound(keyword: &str, value: &Value, fields: &Map<String, Value>, out: &mut Map<String, Value>) {
     let exclusive = if keyword.ends_with("inimum") { "exclusiveMinimum" } else { "exclusiveMaximum" };
     let is_exclusive = fields.get(exclusive) == Some(&Value::Bool(true));
@@ -19,7 +21,7 @@ pub(super) fn bound(keyword: &str, value: &Value, fields: &Map<String, Value>, o
     }
 }
 
-/// `any` was draft-03's word for every type; OpenAPI says `nullable` for one more.
+/// Translates `type` and `nullable`. In draft-03 the type `any` means every type; in OpenAPI `nullable` adds `null`.
 pub(super) fn kind(keyword: &str, value: &Value, fields: &Map<String, Value>, out: &mut Map<String, Value>) {
     if keyword == "nullable" {
         return;
@@ -35,7 +37,7 @@ pub(super) fn kind(keyword: &str, value: &Value, fields: &Map<String, Value>, ou
     }
 }
 
-/// Replaces the root's own `$ref` by what it leads to: models want to see the properties there.
+/// Replaces the root's own `$ref` by its target, because models expect the properties at the root.
 pub(super) fn inline_root(root: &mut Value) {
     for _ in 0..MAX_ROOT_REFERENCES {
         let Value::Object(fields) = &*root else { return };
@@ -56,7 +58,7 @@ pub(super) fn inline_root(root: &mut Value) {
             }
         }
     }
-    // A chain that leads on for longer than that leads nowhere.
+    // A longer chain is a circle.
     if let Value::Object(fields) = root {
         fields.remove("$ref");
     }

@@ -1,11 +1,13 @@
-//! A tool's `inputSchema`: made such that models take it, and arguments checked against it.
+//! A tool's `inputSchema`: adapted to what models accept, and the check of arguments against it.
 //!
-//! One tool whose schema Bedrock refuses fails every call of a run, so each is judged once, here, when a
-//! server's list is read: normalised ([`normalise`]), counted ([`steps`]), and what a model will be shown is held
-//! against the metaschema of 2020-12. What then cannot be offered is left out of the list with its reason.
+//! One tool whose schema Bedrock refuses makes every turn of a run fail. So each schema is checked once, when a
+//! server's list is read: it is normalised ([`normalise`]), its size with references followed is counted ([`steps`]),
+//! and the form that a model is shown is validated against the metaschema of 2020-12. A tool that cannot be offered is
+//! left out of the list with the reason.
 //!
-//! Sources of the rules: Bedrock wants an object with `type: object` that meets 2020-12; the models behind it
-//! refuse combinators at the top and property names outside `[a-zA-Z0-9_.-]{1,64}`.
+//! Sources of the rules: Bedrock requires an object with `type: object` that conforms to 2020-12; the models behind it
+//! refuse combinators at the top level and property names outside `[a-zA-Z0-9_.-]{1,64}`. Called by
+//! [`crate::client`] for lists and by `agent` for calls.
 
 mod check;
 mod dialects;
@@ -13,22 +15,25 @@ mod names;
 mod normalise;
 mod references;
 mod steps;
+mod translate;
 
 use serde_json::{Map, Value, json};
 
 pub use self::check::{ArgumentChecker, PatternBudget};
 use self::names::PropertyNames;
 
-/// More than any hand-written schema; bounds what one tool costs of every turn's context.
+/// Maximum size of a schema, in bytes: more than any hand-written schema. Limits what one tool costs of the context of
+/// every turn.
 const MAX_SCHEMA_BYTES: usize = 50_000;
-/// Deeper than that, no person has written it.
+/// Maximum depth of a schema: deeper than any hand-written schema.
 const MAX_DEPTH: usize = 40;
-/// How many nodes a schema may come to with its references followed.
+/// Maximum number of nodes of a schema with its references followed.
 const MAX_SIZE: u64 = 20_000;
-/// Keywords that models refuse at the top of a schema; arguments are held to them all the same.
+/// Keywords that models refuse at the top level of a schema. The model is not shown them, but arguments are still
+/// checked against them.
 const REFUSED_AT_TOP: [&str; 9] = ["oneOf", "anyOf", "allOf", "not", "if", "then", "else", "enum", "const"];
 
-/// A tool's schema: what a model is shown, and what its arguments are checked against.
+/// A tool's schema: the form that a model is shown, and the form that its arguments are checked against.
 #[derive(Debug, Clone)]
 pub struct ToolSchema {
     shown: Value,
@@ -37,10 +42,10 @@ pub struct ToolSchema {
 }
 
 impl ToolSchema {
-    /// Takes a tool's `inputSchema`.
+    /// Checks and normalises a tool's `inputSchema`.
     ///
     /// # Errors
-    /// Why no model can be offered it, as it follows on the tool's name.
+    /// The reason why the tool cannot be offered to a model, worded to follow “the tool x, which”.
     pub fn new(input_schema: &Map<String, Value>) -> Result<Self, String> {
         let original = Value::Object(input_schema.clone());
         if original.to_string().len() > MAX_SCHEMA_BYTES {
@@ -51,7 +56,7 @@ impl ToolSchema {
         }
         let (normalised, names) = normalise::normalise(&original);
         if steps::size(&normalised) > MAX_SIZE {
-            return Err("has a schema whose references multiply beyond measure".to_owned());
+            return Err("has a schema whose references multiply it to more than 20,000 nodes".to_owned());
         }
         let mut shown = shown(&normalised)?;
         check::drop_patterns(&mut shown, &check::is_pattern);
@@ -61,23 +66,26 @@ impl ToolSchema {
         Ok(Self { shown, normalised, names })
     }
 
-    /// The schema as a model is shown it.
+    /// Returns the schema that a model is shown.
     pub fn shown(&self) -> &Value {
         &self.shown
     }
 
-    /// A model's arguments under the names that the server gave to its properties.
+    /// Renames the properties in a model's arguments to the names that the server uses.
     pub fn arguments_for_server(&self, arguments: Value) -> Value {
         self.names.original(arguments)
     }
 
-    /// What checks arguments. Compiles the schema, which takes time: call it where a thread may block.
+    /// Returns a checker for arguments. Compiles the schema, which takes time: call it on a blocking thread.
     pub fn checker(&self, budget: &PatternBudget) -> ArgumentChecker {
         ArgumentChecker::new(&self.normalised, budget)
     }
 }
 
-/// What a model is shown of a normalised schema.
+/// Returns the form of a normalised schema that a model is shown.
+///
+/// # Errors
+/// As [`ToolSchema::new`].
 fn shown(normalised: &Value) -> Result<Value, String> {
     let Value::Object(schema) = normalised else { return Err("has a schema that is no object".to_owned()) };
     match schema.get("type") {
@@ -94,7 +102,7 @@ fn shown(normalised: &Value) -> Result<Value, String> {
     let Value::Object(properties) = properties else {
         return Err("has a schema whose properties are no object".to_owned());
     };
-    // What the combinators say of properties, the model would not see otherwise.
+    // The combinators are removed, so the properties in their branches are added here for the model to see.
     for branch in ["allOf", "anyOf", "oneOf"]
         .into_iter()
         .filter_map(|keyword| schema.get(keyword)?.as_array())
@@ -135,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bedrock_would_refuse_is_mended() {
+    fn what_bedrock_would_refuse_is_repaired() {
         check_shown(json!({}), json!({"type": "object", "properties": {}}));
         let plain = json!({"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]});
         check_shown(plain.clone(), plain.clone());
@@ -149,7 +157,7 @@ mod tests {
             json!({"oneOf": [{"properties": {"a": {"type": "string"}}}, {"$ref": "#/$defs/b"}], "$defs": {"b": {"properties": {"b": {}}}}}),
             json!({"$defs": {"b": {"properties": {"b": {}}}}, "type": "object", "properties": {"a": {"type": "string"}, "b": {}}}),
         );
-        // A pattern for another engine is shown; one that is none is not.
+        // A pattern for another regex engine is shown; an invalid pattern is not.
         let patterns =
             json!({"type": "object", "properties": {"a": {"pattern": "^(?!x)\\1"}, "b": {"pattern": "[a-"}}});
         check_shown(
@@ -159,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mended_is_left_out_with_its_reason() {
+    fn what_cannot_be_repaired_is_refused_with_a_reason() {
         let check = |given: Value, reason: &str| {
             let found = schema(given.clone()).map(|schema| schema.shown().clone()).unwrap_err();
             assert!(found.contains(reason), "{given}: {found}");
@@ -173,7 +181,7 @@ mod tests {
         check(deep, "nested");
     }
 
-    /// Definitions each of which applies the one below it twice, by a reference of the given form.
+    /// Returns a schema whose definitions each apply the one below twice, by references of the given form.
     fn bomb(reference: impl Fn(usize) -> String, define: impl Fn(usize, Value) -> Value) -> Value {
         let mut bomb = json!({"$defs": {"d0": define(0, json!({"type": "string"}))}, "properties": {"a": {"$ref": reference(25)}}});
         for n in 1..26 {
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_of_a_tree_is_taken() {
+    fn a_recursive_schema_of_a_tree_is_accepted() {
         let tree = json!({"$defs": {"node": {"type": "object", "properties": {
             "left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"},
         }}}, "properties": {"root": {"$ref": "#/$defs/node"}}});

@@ -1,8 +1,8 @@
-//! Property names that models take, and the way back.
+//! Property names: changed to names that models accept, and changed back in arguments.
 //!
-//! Bedrock takes `[a-zA-Z0-9_.-]{1,64}` and refuses a whole call for one name that is not. A name that fits stays
-//! as it is; another is made to fit and ends in a digest of itself ([`crate::fit_name`]), so that no two become
-//! one and none is met by chance in arguments.
+//! Bedrock accepts `[a-zA-Z0-9_.-]{1,64}` and refuses a whole request for one other name. A name that fits is unchanged.
+//! Another name is changed and ends in a digest of itself ([`crate::fit_name()`]), so that different names stay different
+//! and no argument has such a name by chance. Called by [`super::translate`] and [`super::normalise`].
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::fit_name::fit_name;
 
 /// Bedrock's limit on a property's name, in bytes.
 const MAX_NAME: usize = 64;
-/// Keywords whose values are data, in which properties have their names too.
+/// Keywords whose values are data. Property names in them are changed too.
 const DATA: [&str; 4] = ["enum", "const", "default", "examples"];
 
-/// The names of one schema that were changed.
+/// The property names of one schema that were changed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct PropertyNames {
     original_of: HashMap<String, String>,
@@ -23,7 +23,7 @@ pub(super) struct PropertyNames {
 }
 
 impl PropertyNames {
-    /// The name as models take it, from now on standing for `original`.
+    /// Returns the name for models and remembers it if it differs from `original`.
     pub(super) fn fit(&mut self, original: &str) -> String {
         let fitted =
             fit_name(original, MAX_NAME, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
@@ -34,18 +34,18 @@ impl PropertyNames {
         fitted
     }
 
-    /// What `original` was changed to, if it was.
+    /// Returns the name that `original` was changed to; `None` if it was not changed.
     #[cfg(test)]
     pub(super) fn fitted(&self, original: &str) -> Option<String> {
         self.fitted_of.get(original).cloned()
     }
 
-    /// A model's arguments under the names that the server gave.
+    /// Renames the properties in a model's arguments to the server's names.
     pub(super) fn original(&self, arguments: Value) -> Value {
         if self.original_of.is_empty() { arguments } else { renamed(arguments, &self.original_of) }
     }
 
-    /// Changes the names in a schema's data: in what it allows, and in its examples.
+    /// Changes the property names in a schema's data: in the values that it allows, its defaults and its examples.
     pub(super) fn rename_in_values(&self, schema: &mut Value) {
         if self.fitted_of.is_empty() {
             return;

@@ -1,7 +1,7 @@
-//! Where a schema's references lead, resolved as JSON Schema has it: against the base URI that `$id`s set, to a
-//! JSON pointer, an anchor or a whole embedded schema.
+//! Resolves the references of a schema as JSON Schema defines it: against the base URI that `$id` sets, to a JSON
+//! pointer, an anchor or an embedded schema.
 //!
-//! Nothing is fetched: a reference that leads out of the document resolves to nothing.
+//! Fetches nothing: a reference out of the document has no target. Called by [`super::translate`].
 //!
 //! Source: JSON Schema Core 2020-12 §8.2; draft-04 has `id` for `$id`.
 
@@ -11,11 +11,11 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
-/// The base URI of a document that names none.
+/// The base URI of a document without `$id`.
 const BASE: &str = "https://schema.invalid/schema.json";
 
-/// The places of one document that references can name.
-pub(super) struct Places<'a> {
+/// The places in one document that references can name.
+pub(super) struct ReferenceTargets<'a> {
     document: &'a Value,
     id_keyword: &'static str,
     /// Pointers to embedded schemas, by their URI without a fragment.
@@ -24,25 +24,26 @@ pub(super) struct Places<'a> {
     anchors: HashMap<(String, String), String>,
 }
 
-impl<'a> Places<'a> {
-    /// Finds every place in `document`.
+impl<'a> ReferenceTargets<'a> {
+    /// Finds all embedded schemas and anchors in `document`.
     pub(super) fn of(document: &'a Value) -> Self {
         let draft = document["$schema"].as_str().unwrap_or_default();
         let id_keyword = if draft.contains("draft-04") || draft.contains("draft-03") { "id" } else { "$id" };
-        let mut places = Self { document, id_keyword, resources: HashMap::new(), anchors: HashMap::new() };
+        let mut targets = Self { document, id_keyword, resources: HashMap::new(), anchors: HashMap::new() };
         let base = base();
-        places.resources.insert(without_fragment(&base), String::new());
-        places.visit(document, String::new(), &base);
-        places
+        targets.resources.insert(without_fragment(&base), String::new());
+        targets.visit(document, String::new(), &base);
+        targets
     }
 
-    /// The base URI inside `schema`, which stands in a schema of `outer`.
+    /// Returns the base URI inside `schema`, which is part of a schema with the base URI `outer`.
     pub(super) fn base_of(&self, schema: &Value, outer: &Url) -> Url {
         let id = schema.get(self.id_keyword).and_then(Value::as_str);
         id.and_then(|id| outer.join(id).ok()).unwrap_or_else(|| outer.clone())
     }
 
-    /// The pointer of the schema that `reference` names from inside `base`; `None` if there is none here.
+    /// Returns the JSON pointer of the schema that `reference` names, with `base` as the base URI; `None` if the
+    /// document contains no such schema.
     pub(super) fn resolve(&self, reference: &str, base: &Url) -> Option<String> {
         let target = base.join(reference).ok()?;
         let fragment =
@@ -90,13 +91,13 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The base URI that a document starts with.
+/// Returns the base URI at the root of a document.
 pub(super) fn base() -> Url {
     #[expect(clippy::unwrap_used, reason = "a constant that a test parses")]
     Url::parse(BASE).unwrap()
 }
 
-/// A member's name as it stands in a JSON pointer (RFC 6901 §3).
+/// Escapes a member's name for a JSON pointer (RFC 6901 §3).
 pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
@@ -123,9 +124,9 @@ mod tests {
             "definitions": {"old": {"$id": "#oldName"}},
             "components": {"schemas": {"Pet": {}}},
         });
-        let places = Places::of(&document);
+        let targets = ReferenceTargets::of(&document);
         let check = |reference: &str, expected: Option<&str>| {
-            assert_eq!(places.resolve(reference, &base()).as_deref(), expected, "{reference}");
+            assert_eq!(targets.resolve(reference, &base()).as_deref(), expected, "{reference}");
         };
         check("#", Some(""));
         check("schema.json", Some(""));

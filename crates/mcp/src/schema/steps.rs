@@ -1,31 +1,31 @@
-//! How much work a normalised schema makes: a few kilobytes of references that double each time would hold a
-//! thread for years.
+//! The cost of a normalised schema. A few kilobytes of references, each of which doubles the work, would otherwise keep
+//! a thread busy for years.
 //!
-//! Two counts. [`size`] is what compiling and one level of arguments cost, and is looked at when a tool is
-//! listed. [`steps`] is what checking given arguments costs: a schema may refer to itself from a property, and
-//! then the depth of the arguments decides. Both follow every reference, since after [`super::normalise`]
-//! every reference is a pointer into the document, and remember what they have counted, so that counting is
-//! no bomb itself.
+//! Two counts. [`size`] is the cost of compiling and of one level of arguments; it is limited when a tool is listed.
+//! [`steps`] is the cost of checking given arguments; it is limited before each check. The second depends on the depth
+//! of the arguments, because a schema may refer to itself from a property. Both follow every reference: after
+//! [`super::normalise`] every reference is a pointer into the document. Both remember what they have counted, so that
+//! the count itself is cheap.
 
 use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// Keywords with schemas for the very value that the schema is for.
+/// Keywords with schemas that apply to the same value as the schema itself.
 const IN_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
 /// Keywords with one schema for each member of an object.
 const EACH_MEMBER: [&str; 2] = ["additionalProperties", "unevaluatedProperties"];
 /// Keywords with one schema for each item of an array.
 const EACH_ITEM: [&str; 3] = ["items", "contains", "unevaluatedItems"];
 
-/// The schema that a `$ref` of a normalised document leads to.
+/// Returns the target of a `$ref` of a normalised document.
 pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
     root.pointer(&pointer)
 }
 
-/// The nodes of a schema with its references followed, a reference to what it stands in counting once.
+/// Counts the nodes of a schema with its references followed. A reference to a schema that contains it counts once.
 pub(super) fn size(root: &Value) -> u64 {
     Size { root, path: Vec::new(), known: HashMap::new() }.of(root)
 }
@@ -64,15 +64,15 @@ impl<'a> Size<'a> {
     }
 }
 
-/// How many schemas are applied to how many values when `instance` is checked against `root`; `u64::MAX` if
-/// that never ends.
+/// Counts the applications of a schema to a value when `instance` is checked against `root`; `u64::MAX` if the check
+/// never ends.
 pub(super) fn steps(root: &Value, instance: &Value) -> u64 {
     Steps { root, known: HashMap::new() }.of(root, instance)
 }
 
 struct Steps<'a> {
     root: &'a Value,
-    /// By the addresses of a schema and a value; `None` while it is being counted.
+    /// Counts by the addresses of a schema and a value; `None` while the count is under way.
     known: HashMap<(*const Value, *const Value), Option<u64>>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Steps<'a> {
         let key = (std::ptr::from_ref(schema), std::ptr::from_ref(instance));
         match self.known.get(&key) {
             Some(Some(steps)) => return *steps,
-            // A schema that applies itself to the same value.
+            // The schema applies itself to the same value.
             Some(None) => return u64::MAX,
             None => drop(self.known.insert(key, None)),
         }
@@ -94,7 +94,7 @@ impl<'a> Steps<'a> {
         sum
     }
 
-    /// What a schema applies, and to what.
+    /// Returns the schemas that a schema applies, each with the value that it applies to.
     fn applied(&self, keywords: &'a Map<String, Value>, instance: &'a Value) -> Vec<(&'a Value, &'a Value)> {
         let mut applied: Vec<(&Value, &Value)> = Vec::new();
         let reference = keywords.get("$ref").and_then(Value::as_str);
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// Definitions each of which applies the one below it twice.
+    /// Returns a schema whose definitions each apply the one below twice.
     fn doubling(levels: usize) -> Value {
         let mut schema = json!({"$defs": {"d0": {"type": "string"}}});
         for n in 1..=levels {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_doubles_is_counted_without_following_it() {
+    fn doubling_references_are_counted_quickly() {
         assert!(size(&doubling(60)) > 1 << 59);
         assert!(steps(&doubling(60), &json!({"a": "x"})) > 1 << 59);
         assert!(size(&doubling(5)) < 1_000);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_costs_what_its_arguments_hold() {
+    fn the_cost_of_a_recursive_schema_follows_the_arguments() {
         let tree = json!({"$defs": {"node": {"properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}}}},
             "properties": {"root": {"$ref": "#/$defs/node"}}});
         let deep = (0..30).fold(json!({}), |below, _| json!({"left": below}));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_without_a_way_down_never_ends() {
+    fn a_circle_of_references_to_the_same_value_never_ends() {
         let circle = json!({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}, "properties": {"x": {"$ref": "#/$defs/a"}}});
         assert_eq!(steps(&circle, &json!({"x": 1})), u64::MAX);
         assert_eq!(steps(&circle, &json!({})), 1);

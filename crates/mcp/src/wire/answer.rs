@@ -1,34 +1,37 @@
-//! The answer to one request, made to fit rmcp's types.
+//! The answer (JSON-RPC response) to one request, changed so that rmcp's types can hold it.
 //!
-//! rmcp's types are closed: one member that they do not know costs the whole answer, and an error whose id is
-//! not the request's is not taken for its answer at all. So a message is looked at here first. What answers
-//! the POST of one request belongs to that request, whatever its id. Members that rmcp does not read are left
-//! out, `null` counts as not given, and what cannot be kept as it is becomes text ([`super::tool_result`]) or is noted
-//! ([`super::tool_list`]). Changes no member that fits; knows nothing of HTTP beyond the status.
+//! rmcp's types are strict: one member of the wrong type makes rmcp drop the whole answer, and rmcp does not match an
+//! error with another id to its request. So every message is adapted here first. The body that answers the POST of a
+//! request is that request's answer, whatever its id. Members that rmcp does not read are left out, and `null` counts
+//! as absent. Of `tools/call`, content that does not fit becomes text ([`super::call_tool_result`]); of `tools/list`, a
+//! tool that does not fit is left out with a note ([`super::list_tools_result`]).
+//!
+//! Changes no member that fits, and uses nothing of HTTP except the status. Called by both transports.
 
 use http::StatusCode;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use serde_json::{Map, Value, json};
 
 use super::{
-    fault::{Instead, Remark},
-    tool_list, tool_result,
+    call_tool_result,
+    fault::{NoAnswer, Remark},
+    list_tools_result,
 };
 
-/// JSON-RPC's code for a fault inside the server: stands where an error has none, or this client made it.
+/// JSON-RPC's code for an internal error. Used for an error without a code, and for errors that this client makes.
 const INTERNAL_ERROR: i32 = -32603;
-/// The codes that servers of the official SDKs give for a session that they do not know.
+/// The error codes by which servers of the official SDKs say that they do not know the session.
 const SESSION_CODES: [i64; 2] = [-32000, -32001];
 
-/// One request that was sent.
+/// A request that was sent and has no answer yet.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct SentRequest {
     id: Value,
     method: String,
 }
 
-impl Asked {
-    /// The request that `message` is; `None` if it is none and wants no answer.
+impl SentRequest {
+    /// Returns the id and method of `message`; `None` if `message` is not a request, so that no answer is due.
     pub(crate) fn of(message: &ClientJsonRpcMessage) -> Option<Self> {
         let ClientJsonRpcMessage::Request(_) = message else { return None };
         let message = serde_json::to_value(message).ok()?;
@@ -36,12 +39,12 @@ impl Asked {
         Some(Self { id: message["id"].clone(), method })
     }
 
-    /// The request's id, as text.
+    /// Returns the request's id as JSON text.
     pub(crate) fn id(&self) -> String {
         self.id.to_string()
     }
 
-    /// Returns true if a response, or one in a batch, bears the request's id, as a number or as its digits.
+    /// Returns true if a response, or one of a batch, has the request's id, as a number or as a string of its digits.
     pub(crate) fn is_named_by(&self, message: &Value) -> bool {
         let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
         match message {
@@ -50,8 +53,8 @@ impl Asked {
         }
     }
 
-    /// The answer in `message`, as rmcp takes it; `None` if `message` is another one (a notification, a
-    /// request of the server). `note` is told what is left out of a list.
+    /// Returns the answer in `message` in the form that rmcp can parse; `None` if `message` is no answer (but a
+    /// notification, or a request of the server). Calls `note` for each tool that is left out of a list.
     pub(crate) fn answer(
         &self,
         message: Value,
@@ -64,25 +67,26 @@ impl Asked {
             return Some(self.error(error, &remark));
         }
         let result = answer.remove("result").unwrap_or_default();
-        let mended = match self.method.as_str() {
-            "tools/list" => tool_list::mend(result, note),
-            "tools/call" => Ok(tool_result::mend(result)),
+        let adapted = match self.method.as_str() {
+            "tools/list" => list_tools_result::adapt(result, note),
+            "tools/call" => Ok(call_tool_result::adapt(result)),
             "initialize" => initialize_result(result),
             _ => Ok(without_nulls(result)),
         };
-        let mended = match mended {
+        let adapted = match adapted {
             Ok(result) => result,
-            Err(reason) => return Some(self.instead(Instead::Unusable(reason.to_owned()))),
+            Err(reason) => return Some(self.error_without_answer(NoAnswer::Unusable(reason.to_owned()))),
         };
-        let whole = json!({"jsonrpc": "2.0", "id": self.id, "result": mended});
+        let whole = json!({"jsonrpc": "2.0", "id": self.id, "result": adapted});
         Some(serde_json::from_value(whole).unwrap_or_else(|_| {
-            self.instead(Instead::Unusable("its result has not the form that MCP gives it".to_owned()))
+            let reason = "its result does not have the form that MCP defines".to_owned();
+            self.error_without_answer(NoAnswer::Unusable(reason))
         }))
     }
 
-    /// An error in the place of an answer, made by this client.
-    pub(crate) fn instead(&self, instead: Instead) -> ServerJsonRpcMessage {
-        let remark = Remark { status: None, instead: Some(instead) };
+    /// Returns a JSON-RPC error that this client makes because the server's answer is missing or unusable.
+    pub(crate) fn error_without_answer(&self, reason: NoAnswer) -> ServerJsonRpcMessage {
+        let remark = Remark { status: None, instead: Some(reason) };
         self.error(json!({"code": INTERNAL_ERROR, "message": "no usable answer"}), &remark)
     }
 
@@ -95,9 +99,9 @@ impl Asked {
         ServerJsonRpcMessage::error(error, id)
     }
 
-    /// Returns true if an answer says that the server does not know the session that the request named, so
-    /// that the request was not carried out. Servers say so with 404, which is the specification's, with 400
-    /// (the official SDKs' examples) or with an error under another id than the request's.
+    /// Returns true if an answer says that the server does not know the session of the request, which means that the
+    /// request was not carried out. Servers say so with 404 (as the MCP specification defines), with 400 (the examples
+    /// of the official SDKs) or with an error that has another id than the request.
     pub(crate) fn says_session_is_lost(&self, status: StatusCode, message: Option<&Value>) -> bool {
         let error = message.map(|message| &message["error"]);
         let code = error.and_then(|error| error["code"].as_i64());
@@ -115,7 +119,7 @@ impl Asked {
     }
 }
 
-/// The response in a message; of a batch (2025-03-26) the first.
+/// Returns the response in a message; of a batch (revision 2025-03-26) the first response.
 fn response(message: Value) -> Option<Map<String, Value>> {
     match message {
         Value::Array(batch) => batch.into_iter().find_map(response),
@@ -125,7 +129,7 @@ fn response(message: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Returns true if `message` is a response, or a batch that holds one.
+/// Returns true if `message` is a response, or a batch that contains one.
 pub(crate) fn is_response(message: &Value) -> bool {
     if let Value::Array(batch) = message {
         return batch.iter().any(is_response);
@@ -139,7 +143,7 @@ pub(crate) fn is_error(message: &Value) -> bool {
     message.get("error").is_some_and(|error| !error.is_null()) && message.get("method").is_none()
 }
 
-/// Code, message and data of whatever stands where an error belongs.
+/// Returns code, message and data of the value of an `error` member, in whatever form the server has written it.
 pub(super) fn error_parts(error: Value) -> (i32, String, Option<Value>) {
     let Value::Object(mut fields) = error else {
         let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
@@ -157,8 +161,8 @@ pub(super) fn error_parts(error: Value) -> (i32, String, Option<Value>) {
     (code, message, fields.remove("data").filter(|data| !data.is_null()))
 }
 
-/// What `initialize` gave: without it nothing goes, so every member that fits is kept, and only the revision
-/// must be there.
+/// Adapts the result of `initialize`. Without that result there is no session, so only the protocol revision is
+/// required, and every other member is kept if it fits.
 fn initialize_result(result: Value) -> Result<Value, &'static str> {
     let result = without_nulls(result);
     let Some(version) = result["protocolVersion"].as_str() else {
@@ -166,22 +170,22 @@ fn initialize_result(result: Value) -> Result<Value, &'static str> {
     };
     let text = |value: &Value, default: &str| value.as_str().unwrap_or(default).to_owned();
     let server = &result["serverInfo"];
-    let mut mended = json!({
+    let mut adapted = json!({
         "protocolVersion": version,
         "capabilities": {"tools": {}},
         "serverInfo": {"name": text(&server["name"], "unnamed"), "version": text(&server["version"], "unknown")},
     });
-    // Taken as a whole or not at all: of the capabilities this client needs none but tools.
+    // Kept as a whole or not at all: this client uses no capability except tools.
     if serde_json::from_value::<rmcp::model::ServerCapabilities>(result["capabilities"].clone()).is_ok() {
-        mended["capabilities"] = result["capabilities"].clone();
+        adapted["capabilities"] = result["capabilities"].clone();
     }
     if result["instructions"].is_string() {
-        mended["instructions"] = result["instructions"].clone();
+        adapted["instructions"] = result["instructions"].clone();
     }
-    Ok(mended)
+    Ok(adapted)
 }
 
-/// A value whose objects have no `null` members, the outermost two levels deep: optional members stand there.
+/// Removes `null` members from the value and from the two levels of objects below it, where optional members are.
 pub(super) fn without_nulls(mut value: Value) -> Value {
     fn go(value: &mut Value, depth: usize) {
         if let Value::Object(fields) = value {
@@ -199,18 +203,18 @@ pub(super) fn without_nulls(mut value: Value) -> Value {
 mod tests {
     use super::*;
 
-    fn asked(method: &str) -> Asked {
-        Asked { id: json!(7), method: method.to_owned() }
+    fn sent(method: &str) -> SentRequest {
+        SentRequest { id: json!(7), method: method.to_owned() }
     }
 
-    fn taken(method: &str, message: Value) -> Option<Value> {
-        let answer = asked(method).answer(message, StatusCode::OK, |_| {});
+    fn answered(method: &str, message: Value) -> Option<Value> {
+        let answer = sent(method).answer(message, StatusCode::OK, |_| {});
         answer.map(|answer| serde_json::to_value(answer).unwrap())
     }
 
     fn check_error(error: Value, code: i32, message: &str) {
         for id in [json!(null), json!("server-error"), json!(7), json!(8)] {
-            let answer = taken("ping", json!({"jsonrpc": "2.0", "id": id, "error": error})).unwrap();
+            let answer = answered("ping", json!({"jsonrpc": "2.0", "id": id, "error": error})).unwrap();
             assert_eq!(answer["id"], json!(7), "{error}");
             assert_eq!(
                 (&answer["error"]["code"], &answer["error"]["message"]),
@@ -220,48 +224,48 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_the_requests_whatever_its_id_and_form() {
+    fn an_error_belongs_to_the_request_whatever_its_id_and_form() {
         check_error(json!({"code": -32000, "message": "m"}), -32000, "m");
         check_error(json!({"code": "-32001", "message": null}), -32001, "");
         check_error(json!({"code": 4.0, "message": {"detail": 1}}), 4, "{\"detail\":1}");
         check_error(json!("no such session"), INTERNAL_ERROR, "no such session");
-        let without_id = taken("ping", json!({"error": {"code": 1, "message": "m"}, "result": null}));
+        let without_id = answered("ping", json!({"error": {"code": 1, "message": "m"}, "result": null}));
         assert_eq!(without_id.unwrap()["id"], json!(7));
     }
 
     #[test]
-    fn a_null_error_is_none_and_a_batch_holds_the_answer() {
-        let answer = taken("ping", json!({"id": 7, "error": null, "result": {}})).unwrap();
+    fn a_null_error_is_no_error_and_an_answer_is_found_in_a_batch() {
+        let answer = answered("ping", json!({"id": 7, "error": null, "result": {}})).unwrap();
         assert!(answer.get("error").is_none(), "{answer}");
         let batch = json!([{"method": "notifications/x", "params": 5}, {"id": "7", "result": {}}]);
-        assert_eq!(taken("ping", batch).unwrap()["id"], json!(7));
-        assert_eq!(taken("ping", json!({"method": "ping", "id": 1, "result": null})), None);
-        assert_eq!(taken("ping", json!({"hello": "world"})), None);
-        assert_eq!(taken("ping", json!("x")), None);
+        assert_eq!(answered("ping", batch).unwrap()["id"], json!(7));
+        assert_eq!(answered("ping", json!({"method": "ping", "id": 1, "result": null})), None);
+        assert_eq!(answered("ping", json!({"hello": "world"})), None);
+        assert_eq!(answered("ping", json!("x")), None);
     }
 
     #[test]
-    fn what_initialize_gives_is_kept_as_far_as_it_fits() {
-        let given = |result| taken("initialize", json!({"id": 7, "result": result})).unwrap();
-        let odd = given(
+    fn members_of_an_initialize_result_are_kept_if_they_fit() {
+        let adapted = |result| answered("initialize", json!({"id": 7, "result": result})).unwrap();
+        let odd = adapted(
             json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": 7}, "instructions": null,
             "serverInfo": null, "extra": [1]}),
         );
         assert_eq!(odd["result"]["protocolVersion"], "2025-06-18");
         assert_eq!(odd["result"]["serverInfo"]["name"], "unnamed");
         let null =
-            given(json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": null, "logging": {}},
+            adapted(json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": null, "logging": {}},
             "serverInfo": {"name": "s", "version": null}}));
         assert_eq!(null["result"]["serverInfo"]["name"], "s");
-        assert!(given(json!({"capabilities": {}})).get("error").is_some());
+        assert!(adapted(json!({"capabilities": {}})).get("error").is_some());
     }
 
     #[test]
-    fn a_lost_session_is_told_from_another_refusal() {
+    fn a_lost_session_is_distinguished_from_other_refusals() {
         let check = |status: u16, message: Option<Value>, lost: bool| {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(
-                asked("tools/call").says_session_is_lost(status, message.as_ref()),
+                sent("tools/call").says_session_is_lost(status, message.as_ref()),
                 lost,
                 "{status} {message:?}"
             );

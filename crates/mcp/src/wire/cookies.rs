@@ -1,8 +1,9 @@
-//! The cookies of one connection: load balancers keep a session with one of several servers by them.
+//! The cookies of one MCP client. Load balancers use cookies to send all requests of a session to the same server.
 //!
-//! A jar belongs to one connection, so it dies with it and never serves another owner. Only the endpoint's own
-//! host sets cookies in it, and only requests to the endpoint carry them. Dates are not read: a connection is
-//! shorter than any cookie that is meant to last, and a date of 1970 is how servers delete one.
+//! A jar belongs to one client and is dropped with it, so no other user's requests carry its cookies. Only the
+//! endpoint's own host can set cookies, and only requests to the endpoint carry them. Expiry dates are not evaluated,
+//! because a client exists for a shorter time than a cookie is valid. The exception is a date in 1970, by which servers
+//! delete a cookie. Called by [`super::Wire`].
 //!
 //! Source: RFC 6265 §5.
 
@@ -10,17 +11,18 @@ use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, Uri, header::SET_COOKIE};
 
-/// The most cookies that one connection keeps, and the most bytes of each: more than load balancers set.
+/// Maximum number of cookies in a jar: more than load balancers set.
 const MAX_COOKIES: usize = 20;
+/// Maximum length of a `Set-Cookie` line, in bytes.
 const MAX_BYTES: usize = 4_096;
 
-/// The cookies that a server has set on one connection.
+/// The cookies that a server has set for one client: names and values.
 #[derive(Debug, Default)]
 pub(crate) struct CookieJar(Mutex<Vec<(String, String)>>);
 
 impl CookieJar {
-    /// Takes in what an answer to a request to `uri` sets.
-    pub(crate) fn take(&self, uri: &Uri, headers: &HeaderMap) {
+    /// Stores the cookies that the response to a request to `uri` sets.
+    pub(crate) fn store(&self, uri: &Uri, headers: &HeaderMap) {
         let mut jar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for line in headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok()) {
             let Some(cookie) = Cookie::parse(line).filter(|cookie| cookie.is_for(uri)) else { continue };
@@ -31,7 +33,8 @@ impl CookieJar {
         }
     }
 
-    /// The value of the `Cookie` header, after `own`, which an entry may set itself; `None` if there is none.
+    /// Returns the value of the `Cookie` header: first `own`, the cookies that the entry sets, then the stored ones.
+    /// `None` if there are no cookies.
     pub(crate) fn header(&self, own: Option<&str>) -> Option<String> {
         let jar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let set = jar.iter().map(|(name, value)| format!("{name}={value}"));
@@ -40,7 +43,7 @@ impl CookieJar {
     }
 }
 
-/// One `Set-Cookie` line.
+/// A parsed `Set-Cookie` line.
 struct Cookie<'a> {
     name: &'a str,
     value: &'a str,
@@ -100,13 +103,13 @@ mod tests {
         for line in lines {
             let mut headers = HeaderMap::new();
             headers.insert(SET_COOKIE, HeaderValue::from_str(line).unwrap());
-            jar.take(&uri.parse().unwrap(), &headers);
+            jar.store(&uri.parse().unwrap(), &headers);
         }
         jar.header(None)
     }
 
     #[test]
-    fn a_load_balancers_cookie_is_sent_back() {
+    fn the_cookie_of_a_load_balancer_is_sent_back() {
         let check = |lines: &[&str], sent: Option<&str>| {
             assert_eq!(jar("https://lb.a.example/mcp", lines).as_deref(), sent, "{lines:?}");
         };
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_endpoints_is_not_kept() {
+    fn a_cookie_for_another_host_or_path_is_not_stored() {
         for line in
             ["a=1; Domain=b.example", "a=1; Domain=xa.example", "a=1; Path=/other", "a=1; Path=/m", "=1", "a"]
         {
@@ -135,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entrys_own_cookies_stay() {
+    fn the_cookies_of_the_entry_stay() {
         let jar = CookieJar::default();
         assert_eq!(jar.header(Some("own=1")).as_deref(), Some("own=1"));
         let mut headers = HeaderMap::new();
         headers.insert(SET_COOKIE, HeaderValue::from_static("lb=2"));
-        jar.take(&"https://a.example/mcp".parse().unwrap(), &headers);
+        jar.store(&"https://a.example/mcp".parse().unwrap(), &headers);
         assert_eq!(jar.header(Some("own=1")).as_deref(), Some("own=1; lb=2"));
     }
 }

@@ -1,32 +1,32 @@
-//! JSON as servers write it, read as far as its meaning is clear.
+//! A lenient JSON parser for the messages of servers.
 //!
-//! Text that is JSON is parsed as it is. Text that is not is mended once and parsed again: a byte order mark
-//! is passed over; `NaN`, `Infinity` and numbers too large for 64 bits become `null`; the escape of half a
-//! surrogate pair becomes U+FFFD; a raw control character inside a string is escaped. Anything else that is
-//! not JSON stays an error: nothing is guessed.
+//! Valid JSON is parsed as it is. Invalid JSON is repaired once and parsed again: a byte order mark is skipped; `NaN`,
+//! `Infinity` and numbers too large for 64 bits become `null`; the escape of half a surrogate pair becomes U+FFFD; a
+//! raw control character inside a string is escaped. Any other error stays an error: nothing is guessed. Called by
+//! [`super::Wire`] for every message.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Parses `text`, mending what is clear.
+/// Parses `text`, after repairing it if necessary.
 ///
 /// # Errors
-/// The parser's own error for the mended text.
+/// The parser's error for the repaired text.
 pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     // RFC 8259 §8.1 lets a parser ignore a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(error) => match mended(text) {
-            Cow::Owned(mended) => serde_json::from_str(&mended),
+        Err(error) => match repaired(text) {
+            Cow::Owned(repaired) => serde_json::from_str(&repaired),
             Cow::Borrowed(_) => Err(error),
         },
     }
 }
 
-/// `text` with what [`parse`] mends replaced; borrowed if there is nothing to mend.
-fn mended(text: &str) -> Cow<'_, str> {
+/// Returns `text` with the repairs of the module documentation; borrowed if there is nothing to repair.
+fn repaired(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
@@ -36,7 +36,7 @@ fn mended(text: &str) -> Cow<'_, str> {
     if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
-/// Copies what stands outside strings up to the next string; gives how many bytes were taken.
+/// Copies the text up to the next string literal; returns the number of bytes read.
 fn outside(rest: &str, out: &mut String) -> usize {
     let end = rest.find('"').unwrap_or(rest.len());
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.');
@@ -55,7 +55,7 @@ fn outside(rest: &str, out: &mut String) -> usize {
     end
 }
 
-/// Copies the string that `rest` begins with; gives how many bytes were taken.
+/// Copies the string literal that `rest` begins with; returns the number of bytes read.
 fn string(rest: &str, out: &mut String) -> usize {
     out.push('"');
     let mut at = 1;
@@ -79,8 +79,7 @@ fn string(rest: &str, out: &mut String) -> usize {
     at
 }
 
-/// Copies the escape that `rest` begins with, both halves of a surrogate pair; gives how many bytes were
-/// taken.
+/// Copies the escape that `rest` begins with, or both escapes of a surrogate pair; returns the number of bytes read.
 fn escape(rest: &str, out: &mut String) -> usize {
     const UNIT: usize = 6;
     let unit = |at: usize| {
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_clear_is_mended() {
+    fn known_deviations_are_repaired() {
         check("\u{feff}{\"a\": 1}", json!({"a": 1}));
         check(r#"{"a": NaN, "b": [Infinity, -Infinity, 1]}"#, json!({"a": null, "b": [null, null, 1]}));
         check(r#"{"a": 1e999}"#, json!({"a": null}));
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_strings_stays() {
+    fn text_in_strings_stays_unchanged() {
         check(r#"["NaN", "a \" NaN", "\\ud83d", "Infinity", NaN]"#, {
             json!(["NaN", "a \" NaN", "\\ud83d", "Infinity", null])
         });
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_stays_an_error() {
+    fn other_invalid_json_stays_an_error() {
         for text in ["", "{", "<html>", "{'a': 1}", "[1,]", "\"abc", "nan", r#""\"#, "[\"\\u12\"]"] {
             assert!(parse(text).is_err(), "{text}");
         }
@@ -142,7 +141,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_breaks_it_and_json_stays_what_it_is(text in ".{0,80}", value in "[a-z\\u{0}-\\u{ffff}]{0,20}") {
+        fn no_text_causes_a_panic_and_valid_json_stays_unchanged(text in ".{0,80}", value in "[a-z\\u{0}-\\u{ffff}]{0,20}") {
             let _ = parse(&text);
             let _ = parse(&format!("[\"\\ud83d{text}\", NaN]"));
             let json = json!({ "v": value, "n": [1, -2.5e3, null] });

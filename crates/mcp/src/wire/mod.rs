@@ -1,18 +1,18 @@
-//! The wire of one connection: what crosses it, in both transports.
+//! The wire of one MCP client: sends the requests and reads the messages of both transports.
 //!
-//! Every request goes through [`egress::HttpClient`], carries the credential, and may carry the cookies that
-//! the server set on this connection; bodies and their number of values are bounded; the credential is taken
-//! out of every message before it is parsed. Statuses become typed faults ([`fault`]), and messages are made
-//! to fit rmcp's types ([`answer`]). Follows no redirect, retries nothing.
+//! Every request goes through [`egress::HttpClient`] and carries the credential and the cookies that the server has set
+//! before. The size of bodies and their number of values are limited. The credential is removed from every
+//! message before it is parsed. HTTP statuses become typed errors ([`fault`]), and messages are adapted to rmcp's types
+//! ([`answer`]). Follows no redirect, retries nothing. Created by [`crate::connector`], once per client.
 
 pub(crate) mod answer;
+mod call_tool_result;
 mod cookies;
 pub(crate) mod fault;
 mod lenient_json;
+mod list_tools_result;
 mod refusal;
 mod streamable_http;
-mod tool_list;
-mod tool_result;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,53 +31,54 @@ use http::{
 };
 use serde_json::Value;
 
-use crate::message_memory::{GivesBack, HeldMemory, MessageMemory};
+use crate::message_memory::{MemoryReservations, MessageMemory, ReleaseOnDrop};
 
 use self::{
-    answer::Asked,
+    answer::SentRequest,
     cookies::CookieJar,
-    fault::{WireError, broken, unusable},
+    fault::{WireError, not_exchanged, unusable},
 };
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// The most JSON values that one message may hold: memory for 14 MB of them.
+/// Maximum number of JSON values in one message. Parsed, so many use 14 MB of memory.
 const MAX_VALUES: usize = 200_000;
-/// The most requests of one connection, answers to a server's pings included: more than the pages and calls
-/// of any run.
+/// Maximum number of HTTP requests of one client, replies to the server's pings included. More than the pages and
+/// calls of any run.
 const MAX_REQUESTS: usize = 1_000;
-/// How long a notification may take to be accepted: nothing depends on its answer, and the request that comes
-/// after it has its own deadline.
+/// Time limit for sending a notification. Nothing depends on its response, and the next request has its own deadline.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many notes on left-out tools are kept one by one.
+/// Number of notes on left-out tools that are stored in full. Further ones are counted.
 const MAX_NOTES: usize = 20;
 
-/// The wire of one connection. Clones share everything.
+/// The wire of one MCP client. Clones share all state.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
     http: HttpClient,
     credential: Credential,
     scrubber: Scrubber,
     cookies: Arc<CookieJar>,
-    /// Requests sent, and bytes of messages received.
+    /// Number of HTTP requests sent.
     sent: Arc<AtomicUsize>,
+    /// Number of bytes of messages received.
     received: Arc<AtomicUsize>,
     state: Arc<Mutex<State>>,
     memory: MessageMemory,
-    held_memory: Arc<HeldMemory>,
+    reservations: Arc<MemoryReservations>,
 }
 
-/// What is remembered of a connection's answers.
+/// The part of the state that depends on the server's answers.
 #[derive(Debug, Default)]
 struct State {
-    /// The first notes on what was taken out of tool lists, and how many there were in all.
+    /// The first [`MAX_NOTES`] notes on what was left out of tool lists.
     notes: Vec<String>,
+    /// Number of all notes.
     noted: usize,
-    /// The requests, by id, for which the server did not know its session. Each is told so once.
+    /// Ids of the requests for which rmcp was told that the session is lost. It is told once per request.
     lost_session: HashSet<String>,
-    /// The HTTP status of the first notification that the server refused.
+    /// HTTP status of the first notification that the server refused.
     notification_refused: Option<u16>,
-    /// The requests that event streams answer, by the id of the stream's last event.
-    streams: HashMap<String, Asked>,
+    /// The requests that event streams answer, by the id of the stream's latest event.
+    streams: HashMap<String, SentRequest>,
 }
 
 impl Wire {
@@ -91,22 +92,21 @@ impl Wire {
             received: Arc::default(),
             state: Arc::default(),
             memory,
-            held_memory: Arc::default(),
+            reservations: Arc::default(),
         }
     }
 
-    /// Returns true if requests say who they are from.
+    /// Returns true if requests carry a credential.
     pub(crate) fn signs_in(&self) -> bool {
         self.credential.signs_in()
     }
 
-    /// The HTTP status of the first notification that the server refused (`notifications/initialized`, as a
-    /// rule), if it refused one.
+    /// Returns the HTTP status of the first notification that the server refused, usually `notifications/initialized`.
     pub(crate) fn notification_refused(&self) -> Option<u16> {
         self.state().notification_refused
     }
 
-    /// What was taken out of tool lists since the last call, one line each.
+    /// Returns and clears the notes on what was left out of tool lists, one line each.
     pub(crate) fn take_notes(&self) -> Vec<String> {
         let mut state = self.state();
         let (mut notes, noted) = (std::mem::take(&mut state.notes), std::mem::take(&mut state.noted));
@@ -116,7 +116,7 @@ impl Wire {
         notes
     }
 
-    /// Notes what is left out of a tool list.
+    /// Adds a note on what is left out of a tool list.
     pub(crate) fn note(&self, note: String) {
         let mut state = self.state();
         state.noted += 1;
@@ -125,27 +125,27 @@ impl Wire {
         }
     }
 
-    /// How many bytes of messages have come so far.
+    /// Returns the number of bytes of messages received so far.
     pub(crate) fn received(&self) -> usize {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is memory for a message of so many bytes.
-    pub(crate) async fn take_memory(&self, bytes: usize) {
-        self.memory.take(bytes, &self.held_memory).await;
+    /// Waits until a message of this size may be parsed.
+    pub(crate) async fn reserve_memory(&self, bytes: usize) {
+        self.memory.reserve(bytes, &self.reservations).await;
     }
 
-    /// What gives the memory of this connection's messages back when it is dropped. Where two requests are under way,
-    /// the first to end gives back that of both.
-    pub(crate) fn holding_memory(&self) -> GivesBack {
-        GivesBack(Arc::clone(&self.held_memory))
+    /// Returns a guard that releases the memory reservations of this client when dropped. Where two requests are under
+    /// way, the first to end releases the reservations of both.
+    pub(crate) fn release_memory_on_drop(&self) -> ReleaseOnDrop {
+        ReleaseOnDrop(Arc::clone(&self.reservations))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one request to the endpoint.
+    /// Sends one HTTP request to the endpoint.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -155,11 +155,11 @@ impl Wire {
         body: Vec<u8>,
     ) -> Result<Response<Body>, WireError> {
         if self.sent.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
-            return Err(unusable("its answers make this client send requests without end"));
+            return Err(unusable("its answers made this client send more than 1,000 requests"));
         }
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = uri.parse().map_err(|_| broken(egress::EgressError::Url))?;
+        *request.uri_mut() = uri.parse().map_err(|_| not_exchanged(egress::EgressError::Url))?;
         let fields = request.headers_mut();
         fields.extend(headers);
         fields.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -180,22 +180,23 @@ impl Wire {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let uri = request.uri().clone();
-        let response = self.http.send(request).await.map_err(broken)?;
-        self.cookies.take(&uri, response.headers());
+        let response = self.http.send(request).await.map_err(not_exchanged)?;
+        self.cookies.store(&uri, response.headers());
         Ok(response)
     }
 
-    /// The text of a body. Bytes that are no UTF-8 become U+FFFD.
+    /// Reads a body as text. Bytes that are not UTF-8 become U+FFFD.
     pub(crate) async fn text(&self, response: Response<Body>) -> Result<String, WireError> {
-        let body = response.into_body().collect().await.map_err(broken)?;
+        let body = response.into_body().collect().await.map_err(not_exchanged)?;
         Ok(String::from_utf8(body)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    /// A message as it may be read, with the credential taken out.
+    /// Parses a message, with the credential removed.
     ///
     /// # Errors
-    /// What is wrong with it, beginning with “its”: it is no JSON, or has more values than memory is there for.
+    /// What is wrong with the message, beginning with “its”: it is empty, no JSON, or has more than [`MAX_VALUES`]
+    /// values.
     pub(crate) fn message(&self, text: String) -> Result<Value, &'static str> {
         self.received.fetch_add(text.len(), Ordering::Relaxed);
         if text.trim().is_empty() {
@@ -209,15 +210,15 @@ impl Wire {
         let parsed = lenient_json::parse(&self.scrubber.scrub(text));
         let mut message = parsed.map_err(|_| "its answer is not JSON")?;
         if is_escaped {
-            // What a server has escaped shows itself only now.
+            // A credential that the server has written with escapes can be found only after parsing.
             scrub(&mut message, &self.scrubber);
         }
         Ok(message)
     }
 
-    /// Waits until a notification, or an answer to a server's request, is taken. Whatever comes of it, the
-    /// connection goes on: a 401 comes again with the next request.
-    pub(crate) async fn notified(
+    /// Waits until a notification, or a reply to a request of the server, is sent. A failure is remembered or logged,
+    /// and the session goes on: the next request gets the same 401.
+    pub(crate) async fn finish_notification(
         &self,
         sent: impl Future<Output = Result<Response<Body>, WireError>>,
     ) -> Result<(), WireError> {
@@ -232,12 +233,12 @@ impl Wire {
     }
 }
 
-/// What a body is, by its content type.
+/// The kind of a body, by its `Content-Type`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BodyKind {
     Json,
     EventStream,
-    /// None is named: it may be JSON all the same.
+    /// No `Content-Type`. The body may be JSON.
     Unnamed,
     Other(String),
 }
@@ -248,6 +249,7 @@ impl BodyKind {
     }
 }
 
+/// Returns the kind of a response's body.
 pub(crate) fn kind(response: &Response<Body>) -> BodyKind {
     let named = response
         .headers()
@@ -256,14 +258,14 @@ pub(crate) fn kind(response: &Response<Body>) -> BodyKind {
     match named.as_deref().map(|named| named.split(';').next().unwrap_or_default().trim()) {
         None | Some("") => BodyKind::Unnamed,
         Some("text/event-stream") => BodyKind::EventStream,
-        // `text/plain` is what some frameworks call what they were given as text.
+        // Some frameworks send JSON that was passed to them as a string with `text/plain`.
         Some("application/json" | "text/json" | "text/plain" | "application/json-rpc") => BodyKind::Json,
         Some(kind) if kind.ends_with("+json") => BodyKind::Json,
         Some(kind) => BodyKind::Other(kind.to_owned()),
     }
 }
 
-/// Takes the credential out of every text in a message.
+/// Removes the credential from every string and member name in a message.
 fn scrub(message: &mut Value, scrubber: &Scrubber) {
     match message {
         Value::String(text) => *text = scrubber.scrub(std::mem::take(text)),
@@ -285,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_found_however_it_is_escaped() {
+    fn a_credential_is_removed_however_it_is_escaped() {
         let credential = Credential::none().with(&{
             let mut extra = auth::ExtraHeaders::default();
             extra.add("x-key", "canary/secret".into()).unwrap();

@@ -1,4 +1,6 @@
-//! Answers whose status is no success, and what they mean.
+//! Responses with an HTTP status outside 2xx, and the errors that they become.
+//!
+//! Called by both transports. Does not decide whether the session is lost: [`super::answer`] does.
 //!
 //! Source: RFC 6750 §3.1 for `invalid_token`, RFC 9110 §15.4 for redirects.
 
@@ -17,20 +19,20 @@ use super::{
     kind,
 };
 
-/// How long the body of a refusal is waited for: its status is known already.
+/// Time limit for reading the body of a refusal. The status is known without it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An answer whose status is no success.
-pub(crate) struct Refused {
+/// A response with an HTTP status outside 2xx.
+pub(crate) struct Refusal {
     pub(super) status: StatusCode,
     challenge: String,
     location: Option<String>,
     pub(super) message: Option<Value>,
 }
 
-impl Refused {
-    /// Returns true if the access token is the reason: a 401, or the code `invalid_token` of RFC 6750 §3.1 under
-    /// a status that is not its own.
+impl Refusal {
+    /// Returns true if the server refuses the access token: with 401, or with the error code `invalid_token` of
+    /// RFC 6750 §3.1 and status 400 or 403, which some servers send instead of 401.
     pub(super) fn says_invalid_token(&self) -> bool {
         const CODE: &str = "invalid_token";
         let in_body = |message: &Value| {
@@ -54,57 +56,57 @@ impl Refused {
     }
 }
 
-/// Where a redirect leads, as it may be shown: without its query, where people put keys.
+/// Returns the target of a redirect, without its query and fragment, which may contain keys.
 fn redirect_target(from: &str, to: &str) -> Option<String> {
     let mut target = Url::parse(from).ok()?.join(to).ok()?;
     target.set_query(None);
     target.set_fragment(None);
-    // No user or password of the entry's URL.
+    // The target inherits user and password from the entry's URL.
     (target.set_username("").is_ok() && target.set_password(None).is_ok()).then(|| target.to_string())
 }
 
 impl Wire {
-    /// Reads a refusal to its end.
-    pub(crate) async fn refused(&self, response: Response<Body>) -> Refused {
+    /// Reads a response with a status outside 2xx, with its body.
+    pub(crate) async fn read_refusal(&self, response: Response<Body>) -> Refusal {
         let (status, challenge) = (response.status(), Challenge::header(response.headers()));
         let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
-        Refused { status, challenge, location, message: self.refusal_message(response).await }
+        Refusal { status, challenge, location, message: self.refusal_message(response).await }
     }
 
-    /// What a status that is no success means, where no JSON-RPC error came with it. What a refusal says has
-    /// the credential taken out.
-    pub(crate) fn status_fault(&self, uri: &str, refused: &Refused) -> WireError {
-        match refused.status {
-            _ if refused.says_invalid_token() => WireError::AuthRequired(AuthRequiredError::new(
-                self.scrubber.scrub(refused.challenge.clone()),
+    /// Returns the error for a refusal by its status and headers alone, without a JSON-RPC error in its body. The
+    /// credential is removed from the texts of the server.
+    pub(crate) fn status_error(&self, uri: &str, refusal: &Refusal) -> WireError {
+        match refusal.status {
+            _ if refusal.says_invalid_token() => WireError::AuthRequired(AuthRequiredError::new(
+                self.scrubber.scrub(refusal.challenge.clone()),
             )),
             StatusCode::FORBIDDEN => WireError::Client(WireFault::Forbidden {
-                challenge: Box::new(Challenge::parse(&self.scrubber.scrub(refused.challenge.clone()))),
-                message: refused.error_message().map(str::to_owned),
+                challenge: Box::new(Challenge::parse(&self.scrubber.scrub(refusal.challenge.clone()))),
+                message: refusal.error_message().map(str::to_owned),
             }),
             status => WireError::Client(WireFault::Status {
                 status: status.as_u16(),
-                location: refused.location.as_deref().and_then(|to| redirect_target(uri, to)),
+                location: refusal.location.as_deref().and_then(|to| redirect_target(uri, to)),
             }),
         }
     }
 
-    /// What a refusal means, JSON-RPC errors included.
-    pub(crate) fn refusal(&self, uri: &str, refused: &Refused) -> WireError {
-        let error = refused.message.as_ref().filter(|message| answer::is_error(message));
-        match error.filter(|_| !refused.says_invalid_token() && refused.status != StatusCode::FORBIDDEN) {
+    /// Returns the error for a refusal; a JSON-RPC error in its body comes first.
+    pub(crate) fn refusal_error(&self, uri: &str, refusal: &Refusal) -> WireError {
+        let error = refusal.message.as_ref().filter(|message| answer::is_error(message));
+        match error.filter(|_| !refusal.says_invalid_token() && refusal.status != StatusCode::FORBIDDEN) {
             Some(message) => {
                 let (code, message, _) = answer::error_parts(message["error"].clone());
-                let status = refused.status.as_u16();
+                let status = refusal.status.as_u16();
                 WireError::Client(WireFault::Rejected { status, code, message })
             }
-            None => self.status_fault(uri, refused),
+            None => self.status_error(uri, refusal),
         }
     }
 
-    /// The JSON message of a refusal, if its body is one and comes soon.
+    /// Reads the JSON body of a refusal; `None` if it is no JSON or does not arrive within [`REFUSAL_TIMEOUT`].
     async fn refusal_message(&self, response: Response<Body>) -> Option<Value> {
-        // What a 401 asks for stands in its headers.
+        // Of a 401 only the headers are used.
         if !kind(&response).is_json() || response.status() == StatusCode::UNAUTHORIZED {
             return None;
         }
@@ -120,11 +122,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invalid_token_is_told_under_any_of_its_statuses() {
+    fn an_invalid_token_is_recognised_with_any_status_that_servers_send_for_it() {
         let check = |status: u16, challenge: &str, message: Option<Value>, expected: bool| {
             let status = StatusCode::from_u16(status).unwrap();
-            let refused = Refused { status, challenge: challenge.to_owned(), location: None, message };
-            assert_eq!(refused.says_invalid_token(), expected, "{status} {challenge} {:?}", refused.message);
+            let refusal = Refusal { status, challenge: challenge.to_owned(), location: None, message };
+            assert_eq!(refusal.says_invalid_token(), expected, "{status} {challenge} {:?}", refusal.message);
         };
         check(401, "", None, true);
         check(403, r#"Bearer error="invalid_token""#, None, true);
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_shown_without_what_may_be_a_key() {
+    fn a_redirect_is_shown_without_user_info_query_and_fragment() {
         let check = |to: &str, expected: &str| {
             let shown = redirect_target("https://u:p@a.example/mcp?key=k", to);
             assert_eq!(shown.as_deref(), Some(expected), "{to}");

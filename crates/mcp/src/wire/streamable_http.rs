@@ -1,8 +1,9 @@
-//! rmcp's streamable HTTP transport over the wire.
+//! The HTTP client that rmcp's streamable HTTP transport sends with.
 //!
-//! rmcp speaks the protocol; this decides what it is told. A request gets exactly one answer: the server's, or
-//! an error that says why there is none. A notification is never answered, so a refused one is remembered and
-//! the connection goes on. No stream is opened to listen on: a function that is frozen hears nothing.
+//! rmcp implements the protocol; this module sends its messages and decides which answers it gets. A request gets
+//! exactly one answer: the server's, or an error that says why there is none. A notification has no answer, so a
+//! refused one is remembered and the session goes on. Opens no stream for messages of the server (a GET without an
+//! event to resume from), because a frozen function cannot receive them. Called by rmcp.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,8 +19,8 @@ use sse_stream::{Error as SseError, Sse, SseStream};
 
 use super::{
     BodyKind, SESSION_ID, Wire,
-    answer::{self, Asked},
-    fault::{Instead, WireError, WireFault, unusable},
+    answer::{self, SentRequest},
+    fault::{NoAnswer, WireError, WireFault, unusable},
     kind,
 };
 
@@ -38,15 +39,15 @@ impl StreamableHttpClient for Wire {
         _auth_header: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, WireError> {
-        let asked = Asked::of(&message);
+        let request = SentRequest::of(&message);
         let body = serde_json::to_vec(&message)?;
         let sent = self.send(Method::POST, &uri, session_id.as_deref(), headers, body);
-        let Some(asked) = asked else {
-            return self.notified(sent).await.map(|()| StreamableHttpPostResponse::Accepted);
+        let Some(request) = request else {
+            return self.finish_notification(sent).await.map(|()| StreamableHttpPostResponse::Accepted);
         };
         let response = sent.await?;
         if !response.status().is_success() {
-            return self.refused_answer(&uri, response, &asked, session_id.is_some()).await;
+            return self.answer_to_refusal(&uri, response, &request, session_id.is_some()).await;
         }
         if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Err(unusable("its answer is a bare acceptance, without a result"));
@@ -54,14 +55,15 @@ impl StreamableHttpClient for Wire {
         let session = header(&response, SESSION_ID);
         match kind(&response) {
             BodyKind::EventStream => {
-                Ok(StreamableHttpPostResponse::Sse(self.answer_events(response.into_body(), asked), session))
+                let events = self.answer_events(response.into_body(), request);
+                Ok(StreamableHttpPostResponse::Sse(events, session))
             }
             BodyKind::Json | BodyKind::Unnamed => {
                 let text = self.text(response).await?;
-                self.take_memory(text.len()).await;
+                self.reserve_memory(text.len()).await;
                 let message = self.message(text).map_err(unusable)?;
-                self.check_session(&asked, session_id.is_some(), &message)?;
-                let answer = asked.answer(message, StatusCode::OK, |note| self.note(note));
+                self.check_session(&request, session_id.is_some(), &message)?;
+                let answer = request.answer(message, StatusCode::OK, |note| self.note(note));
                 let answer = answer.ok_or_else(|| unusable("its answer is JSON but not JSON-RPC"))?;
                 Ok(StreamableHttpPostResponse::Json(answer, session))
             }
@@ -87,139 +89,145 @@ impl StreamableHttpClient for Wire {
         _auth_header: Option<String>,
         mut headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Events, WireError> {
-        // Without an event to resume from it would be a stream to listen on.
+        // Without an event to resume from this would be a stream for messages of the server, which is not opened.
         let last_event_id = last_event_id.ok_or(WireError::ServerDoesNotSupportSse)?;
         let last_event = HeaderValue::from_str(&last_event_id)
             .map_err(|_| unusable("its event id cannot stand in a header"))?;
         headers.insert(LAST_EVENT_ID, last_event);
         let response = self.send(Method::GET, &uri, session_id.as_deref(), headers, Vec::new()).await?;
         if !response.status().is_success() {
-            return Err(self.status_fault(&uri, &self.refused(response).await));
+            return Err(self.status_error(&uri, &self.read_refusal(response).await));
         }
-        match (kind(&response), self.resumed(&last_event_id)) {
-            (BodyKind::EventStream, Some(asked)) => Ok(self.answer_events(response.into_body(), asked)),
+        match (kind(&response), self.request_of_stream(&last_event_id)) {
+            (BodyKind::EventStream, Some(request)) => Ok(self.answer_events(response.into_body(), request)),
             (BodyKind::EventStream, None) => Err(WireError::ServerDoesNotSupportSse),
-            _ => Err(unusable("its event stream cannot be taken up again")),
+            _ => Err(unusable("its event stream cannot be resumed")),
         }
     }
 }
 
 impl Wire {
-    /// What a status that is no success means for the request that got it.
-    async fn refused_answer(
+    /// Returns the answer or the error for a request whose response has a status outside 2xx.
+    async fn answer_to_refusal(
         &self,
         uri: &str,
         response: Response<Body>,
-        asked: &Asked,
+        request: &SentRequest,
         in_session: bool,
     ) -> Result<StreamableHttpPostResponse, WireError> {
-        let refused = self.refused(response).await;
-        if refused.says_invalid_token() || refused.status == StatusCode::FORBIDDEN {
-            return Err(self.status_fault(uri, &refused));
+        let refusal = self.read_refusal(response).await;
+        if refusal.says_invalid_token() || refusal.status == StatusCode::FORBIDDEN {
+            return Err(self.status_error(uri, &refusal));
         }
-        if in_session && asked.says_session_is_lost(refused.status, refused.message.as_ref()) {
-            self.session_lost(asked)?;
+        if in_session && request.says_session_is_lost(refusal.status, refusal.message.as_ref()) {
+            self.session_lost(request)?;
         }
-        let status = refused.status;
-        let fault = self.status_fault(uri, &refused);
-        match refused.message.filter(answer::is_error) {
-            // A status of its own may come with any JSON-RPC error; from 2026-07-28 on it does.
-            Some(message) => match asked.answer(message, status, |_| {}) {
+        let status = refusal.status;
+        let error = self.status_error(uri, &refusal);
+        match refusal.message.filter(answer::is_error) {
+            // Any JSON-RPC error may come with a status outside 2xx; from revision 2026-07-28 on, all do.
+            Some(message) => match request.answer(message, status, |_| {}) {
                 Some(answer) => Ok(StreamableHttpPostResponse::Json(answer, None)),
-                None => Err(fault),
+                None => Err(error),
             },
-            None => Err(fault),
+            None => Err(error),
         }
     }
 
-    /// Has rmcp open a new session and send the request once more, if `message` says that the server did not
-    /// know its session.
-    fn check_session(&self, asked: &Asked, in_session: bool, message: &Value) -> Result<(), WireError> {
+    /// Returns the error that makes rmcp open a new session and send the request once more, if `message` says that the
+    /// server does not know the session.
+    fn check_session(
+        &self,
+        request: &SentRequest,
+        in_session: bool,
+        message: &Value,
+    ) -> Result<(), WireError> {
         let is_lost = in_session
             && answer::is_error(message)
-            && asked.says_session_is_lost(StatusCode::OK, Some(message));
-        if is_lost { self.session_lost(asked) } else { Ok(()) }
+            && request.says_session_is_lost(StatusCode::OK, Some(message));
+        if is_lost { self.session_lost(request) } else { Ok(()) }
     }
 
-    /// The error that has rmcp open a new session; none the second time that it is about the same request.
-    fn session_lost(&self, asked: &Asked) -> Result<(), WireError> {
-        let is_first = self.state().lost_session.insert(asked.id());
+    /// Returns the error that makes rmcp open a new session; `Ok` from the second time on for the same request.
+    fn session_lost(&self, request: &SentRequest) -> Result<(), WireError> {
+        let is_first = self.state().lost_session.insert(request.id());
         if is_first { Err(WireError::SessionExpired) } else { Ok(()) }
     }
 
-    /// The events of the answer to one request. Only messages that rmcp can take are passed on, and if the
-    /// stream ends before the answer, with no event to take it up again from, the last says so.
-    fn answer_events(&self, body: Body, asked: Asked) -> Events {
-        let events = Answering {
+    /// Returns the events of the answer to one request. Passes on only messages that rmcp can parse. If the stream ends
+    /// before the answer and cannot be resumed, the last event is an error that says so.
+    fn answer_events(&self, body: Body, request: SentRequest) -> Events {
+        let events = AnswerStream {
             wire: self.clone(),
-            asked,
+            request,
             events: SseStream::from_bytes_stream(body).boxed(),
             last_event_id: None,
             is_answered: false,
             is_over: false,
         };
-        stream::unfold(events, Answering::next).boxed()
+        stream::unfold(events, AnswerStream::next).boxed()
     }
 
-    /// Remembers which request an event stream answers, under the last event's id.
-    fn resumable(&self, earlier: Option<&str>, event_id: &str, asked: &Asked) {
+    /// Remembers the request that an event stream answers under the id of the stream's latest event, in place of
+    /// `earlier`, the event before.
+    fn remember_stream(&self, earlier: Option<&str>, event_id: &str, request: &SentRequest) {
         let mut state = self.state();
         if let Some(earlier) = earlier {
             state.streams.remove(earlier);
         }
-        state.streams.insert(event_id.to_owned(), asked.clone());
+        state.streams.insert(event_id.to_owned(), request.clone());
     }
 
-    /// The request that the stream with this last event answers.
-    fn resumed(&self, last_event_id: &str) -> Option<Asked> {
+    /// Returns the request that the event stream with this last event answers.
+    fn request_of_stream(&self, last_event_id: &str) -> Option<SentRequest> {
         self.state().streams.get(last_event_id).cloned()
     }
 }
 
 /// The event stream that answers one request.
-struct Answering {
+struct AnswerStream {
     wire: Wire,
-    asked: Asked,
+    request: SentRequest,
     events: Events,
     last_event_id: Option<String>,
     is_answered: bool,
     is_over: bool,
 }
 
-impl Answering {
-    /// The next event, and what is left of the stream.
+impl AnswerStream {
+    /// Returns the next event, and the rest of the stream.
     async fn next(mut self) -> Option<(Result<Sse, SseError>, Self)> {
         if self.is_over {
             return None;
         }
         let event = match self.events.next().await {
             Some(Ok(event)) => {
-                self.wire.take_memory(event.data.as_ref().map_or(0, String::len)).await;
-                self.fit(event)
+                self.wire.reserve_memory(event.data.as_ref().map_or(0, String::len)).await;
+                self.adapt(event)
             }
             end => {
                 self.is_over = true;
-                // With an event to resume from, rmcp asks for the rest.
+                // With an event to resume from, rmcp requests the rest of the stream.
                 match end.and_then(Result::err) {
                     error if self.is_answered || self.last_event_id.is_some() => {
                         return Some((Err(error?), self));
                     }
-                    error => self.ended(error.as_ref()),
+                    error => self.end_without_answer(error.as_ref()),
                 }
             }
         };
         Some((Ok(event), self))
     }
 
-    /// The event with a message that rmcp takes, or with none.
-    fn fit(&mut self, mut event: Sse) -> Sse {
+    /// Returns the event with a message that rmcp can parse, or without a message.
+    fn adapt(&mut self, mut event: Sse) -> Sse {
         if let Some(id) = &event.id {
-            self.wire.resumable(self.last_event_id.as_deref(), id, &self.asked);
+            self.wire.remember_stream(self.last_event_id.as_deref(), id, &self.request);
             self.last_event_id = Some(id.clone());
         }
         let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
         let data = event.data.take().filter(|data| is_message && !data.trim().is_empty());
-        // Without data the event still carries its id and the pause to reconnect after.
+        // An event without data still carries its id and the reconnection time.
         event.event = None;
         event.data =
             data.and_then(|data| self.message(data)).and_then(|message| serde_json::to_string(&message).ok());
@@ -227,40 +235,40 @@ impl Answering {
     }
 
     fn message(&mut self, data: String) -> Option<ServerJsonRpcMessage> {
-        // Some servers keep a stream alive with events that hold a bare word.
+        // Some servers keep a stream alive with events whose data is a word and no JSON.
         let is_meant_as_json = data.trim_start().starts_with(['{', '[', '\u{feff}']);
         let message = match self.wire.message(data) {
             Ok(message) => message,
             Err(_) if !is_meant_as_json => return None,
-            // It may have been the answer: what cannot be read is told, not waited for.
+            // The unreadable message may have been the answer: report it at once, and do not wait for another.
             Err(reason) => {
                 self.is_answered = true;
-                return Some(self.asked.instead(Instead::Unusable(reason.to_owned())));
+                return Some(self.request.error_without_answer(NoAnswer::Unusable(reason.to_owned())));
             }
         };
         let wire = &self.wire;
         if answer::is_response(&message) {
             self.is_answered = true;
-            return self.asked.answer(message, StatusCode::OK, |note| wire.note(note));
+            return self.request.answer(message, StatusCode::OK, |note| wire.note(note));
         }
-        // A notification or request that rmcp does not know is passed over: nothing here depends on it.
+        // A notification or request that rmcp does not know is ignored: this client needs none.
         serde_json::from_value(message).ok()
     }
 
-    /// The event that stands for the answer which did not come.
-    fn ended(&mut self, error: Option<&SseError>) -> Sse {
+    /// Returns an event with an error in place of the answer that did not arrive.
+    fn end_without_answer(&mut self, error: Option<&SseError>) -> Sse {
         self.is_answered = true;
-        let instead = match error {
+        let reason = match error {
             Some(SseError::Body(error)) => match error.downcast_ref() {
                 Some(EgressError::TooLarge { limit, .. }) => {
-                    Instead::Unusable(format!("its event stream is larger than {limit} bytes"))
+                    NoAnswer::Unusable(format!("its event stream is larger than {limit} bytes"))
                 }
-                _ => Instead::Ended,
+                _ => NoAnswer::Ended,
             },
-            Some(_) => Instead::Unusable("its event stream is malformed".to_owned()),
-            None => Instead::Ended,
+            Some(_) => NoAnswer::Unusable("its event stream is malformed".to_owned()),
+            None => NoAnswer::Ended,
         };
-        let message = self.asked.instead(instead);
+        let message = self.request.error_without_answer(reason);
         Sse { data: serde_json::to_string(&message).ok(), event: None, id: None, retry: None }
     }
 }

@@ -1,4 +1,4 @@
-//! The routes that authorization servers send browsers back to. They answer with pages.
+//! The redirect URIs: authorization servers send browsers here with a code or an error. The responses are HTML pages.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use axum::{
 use edge::Path;
 use url::form_urlencoded;
 
-use super::{responses::Pages, told};
-use crate::{api::Api, dto::CallbackQuery, error::ApiError, page};
+use super::responses::Pages;
+use crate::{api::Api, dto::CallbackQuery, page};
 
-/// Where authorization servers send browsers back to
+/// Receives the browser that an authorization server sends back
 #[utoipa::path(
     get,
     path = "/oauth/callback",
@@ -23,17 +23,17 @@ use crate::{api::Api, dto::CallbackQuery, error::ApiError, page};
     responses(Pages),
 )]
 pub(super) async fn callback(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    returned(&api, query.as_deref().unwrap_or_default(), None).await
+    accept_redirect(&api, query.as_deref().unwrap_or_default(), None).await
 }
 
-/// The same for clients that registered themselves at a server that does not say who it is
+/// Receives the browser, for a client that registered itself at an authorization server that does not send `iss`
 #[utoipa::path(
     get,
     path = "/oauth/callback/{server}",
     operation_id = "callbackOfServer",
     security(()),
     params(
-        ("server" = String, Path, description = "Which server's it is.", min_length = 1, pattern = "^[^/]+$"),
+        ("server" = String, Path, description = "The part of the redirect URI that identifies the authorization server.", min_length = 1, pattern = "^[^/]+$"),
         CallbackQuery,
     ),
     responses(Pages),
@@ -43,11 +43,11 @@ pub(super) async fn callback_of_server(
     Path(server): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    returned(&api, query.as_deref().unwrap_or_default(), Some(&server)).await
+    accept_redirect(&api, query.as_deref().unwrap_or_default(), Some(&server)).await
 }
 
-/// A browser is back: the state is looked at and the code parked; the page says what comes next.
-async fn returned(api: &Api, query: &str, server: Option<&str>) -> Response {
+/// Checks the state and stores the code. Returns the page that tells the user the next step.
+async fn accept_redirect(api: &Api, query: &str, server: Option<&str>) -> Response {
     let base = api.identity().redirect_uri.as_str();
     let came_to = server.map_or_else(|| base.to_owned(), |server| format!("{base}/{server}"));
     let parameters: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -55,14 +55,8 @@ async fn returned(api: &Api, query: &str, server: Option<&str>) -> Response {
     match api.callback(&redirect).await {
         Ok(arrived) => page::arrived(&arrived, redirect.state.as_deref().unwrap_or_default()),
         Err(error) => {
-            let error = ApiError::from(error);
-            let (message, remedy) = told(api, &error).await;
-            tracing::warn!(
-                error = message,
-                error.kind = %error.code(),
-                "External MCP: a sign-in was not taken in"
-            );
-            page::refused(error.kind().status(), &message, &remedy)
+            tracing::warn!(%error, error.kind = %error.code(), "External MCP: a sign-in was not taken in");
+            page::refused(error.kind().status(), &error.to_string(), &error.remedy())
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The HTTP routes, each with its part of the OpenAPI document. A gateway has verified the caller's token on all but
-//! three.
+//! The HTTP routes of the connections API, each with its part of the OpenAPI document.
 //!
-//! `GET /oauth/callback` is where an authorization server sends a browser: there is no token, the state
-//! says whose sign-in it is, and nothing is exchanged. `GET /oauth/client-metadata.json` is for authorization
-//! servers.
+//! API Gateway has verified the caller's token on all routes but three. Authorization servers send browsers to
+//! `GET /oauth/callback` and `GET /oauth/callback/{server}`: such a request has no token, its state identifies the
+//! sign-in, and no code is exchanged. Authorization servers read `GET /oauth/client-metadata.json`.
 
 mod callback;
 mod responses;
@@ -19,13 +18,12 @@ use axum::{
 };
 use edge::{Caller, ErrorBody, GatewayError, HttpError, Json, Margins, Member, Query};
 use serde_json::Value;
-use utoipa::{OpenApi, openapi};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa::OpenApi;
 
 use crate::{
-    api::Api,
+    api::{Api, SignInRequest},
     dto::{
-        Completed, Completion, ConnectionQuery, Connections, OwnerName, OwnerQuery, Purpose, Regenerated,
+        Completed, Completion, ConnectionQuery, Connections, OwnerName, OwnerQuery, Regenerated, SignInBody,
         Started,
     },
     error::ApiError,
@@ -33,14 +31,10 @@ use crate::{
 
 use self::responses::{AgentErrors, BodyErrors, CallerErrors};
 
-/// A handler is dropped 1 s before the end, which leaves a token refresh half a second.
-const MARGINS: Margins = Margins {
-    deadline: Duration::from_secs(1),
-    cut_off: Duration::from_secs(1),
-    settled: Duration::from_millis(500),
-};
+/// The deadline of handlers is their cut-off: no handler of this API answers with partial results.
+const MARGINS: Margins = Margins::with_deadline(Duration::from_secs(1));
 
-/// Paths below `/oauth/` that other methods have, and that may still be the id of an agent.
+/// Paths below `/oauth/` that are routes of other methods. With `DELETE`, each of them is the id of an agent.
 const PATHS_THAT_MAY_BE_IDS: [&str; 7] = [
     "/oauth/start",
     "/oauth/complete",
@@ -55,36 +49,29 @@ const PATHS_THAT_MAY_BE_IDS: [&str; 7] = [
 #[openapi(paths(delete_named_connection), components(schemas(ErrorBody, GatewayError)))]
 struct Document;
 
-/// The router of the connections API.
+edge::routes! {
+    state: Arc<Api>,
+    document: Document,
+    handlers: [
+        start_sign_in,
+        complete_sign_in,
+        regenerate,
+        list_connections,
+        delete_connection,
+        callback::callback,
+        callback::callback_of_server,
+        get_client_metadata,
+    ],
+}
+
+/// Returns the router of the connections API.
 pub fn router(api: Arc<Api>) -> Router {
-    let (mut routes, _) = routes().split_for_parts();
+    let mut routes = routes();
     for path in PATHS_THAT_MAY_BE_IDS {
         routes = routes.route(path, delete(delete_named_connection));
     }
-    let routes = routes.route("/oauth/{*agent_id}", delete(delete_named_connection));
-    let settling = api.clone();
-    let settled = move |until| {
-        let api = settling.clone();
-        async move { api.settled(until).await }
-    };
-    edge::serve(routes.with_state(api), MARGINS, settled)
-}
-
-/// The part of the OpenAPI document that describes these routes.
-pub fn openapi() -> openapi::OpenApi {
-    routes().into_openapi()
-}
-
-fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(start_sign_in))
-        .routes(routes!(complete_sign_in))
-        .routes(routes!(regenerate))
-        .routes(routes!(list_connections))
-        .routes(routes!(delete_connection))
-        .routes(routes!(callback::callback))
-        .routes(routes!(callback::callback_of_server))
-        .routes(routes!(get_client_metadata))
+    routes = routes.route("/oauth/{*agent_id}", delete(delete_named_connection));
+    edge::serve(routes, api, MARGINS, |api, until| async move { api.settled(until).await })
 }
 
 /// Starts a sign-in to an agent's server
@@ -92,9 +79,9 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
     post,
     path = "/oauth/start",
     operation_id = "startSignIn",
-    request_body = Purpose,
+    request_body = SignInBody,
     responses(
-        (status = 200, description = "Where to send the user.", body = Started),
+        (status = 200, description = "The URL to send the user to.", body = Started),
         AgentErrors,
         CallerErrors,
         BodyErrors,
@@ -103,12 +90,10 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 async fn start_sign_in(
     State(api): State<Arc<Api>>,
     Member(caller): Member,
-    Json(purpose): Json<Purpose>,
+    Json(body): Json<SignInBody>,
 ) -> Result<Json<Started>, HttpError> {
-    let owner = owner(purpose.owner, &caller)?;
-    let origin = purpose.origin.as_deref();
-    let started = api.start(&purpose.agent_id, &caller.user, &owner, origin, Registration::Kept).await;
-    answered(&api, started).await
+    let request = sign_in_request(&body, &caller)?;
+    response(api.start(&request, Registration::Kept).await)
 }
 
 /// Completes a sign-in that the caller has started
@@ -118,7 +103,7 @@ async fn start_sign_in(
     operation_id = "completeSignIn",
     request_body = Completion,
     responses(
-        (status = 200, description = "The tokens are kept.", body = Completed),
+        (status = 200, description = "The tokens are stored.", body = Completed),
         AgentErrors,
         CallerErrors,
         BodyErrors,
@@ -129,18 +114,17 @@ async fn complete_sign_in(
     Member(caller): Member,
     Json(completion): Json<Completion>,
 ) -> Result<Json<Completed>, HttpError> {
-    let completed = api.complete(&completion.state, &caller.user).await;
-    answered(&api, completed).await
+    response(api.complete(&completion.state, &caller.user).await)
 }
 
-/// Signs in anew: as /oauth/start with a client registered anew, or at once where the client signs in for itself
+/// Starts a sign-in again; for an Admin, with a client that is registered again. If the grant type is client credentials, an Admin's call signs in at once
 #[utoipa::path(
     post,
     path = "/oauth/regenerate",
     operation_id = "regenerate",
-    request_body = Purpose,
+    request_body = SignInBody,
     responses(
-        (status = 200, description = "Where to send the user, or that it is done.", body = Regenerated),
+        (status = 200, description = "The URL to send the user to, or that the sign-in is complete.", body = Regenerated),
         AgentErrors,
         CallerErrors,
         BodyErrors,
@@ -149,36 +133,33 @@ async fn complete_sign_in(
 async fn regenerate(
     State(api): State<Arc<Api>>,
     Member(caller): Member,
-    Json(purpose): Json<Purpose>,
+    Json(body): Json<SignInBody>,
 ) -> Result<Json<Regenerated>, HttpError> {
-    let owner = owner(purpose.owner, &caller)?;
-    let origin = purpose.origin.as_deref();
-    let regenerated = api.regenerate(&purpose.agent_id, &caller, &owner, origin).await;
-    answered(&api, regenerated).await
+    let request = sign_in_request(&body, &caller)?;
+    response(api.regenerate(&request).await)
 }
 
-/// How the caller stands with every agent that is signed in to with OAuth
+/// Lists the agents that use OAuth, each with the state of the caller's sign-in
 #[utoipa::path(
     get,
     path = "/oauth/connections",
     operation_id = "listConnections",
-    responses((status = 200, description = "One for each such agent.", body = Connections), CallerErrors),
+    responses((status = 200, description = "One connection for each such agent.", body = Connections), CallerErrors),
 )]
 async fn list_connections(
     State(api): State<Arc<Api>>,
     Member(caller): Member,
 ) -> Result<Json<Connections>, HttpError> {
-    let connections = api.connections(&caller.user).await;
-    answered(&api, connections).await
+    response(api.connections(&caller.user).await)
 }
 
-/// Takes a sign-in back, and has the server revoke it if it can
+/// Deletes a sign-in, and revokes its tokens if the authorization server can do that
 #[utoipa::path(
     delete,
     path = "/oauth",
     operation_id = "forgetSignInById",
     params(ConnectionQuery),
-    responses((status = 204, description = "It is gone."), AgentErrors, CallerErrors),
+    responses((status = 204, description = "The sign-in is deleted."), AgentErrors, CallerErrors),
 )]
 async fn delete_connection(
     State(api): State<Arc<Api>>,
@@ -188,7 +169,7 @@ async fn delete_connection(
     forget(&api, &caller, &query.agent_id, query.owner).await
 }
 
-/// The same with the id in the path, where it may hold neither percent signs nor a slash at its end
+/// Deletes a sign-in, with the id in the path. Such an id contains no percent sign and does not end in a slash
 #[utoipa::path(
     delete,
     path = "/oauth/{agent_id}",
@@ -197,7 +178,7 @@ async fn delete_connection(
         ("agent_id" = String, Path, description = "The agent's id.", min_length = 1, pattern = "^[^/]+$"),
         OwnerQuery,
     ),
-    responses((status = 204, description = "It is gone."), AgentErrors, CallerErrors),
+    responses((status = 204, description = "The sign-in is deleted."), AgentErrors, CallerErrors),
 )]
 async fn delete_named_connection(
     State(api): State<Arc<Api>>,
@@ -206,18 +187,18 @@ async fn delete_named_connection(
     Query(query): Query<OwnerQuery>,
 ) -> Result<StatusCode, HttpError> {
     let segments = edge::path_segments(uri.path())?;
-    // Behind `oauth`. An id may hold slashes.
+    // All segments after `oauth`, because an id may contain slashes.
     let agent_id = segments.get(1..).unwrap_or_default().join("/");
     forget(&api, &caller, &agent_id, query.owner).await
 }
 
-/// This client's metadata document, whose URL is its client id where that is taken
+/// Returns the metadata document of this OAuth client. Its URL is the client id at authorization servers that accept that
 #[utoipa::path(
     get,
     path = "/oauth/client-metadata.json",
     operation_id = "clientMetadata",
     security(()),
-    responses((status = 200, description = "The document.", body = Object)),
+    responses((status = 200, description = "The client metadata document.", body = Object)),
 )]
 async fn get_client_metadata(State(api): State<Arc<Api>>) -> Json<Value> {
     let mut document = client_metadata(api.identity());
@@ -225,48 +206,36 @@ async fn get_client_metadata(State(api): State<Arc<Api>>) -> Json<Value> {
     Json(document)
 }
 
+/// Deletes the sign-in of an agent.
 async fn forget(
     api: &Api,
     caller: &Caller,
     agent_id: &str,
-    asked: Option<OwnerName>,
+    owner: Option<OwnerName>,
 ) -> Result<StatusCode, HttpError> {
-    let owner = owner(asked, caller)?;
-    answered(api, api.forget(agent_id, &owner).await).await.map(|_| StatusCode::NO_CONTENT)
+    let owner = owner_of(owner, caller)?;
+    response(api.forget(agent_id, &owner).await).map(|_| StatusCode::NO_CONTENT)
 }
 
-/// Whose a sign-in is: the caller's own, unless an administrator means everybody.
-fn owner(asked: Option<OwnerName>, caller: &Caller) -> Result<Owner, HttpError> {
-    match asked {
+/// Returns the sign-in that a body requests.
+fn sign_in_request<'a>(body: &'a SignInBody, caller: &'a Caller) -> Result<SignInRequest<'a>, HttpError> {
+    let owner = owner_of(body.owner, caller)?;
+    Ok(SignInRequest { agent_id: &body.agent_id, caller, owner, origin: body.origin.as_deref() })
+}
+
+/// Returns the owner of a sign-in: the caller, unless an administrator names everybody.
+fn owner_of(name: Option<OwnerName>, caller: &Caller) -> Result<Owner, HttpError> {
+    match name {
         None | Some(OwnerName::Me) => Ok(Owner::User(caller.user.clone())),
         Some(OwnerName::Everybody) if caller.is_admin() => Ok(Owner::Everybody),
         Some(OwnerName::Everybody) => Err(HttpError::forbidden("Admin")),
     }
 }
 
-/// The answer, or the error without any secret that stands in the entries.
-async fn answered<T>(api: &Api, outcome: Result<T, ApiError>) -> Result<Json<T>, HttpError> {
-    match outcome {
-        Ok(body) => Ok(Json(body)),
-        Err(error) => {
-            let (message, remedy) = told(api, &error).await;
-            tracing::warn!(
-                error = message,
-                error.kind = %error.code(),
-                "External MCP: a connection was not changed"
-            );
-            let answer = HttpError::new(error.kind(), message).with_code(error.code());
-            Err(answer.with_remedy(remedy))
-        }
-    }
-}
-
-/// An error's message and its remedy; those of an authorization server without any secret that stands in the
-/// entries.
-async fn told(api: &Api, error: &ApiError) -> (String, String) {
-    let (message, remedy) = (error.to_string(), error.remedy().into_owned());
-    match error {
-        ApiError::OAuth(_) | ApiError::Auth(_) => (api.scrub(message).await, api.scrub(remedy).await),
-        _ => (message, remedy),
-    }
+/// Converts the outcome of an operation to a response, and logs an error.
+fn response<T>(outcome: Result<T, ApiError>) -> Result<Json<T>, HttpError> {
+    outcome.map(Json).map_err(|error| {
+        tracing::warn!(%error, error.kind = %error.code(), "External MCP: a connection was not changed");
+        HttpError::new(error.kind(), error.to_string()).with_code(error.code()).with_remedy(error.remedy())
+    })
 }

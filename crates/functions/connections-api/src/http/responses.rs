@@ -1,4 +1,4 @@
-//! Responses that routes share, as the OpenAPI document lists them.
+//! Responses that several routes share, as the OpenAPI document lists them. Nothing builds these types at run time.
 
 use edge::{ErrorBody, GatewayError};
 use utoipa::IntoResponses;
@@ -7,19 +7,19 @@ use utoipa::IntoResponses;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers in the OpenAPI document")]
 pub(super) enum CallerErrors {
-    /// No token, or not a good one. API Gateway answers with a message alone.
+    /// The request has no valid token. The response of API Gateway has only a message.
     #[response(status = 401)]
     Unauthenticated(GatewayError),
-    /// The user is in none of the groups, is no Admin where that is needed, or did not start this sign-in.
+    /// The user is in none of the groups, is not an Admin where that is required, or did not start this sign-in.
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// The server or its authorization server is in the way, or the secret cannot be used; `error` says how.
+    /// The MCP server or its authorization server failed or refused, or the secret cannot be used; `error` says which.
     #[response(status = 502)]
     BadGateway(ErrorBody),
-    /// The table or key of connections did not answer; try again.
+    /// The table or key of the stack did not answer; try again.
     #[response(status = 503)]
     Unavailable(ErrorBody),
-    /// The server or its authorization server did not answer in time.
+    /// The MCP server or its authorization server did not answer in time.
     #[response(status = 504)]
     Timeout(ErrorBody),
 }
@@ -34,7 +34,7 @@ pub(super) enum AgentErrors {
     /// There is no such agent or sign-in.
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// The agent is not signed in to with OAuth, a client must be registered first, or the user is not back yet.
+    /// The agent does not use OAuth, a client must be registered first, or the user has not come back yet.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
@@ -51,23 +51,23 @@ pub(super) enum BodyErrors {
     UnsupportedMediaType(ErrorBody),
 }
 
-/// Answers of the routes that browsers are sent back to.
+/// Responses of the redirect URIs.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers in the OpenAPI document")]
 pub(super) enum Pages {
-    /// A page: the sign-in waits for the user who started it.
+    /// A page: the user who started the sign-in can complete it now.
     #[response(status = 200, content_type = "text/html")]
     Arrived(String),
-    /// A page: what is wrong, and what to do.
+    /// A page: the problem, and what to do.
     #[response(status = 400, content_type = "text/html")]
     Refused(String),
     /// A page: the authorization server refused.
     #[response(status = 502, content_type = "text/html")]
     BadGateway(String),
-    /// A page: the table or key of connections did not answer.
+    /// A page: the table or key of the stack did not answer.
     #[response(status = 503, content_type = "text/html")]
     Unavailable(String),
-    /// The table or key of connections did not answer in time.
+    /// The table or key of the stack did not answer in time.
     #[response(status = 504)]
     Timeout(ErrorBody),
 }

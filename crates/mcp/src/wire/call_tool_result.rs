@@ -1,44 +1,44 @@
-//! What `tools/call` gave, made to fit rmcp's types without losing any of it.
+//! The result of `tools/call`, adapted to rmcp's types without losing content.
 //!
-//! A call may have had its effect, so its result is never thrown away for its form. Content blocks that fit
-//! stay; a block that fits once its annotations are left out stays without them; any other is given as its
-//! JSON text.
+//! The call may have had its effect, so its result is never dropped for its form. Content blocks that fit are kept. A
+//! block that fits without its annotations is kept without them. Any other block becomes a text block with its JSON.
+//! Called by [`super::answer`].
 
 use rmcp::model::ContentBlock;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Members of a result that are not content.
-const BESIDE_CONTENT: [&str; 5] = ["_meta", "isError", "resultType", "content", "structuredContent"];
+/// The members of a result that MCP defines. All other members are content that a server has put in the wrong place.
+const DEFINED_MEMBERS: [&str; 5] = ["_meta", "isError", "resultType", "content", "structuredContent"];
 
-/// The result as rmcp takes it.
-pub(super) fn mend(result: Value) -> Value {
+/// Returns the result in the form that rmcp can parse.
+pub(super) fn adapt(result: Value) -> Value {
     let fields = match result {
         Value::Object(fields) => fields,
         Value::Null => Map::new(),
-        // A result that is no object can only be meant as content.
+        // A result that is not an object can only be content.
         other => Map::from_iter([("content".to_owned(), other)]),
     };
     if fields.get("resultType").and_then(Value::as_str) == Some("input_required") {
         return Value::Object(fields);
     }
-    let mut mended = json!({"content": content(&fields)});
+    let mut adapted = json!({"content": content(&fields)});
     if let Some(structured) = fields.get("structuredContent") {
-        mended["structuredContent"] = structured.clone();
+        adapted["structuredContent"] = structured.clone();
     }
-    if let Some(is_error) = fields.get("isError").and_then(truth) {
-        mended["isError"] = is_error.into();
+    if let Some(is_error) = fields.get("isError").and_then(boolean) {
+        adapted["isError"] = is_error.into();
     }
     if let Some(meta @ Value::Object(_)) = fields.get("_meta") {
-        mended["_meta"] = meta.clone();
+        adapted["_meta"] = meta.clone();
     }
-    mended
+    adapted
 }
 
 fn content(fields: &Map<String, Value>) -> Vec<Value> {
     match fields.get("content") {
         Some(Value::Array(blocks)) => blocks.iter().map(block).collect(),
-        Some(Value::Null) | None => match whole(fields) {
+        Some(Value::Null) | None => match whole_as_text(fields) {
             Some(text) => vec![text],
             None => Vec::new(),
         },
@@ -46,11 +46,11 @@ fn content(fields: &Map<String, Value>) -> Vec<Value> {
     }
 }
 
-/// The whole result as text, where it has members but neither content nor structured content.
-fn whole(fields: &Map<String, Value>) -> Option<Value> {
+/// Returns the undefined members of a result as a text block, if it has some and no content or structured content.
+fn whole_as_text(fields: &Map<String, Value>) -> Option<Value> {
     let is_structured = fields.contains_key("structuredContent");
     let rest: Map<String, Value> =
-        fields.iter().filter(|(name, _)| !BESIDE_CONTENT.contains(&name.as_str())).map(owned).collect();
+        fields.iter().filter(|(name, _)| !DEFINED_MEMBERS.contains(&name.as_str())).map(owned).collect();
     (!is_structured && !rest.is_empty()).then(|| text(Value::Object(rest).to_string()))
 }
 
@@ -58,30 +58,32 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
 
+/// Returns a content block in a form that rmcp can parse.
 fn block(given: &Value) -> Value {
     if let Value::String(given) = given {
         return text(given.clone());
     }
     let fits = |block: &Value| ContentBlock::deserialize(block).is_ok();
     let Value::Object(fields) = given else { return text(given.to_string()) };
-    let bare: Map<String, Value> = fields.iter().filter(|(_, value)| !value.is_null()).map(owned).collect();
-    let plain: Map<String, Value> = bare
+    let non_null: Map<String, Value> =
+        fields.iter().filter(|(_, value)| !value.is_null()).map(owned).collect();
+    let without_annotations: Map<String, Value> = non_null
         .iter()
         .filter(|(name, _)| !matches!(name.as_str(), "annotations" | "_meta"))
         .map(owned)
         .collect();
-    let tries = [Value::Object(bare), Value::Object(plain)];
-    tries.into_iter().find(fits).unwrap_or_else(|| text(given.to_string()))
+    let candidates = [Value::Object(non_null), Value::Object(without_annotations)];
+    candidates.into_iter().find(fits).unwrap_or_else(|| text(given.to_string()))
 }
 
 fn text(text: String) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// A truth value in whatever form it is written; `None` for what is none.
-fn truth(value: &Value) -> Option<bool> {
+/// Reads a boolean that may be written as a string or a number; `None` for any other value.
+fn boolean(value: &Value) -> Option<bool> {
     match value {
-        Value::Bool(truth) => Some(*truth),
+        Value::Bool(value) => Some(*value),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
         Value::Number(number) => Some(number.as_f64()? != 0.0),
@@ -96,9 +98,9 @@ mod tests {
     use super::*;
 
     fn check(result: Value, expected: Value) {
-        let mended = mend(result.clone());
-        assert_eq!(mended, expected, "{result}");
-        CallToolResult::deserialize(&mended).unwrap();
+        let adapted = adapt(result.clone());
+        assert_eq!(adapted, expected, "{result}");
+        CallToolResult::deserialize(&adapted).unwrap();
     }
 
     fn says(words: &str) -> Value {
@@ -106,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays() {
+    fn a_result_that_fits_is_unchanged() {
         let good = json!({"content": [says("a"), {"type": "image", "data": "AAAA", "mimeType": "image/png"},
             {"type": "resource_link", "uri": "file:///a", "name": "a"}], "structuredContent": {"a": 1}, "isError": true});
         check(good.clone(), good);
     }
 
     #[test]
-    fn an_odd_block_becomes_its_json_text_and_its_neighbours_stay() {
+    fn a_block_that_does_not_fit_becomes_its_json_text_and_the_others_stay() {
         for odd in [
             json!({"type": "hologram", "data": [1]}),
             json!({"type": "resource_link", "uri": "file:///a"}),
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn content_in_another_form_is_content() {
+    fn content_in_another_form_becomes_content_blocks() {
         check(json!({"content": "words"}), json!({"content": [says("words")]}));
         check(json!({"content": says("one")}), json!({"content": [says("one")]}));
         check(json!({"content": null}), json!({"content": []}));
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_structures_of_any_type_are_taken() {
+    fn flags_and_structured_content_of_any_type_are_accepted() {
         for (given, is_error) in
             [(json!("false"), false), (json!("True"), true), (json!(1), true), (json!(0), false)]
         {
@@ -157,7 +159,7 @@ mod tests {
                 json!({"content": [], "structuredContent": structured}),
             );
         }
-        // Members of other results must not make rmcp take it for one of those.
+        // Members of other result types must not make rmcp parse it as one of those.
         check(json!({"content": [], "messages": [], "tools": []}), json!({"content": []}));
     }
 }

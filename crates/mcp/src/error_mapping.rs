@@ -1,4 +1,8 @@
-//! What rmcp raises, in our own words: it boxes what the wire raised, and its texts quote servers.
+//! Maps rmcp's errors to [`McpError`].
+//!
+//! rmcp's own texts quote the server and are not shown. rmcp boxes the errors of the transport, and these are unboxed
+//! here. What a server says is shortened and the entry's secrets are removed from it. Called by [`crate::client`] and
+//! [`crate::connector`].
 
 use egress::Shown;
 use rmcp::{
@@ -12,67 +16,67 @@ use crate::{
     server::McpServer,
     wire::{
         Wire,
-        fault::{Instead, Remark, WireError, WireFault},
+        fault::{NoAnswer, Remark, WireError, WireFault},
     },
 };
 
-/// What explaining a failure needs to know of its connection.
+/// The failed request, as far as the mapping depends on it.
 #[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
-    /// The server: secrets of its entry are taken out of what it says.
+pub(crate) struct RequestContext<'a> {
+    /// The server. The secrets of its entry are removed from its messages.
     pub(crate) server: &'a McpServer,
     pub(crate) wire: &'a Wire,
     /// The JSON-RPC method of the request.
     pub(crate) request: &'static str,
-    /// Whether the server has spoken MCP on this connection before: only of one that has not, an answer that is
-    /// no JSON-RPC may mean that this is no MCP endpoint.
-    pub(crate) has_spoken: bool,
+    /// True if the session is initialized. Only before that does an answer that is no JSON-RPC mean that the URL may
+    /// not be an MCP endpoint.
+    pub(crate) is_initialized: bool,
 }
 
-impl Context<'_> {
-    /// Why a connection could not be begun.
-    pub(crate) fn initialize(self, error: ClientInitializeError) -> McpError {
+impl RequestContext<'_> {
+    /// Maps an error of the opening request.
+    pub(crate) fn opening_error(self, error: ClientInitializeError) -> McpError {
         match &error {
-            ClientInitializeError::TransportError { error, .. } => self.transport(error),
-            ClientInitializeError::JsonRpcError(error) => self.json_rpc(error),
+            ClientInitializeError::TransportError { error, .. } => self.transport_error(error),
+            ClientInitializeError::JsonRpcError(error) => self.json_rpc_error(error),
             ClientInitializeError::NoCompatibleProtocolVersion { .. } => {
-                self.bad_answer("its revisions of the protocol are none that this client knows")
+                self.bad_answer("its protocol revisions are none that this client knows")
             }
             ClientInitializeError::ConnectionClosed(_) => McpError::Ended { request: self.request },
             _ => self.bad_answer("its answer is not what MCP asks for"),
         }
     }
 
-    /// Why a request got no result.
-    pub(crate) fn request(self, error: ServiceError) -> McpError {
-        let explained = match &error {
-            ServiceError::TransportSend(error) => self.transport(error),
-            ServiceError::McpError(error) => self.json_rpc(error),
+    /// Maps an error of a request in an initialized session.
+    pub(crate) fn request_error(self, error: ServiceError) -> McpError {
+        let mapped = match &error {
+            ServiceError::TransportSend(error) => self.transport_error(error),
+            ServiceError::McpError(error) => self.json_rpc_error(error),
             ServiceError::Timeout { timeout } => McpError::Timeout { after: *timeout },
             ServiceError::InputRequiredRoundsExceeded { .. } => {
                 self.bad_answer("its answer asks a user for input, which a run cannot give")
             }
-            ServiceError::UnexpectedResponse => self.bad_answer("its answer is one to another request"),
+            ServiceError::UnexpectedResponse => self.bad_answer("its answer belongs to another request"),
             _ => McpError::Ended { request: self.request },
         };
-        explained.after_refused_notification(self.wire.notification_refused())
+        mapped.after_refused_notification(self.wire.notification_refused())
     }
 
-    /// rmcp boxes what the wire raised and does not name it as a source.
-    fn transport(self, error: &DynamicTransportError) -> McpError {
+    /// Maps a boxed error of the transport. rmcp does not expose the inner error as a `source`.
+    fn transport_error(self, error: &DynamicTransportError) -> McpError {
         match error.error.downcast_ref::<WireError>() {
-            Some(error) => self.wire(error),
+            Some(error) => self.wire_error(error),
             None => McpError::Ended { request: self.request },
         }
     }
 
-    /// What the wire raised.
-    pub(crate) fn wire(self, error: &WireError) -> McpError {
+    /// Maps an error of the transport.
+    pub(crate) fn wire_error(self, error: &WireError) -> McpError {
         match error {
-            WireError::Client(fault) => self.fault(fault),
+            WireError::Client(fault) => self.wire_fault(fault),
             WireError::AuthRequired(_) => McpError::Unauthorized,
             WireError::ReinitializationFailed(error) => {
-                Self { request: "initialize", ..self }.json_rpc(error)
+                Self { request: "initialize", ..self }.json_rpc_error(error)
             }
             WireError::SessionExpired | WireError::SessionRecoveryTimeout => {
                 self.bad_answer("its sessions end at once")
@@ -84,7 +88,7 @@ impl Context<'_> {
         }
     }
 
-    fn fault(self, fault: &WireFault) -> McpError {
+    fn wire_fault(self, fault: &WireFault) -> McpError {
         match fault {
             WireFault::Egress(error) => McpError::Egress(error.clone()),
             WireFault::Forbidden { challenge, message } => {
@@ -108,16 +112,16 @@ impl Context<'_> {
                 message: self.shown(message),
                 status: Some(*status),
             },
-            WireFault::Unusable { reason } if self.has_spoken => self.bad_answer(reason),
+            WireFault::Unusable { reason } if self.is_initialized => self.bad_answer(reason),
             WireFault::Unusable { reason } => McpError::not_mcp(reason),
         }
     }
 
-    fn json_rpc(self, error: &ErrorData) -> McpError {
+    fn json_rpc_error(self, error: &ErrorData) -> McpError {
         let remark = Remark::of(error);
         match remark.instead {
-            Some(Instead::Unusable(reason)) => McpError::BadAnswer { request: self.request, reason },
-            Some(Instead::Ended) => McpError::Ended { request: self.request },
+            Some(NoAnswer::Unusable(reason)) => McpError::BadAnswer { request: self.request, reason },
+            Some(NoAnswer::Ended) => McpError::Ended { request: self.request },
             None => McpError::Rejected {
                 request: self.request,
                 code: error.code.0,
@@ -127,7 +131,7 @@ impl Context<'_> {
         }
     }
 
-    /// What a server says, as it may be shown.
+    /// Returns a text of the server in a form that may be shown: without the entry's secrets, shortened, printable.
     fn shown(self, text: &str) -> Shown {
         Shown::new(&self.server.scrub(text.to_owned()))
     }

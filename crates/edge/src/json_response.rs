@@ -1,4 +1,4 @@
-//! A response in JSON, which no cache may keep: answers and errors alike.
+//! Builds JSON responses, for results and for errors.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -6,8 +6,9 @@ use axum::{
 };
 use serde::Serialize;
 
-/// A response with `body` in JSON; 500 without a body, and a log line, if it cannot be written.
-pub(crate) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+/// Returns a response with `body` in JSON, which no cache may store. If the body cannot be serialized, returns 500
+/// without a body and logs the error.
+pub(crate) fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

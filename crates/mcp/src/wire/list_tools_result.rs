@@ -1,22 +1,26 @@
-//! One page of `tools/list`, made to fit rmcp's types.
+//! The result of `tools/list` (one page), adapted to rmcp's types.
 //!
-//! A tool without a name or a schema is taken out and noted; an optional member that does not fit is left
-//! out, and the tool stays. One whose name, or the name of one of its arguments, held the credential is taken out too:
-//! by another name it could not be called. Whether a schema can be offered is not looked at here ([`crate::schema`]).
+//! A tool without a name or a schema is left out with a note. An optional member that does not fit is removed, and the
+//! tool is kept. A tool is left out too if its name, or the name of one of its arguments, contained the credential: the
+//! name has been redacted, and the server would not know the redacted name. Does not check whether a model accepts the
+//! schema: [`crate::schema`] does. Called by [`super::answer`].
 
 use auth::REDACTED;
 use rmcp::model::Tool;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// AgentCore's gateway gives names of up to 256 characters; longer ones fill answers, not needs.
+/// Maximum length of a tool name, in characters. AgentCore's gateway makes names of up to 256 characters.
 const MAX_NAME: usize = 256;
-/// The members of a tool that it can do without.
+/// The optional members of a tool.
 const OPTIONAL: [&str; 7] =
     ["title", "description", "outputSchema", "annotations", "icons", "_meta", "execution"];
 
-/// The page as rmcp takes it; `note` is told of every tool that is taken out. The error begins with “its”.
-pub(super) fn mend(result: Value, mut note: impl FnMut(String)) -> Result<Value, &'static str> {
+/// Returns the page in the form that rmcp can parse. Calls `note` for each tool that is left out.
+///
+/// # Errors
+/// What is wrong with the page, beginning with “its”.
+pub(super) fn adapt(result: Value, mut note: impl FnMut(String)) -> Result<Value, &'static str> {
     let mut fields = match result {
         Value::Object(fields) => fields,
         Value::Null => Map::new(),
@@ -25,13 +29,13 @@ pub(super) fn mend(result: Value, mut note: impl FnMut(String)) -> Result<Value,
     };
     let given = match fields.remove("tools") {
         Some(Value::Array(tools)) => tools,
-        // Servers that leave empty lists out, or write them as null.
+        // Some servers leave an empty list out, or write it as null.
         Some(Value::Null) | None => Vec::new(),
         Some(_) => return Err("its tools are no array"),
     };
     let mut tools = Vec::with_capacity(given.len());
     for (index, tool) in given.into_iter().enumerate() {
-        match mend_tool(tool) {
+        match adapt_tool(tool) {
             Ok(tool) => tools.push(tool),
             Err(defect) => note(format!("tool {} of a page {defect}", index + 1)),
         }
@@ -39,7 +43,7 @@ pub(super) fn mend(result: Value, mut note: impl FnMut(String)) -> Result<Value,
     let mut page = json!({"tools": tools});
     match fields.remove("nextCursor") {
         Some(Value::String(cursor)) => page["nextCursor"] = cursor.into(),
-        // A cursor is opaque, so what was given as a number is given back as its digits.
+        // A cursor is opaque: one that came as a number is sent back as its digits.
         Some(Value::Number(cursor)) => page["nextCursor"] = cursor.to_string().into(),
         Some(Value::Null | Value::Bool(false)) | None => {}
         Some(_) => note("further pages: nextCursor is no text".to_owned()),
@@ -47,8 +51,11 @@ pub(super) fn mend(result: Value, mut note: impl FnMut(String)) -> Result<Value,
     Ok(page)
 }
 
-/// The tool as rmcp takes it; the error says what is wrong, as it follows on the tool's position.
-fn mend_tool(tool: Value) -> Result<Value, &'static str> {
+/// Returns the tool in the form that rmcp can parse.
+///
+/// # Errors
+/// What is wrong with the tool, worded to follow “tool 3 of a page”.
+fn adapt_tool(tool: Value) -> Result<Value, &'static str> {
     let Value::Object(mut tool) = tool else { return Err("has no name") };
     tool.retain(|_, member| !member.is_null());
     let name = tool.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -58,7 +65,7 @@ fn mend_tool(tool: Value) -> Result<Value, &'static str> {
     if name.chars().count() > MAX_NAME {
         return Err("has a name longer than 256 characters");
     }
-    if name.contains(REDACTED) || tool.get("inputSchema").is_some_and(names_a_secret) {
+    if name.contains(REDACTED) || tool.get("inputSchema").is_some_and(has_redacted_name) {
         return Err("has a name that holds the credential");
     }
     match tool.get("inputSchema") {
@@ -73,37 +80,37 @@ fn mend_tool(tool: Value) -> Result<Value, &'static str> {
         hints.retain(|_, hint| !hint.is_null());
     }
     let tool = Value::Object(tool);
-    if Tool::deserialize(&tool).is_ok() { Ok(tool) } else { without_odd_members(tool) }
+    if Tool::deserialize(&tool).is_ok() { Ok(tool) } else { without_unfitting_members(tool) }
 }
 
-/// Whether a member's name is no longer the server's own: it would not know the argument.
-fn names_a_secret(schema: &Value) -> bool {
+/// Returns true if a member's name was redacted. The server would not know an argument of that name.
+fn has_redacted_name(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => {
-            fields.iter().any(|(name, value)| name.contains(REDACTED) || names_a_secret(value))
+            fields.iter().any(|(name, value)| name.contains(REDACTED) || has_redacted_name(value))
         }
-        Value::Array(values) => values.iter().any(names_a_secret),
+        Value::Array(values) => values.iter().any(has_redacted_name),
         _ => false,
     }
 }
 
-/// The tool without those optional members that do not fit.
-fn without_odd_members(tool: Value) -> Result<Value, &'static str> {
+/// Returns the tool without the optional members that do not fit.
+fn without_unfitting_members(tool: Value) -> Result<Value, &'static str> {
     let Value::Object(fields) = tool else { return Err("has no name") };
-    let needed = |name: &str| !OPTIONAL.contains(&name);
-    let mut mended: Map<String, Value> =
-        fields.iter().filter(|(name, _)| needed(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let is_required = |name: &str| !OPTIONAL.contains(&name);
+    let mut fitting: Map<String, Value> =
+        fields.iter().filter(|(name, _)| is_required(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
     for (name, value) in fields {
-        if needed(&name) {
+        if is_required(&name) {
             continue;
         }
-        mended.insert(name.clone(), value);
-        if Tool::deserialize(&Value::Object(mended.clone())).is_err() {
-            mended.remove(&name);
+        fitting.insert(name.clone(), value);
+        if Tool::deserialize(&Value::Object(fitting.clone())).is_err() {
+            fitting.remove(&name);
         }
     }
-    let mended = Value::Object(mended);
-    if Tool::deserialize(&mended).is_ok() { Ok(mended) } else { Err("has a field of the wrong type") }
+    let fitting = Value::Object(fitting);
+    if Tool::deserialize(&fitting).is_ok() { Ok(fitting) } else { Err("has a field of the wrong type") }
 }
 
 #[cfg(test)]
@@ -112,12 +119,12 @@ mod tests {
 
     fn check(result: Value, expected: Value, expected_notes: &[&str]) {
         let mut notes = Vec::new();
-        assert_eq!(mend(result.clone(), |note| notes.push(note)).unwrap(), expected, "{result}");
+        assert_eq!(adapt(result.clone(), |note| notes.push(note)).unwrap(), expected, "{result}");
         assert_eq!(notes, expected_notes, "{result}");
     }
 
     #[test]
-    fn a_malformed_tool_goes_and_its_neighbours_stay() {
+    fn a_malformed_tool_is_left_out_and_the_others_stay() {
         let good = json!({"name": "good", "inputSchema": {"type": "object"}});
         let given = json!({"tools": [good, {"name": "no-schema"}, {"inputSchema": {}}, null, {"name": "n", "inputSchema": null}, good]});
         check(
@@ -139,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_would_be_called_by_another_name_than_its_own_goes() {
+    fn a_tool_whose_name_was_redacted_is_left_out() {
         let defect = "tool 1 of a page has a name that holds the credential";
         let schema = json!({"type": "object", "properties": {"a-[credential]": {}}});
         for tool in [
@@ -148,12 +155,12 @@ mod tests {
         ] {
             check(json!({"tools": [tool]}), json!({"tools": []}), &[defect]);
         }
-        let told = json!({"name": "get", "description": "as [credential]", "inputSchema": {}});
-        check(json!({"tools": [told]}), json!({"tools": [told]}), &[]);
+        let described = json!({"name": "get", "description": "as [credential]", "inputSchema": {}});
+        check(json!({"tools": [described]}), json!({"tools": [described]}), &[]);
     }
 
     #[test]
-    fn an_odd_optional_member_goes_and_the_tool_stays() {
+    fn an_optional_member_that_does_not_fit_is_removed_and_the_tool_stays() {
         let bare = json!({"name": "a", "inputSchema": {"type": "object"}});
         for (member, odd) in [
             ("title", json!(7)),
@@ -169,12 +176,12 @@ mod tests {
             check(json!({"tools": [tool]}), json!({"tools": [bare]}), &[]);
         }
         let hints = json!({"name": "a", "inputSchema": {}, "annotations": {"readOnlyHint": true, "title": null}, "title": 7});
-        let kept = json!({"name": "a", "inputSchema": {}, "annotations": {"readOnlyHint": true}});
-        check(json!({"tools": [hints]}), json!({"tools": [kept]}), &[]);
+        let fitting = json!({"name": "a", "inputSchema": {}, "annotations": {"readOnlyHint": true}});
+        check(json!({"tools": [hints]}), json!({"tools": [fitting]}), &[]);
     }
 
     #[test]
-    fn lists_and_cursors_in_other_forms_are_taken() {
+    fn lists_and_cursors_in_other_forms_are_accepted() {
         for empty in
             [json!({"tools": null}), json!({}), json!(null), json!([]), json!({"tools": [], "extra": 1})]
         {
@@ -188,8 +195,8 @@ mod tests {
             json!({"tools": []}),
             &["further pages: nextCursor is no text"],
         );
-        assert!(mend(json!({"tools": {}}), |_| {}).is_err());
-        assert!(mend(json!("tools"), |_| {}).is_err());
+        assert!(adapt(json!({"tools": {}}), |_| {}).is_err());
+        assert!(adapt(json!("tools"), |_| {}).is_err());
         check(
             json!({"tools": [{"name": "a", "inputSchema": []}]}),
             json!({"tools": [{"name": "a", "inputSchema": {}}]}),
