@@ -1,46 +1,55 @@
-//! The caller, taken from an identity that a gateway or AppSync has verified, and what the caller may do.
+//! The caller: the user of a verified identity, with groups and tenants. Verifies nothing itself.
 
 use auth::User;
 use serde_json::Value;
 
-/// Who of a Cognito pool's groups may list agents and run jobs.
+use crate::tenant::{Tenant, Tenants};
+
+/// The groups of the user pool whose members may list agents and run jobs.
 const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
 
 /// A signed-in user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who it is: jobs and sign-ins are kept under the name.
+    /// The user. Jobs and sign-ins are stored under the user's name.
     pub user: User,
     groups: Vec<String>,
 }
 
 impl Caller {
-    /// The user of a resolver's `identity`: `{username, sub, claims}`; `None` if it names nobody.
+    /// Returns the user of a resolver's `identity`: `{username, sub, claims}`. Returns `None` if the identity names no
+    /// user.
     pub fn of_resolver(identity: &Value) -> Option<Self> {
         let sub = text(&identity["sub"]).or_else(|| text(&identity["claims"]["sub"]));
         let name = text(&identity["username"]).or_else(|| sub.clone())?;
         Some(Self { user: User { name, sub }, groups: groups(&identity["claims"]) })
     }
 
-    /// The user of a verified token's claims; an ID token calls the user name `cognito:username`.
+    /// Returns the user of a verified token's claims. An access token has the name in `username`, an ID token in
+    /// `cognito:username`. Returns `None` if the claims name no user.
     pub fn of_claims(claims: &Value) -> Option<Self> {
         let names = ["username", "cognito:username", "sub"];
         let name = names.iter().find_map(|name| text(&claims[*name]))?;
         Some(Self { user: User { name, sub: text(&claims["sub"]) }, groups: groups(claims) })
     }
 
-    /// Whether the user may do for everybody what others do for themselves.
+    /// Returns true if the user is an administrator, who may change sign-ins of all users.
     pub fn is_admin(&self) -> bool {
         self.groups.iter().any(|group| group == "Admin")
     }
 
-    /// Whether the user may list agents and run jobs.
+    /// Returns the tenants of the user; `default` is the tenant of users in no tenant's group.
+    pub fn tenants(&self, default: &Tenant) -> Tenants {
+        Tenants::of_groups(self.groups.iter().map(String::as_str), default)
+    }
+
+    /// Returns true if the user may list agents and run jobs.
     pub fn may_use_agents(&self) -> bool {
         self.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
     }
 }
 
-/// Whether the groups in a resolver's `identity` may list agents, whoever it is.
+/// Returns true if the groups in a resolver's `identity` may list agents, also if the identity names no user.
 pub fn may_list(identity: &Value) -> bool {
     groups(&identity["claims"]).iter().any(|group| GROUPS.contains(&group.as_str()))
 }
@@ -49,8 +58,9 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// The user's groups: AppSync gives a list, API Gateway's authorizers a text (`[Admin Viewer]`). Any other text is
-/// one name, in which Cognito allows commas, quotes and brackets, but no spaces.
+/// Reads the user's groups. AppSync gives a list, API Gateway's authorizers give a text such as `[Admin Viewer]`. Any
+/// other text is split at spaces only, because Cognito allows commas, quotes and brackets in a group's name, but no
+/// spaces.
 fn groups(claims: &Value) -> Vec<String> {
     match &claims["cognito:groups"] {
         Value::Array(groups) => groups.iter().filter_map(text).collect(),
@@ -69,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_name_comes_before_the_subject() {
+    fn the_user_name_is_used_before_the_sub() {
         let id = |caller: Option<Caller>| caller.map(|caller| caller.user.name);
         let both = json!({"username": "alice", "sub": "s-1"});
         assert_eq!(id(Caller::of_resolver(&both)).as_deref(), Some("alice"));
@@ -87,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_read_as_each_gateway_gives_them() {
+    fn groups_are_read_from_a_list_and_from_a_text() {
         let check = |given: Value, may: bool| {
             assert_eq!(may_list(&json!({"claims": {"cognito:groups": given}})), may, "{given}");
         };

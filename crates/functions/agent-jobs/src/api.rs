@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
+use edge::Authentication;
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Job, JobOwner, JobTable, SubmissionOutcome, SweepReport};
 use mcp::Freshness;
@@ -57,6 +58,11 @@ impl Api {
             processor: Processor::new(aws_sdk_lambda::Client::new(aws), config.processor.clone()),
             config,
         }
+    }
+
+    /// Returns what the router verifies callers with.
+    pub(crate) fn authentication(&self) -> Authentication {
+        Authentication::new(self.config.callers.authenticator(), runtime::now)
     }
 
     /// Waits for token refreshes under way, but not past `until`.

@@ -1,7 +1,7 @@
 //! The resolver fields of the accelerator's page: `listAvailableAgents`, `submitAgentQuery`, `getAgentJobStatus`,
 //! `listAgentJobs`, `deleteAgentJob`.
 
-use edge::Caller;
+use identity::Caller;
 use mcp::Freshness;
 use serde_json::{Value, json};
 use tokio::time::Instant;

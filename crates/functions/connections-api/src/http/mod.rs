@@ -16,7 +16,8 @@ use axum::{
     http::{StatusCode, Uri},
     routing::delete,
 };
-use edge::{Caller, ErrorBody, GatewayError, HttpError, Json, Margins, Member, Query};
+use edge::{ErrorBody, HttpError, Json, Margins, Member, Query};
+use identity::Caller;
 use serde_json::Value;
 use utoipa::OpenApi;
 
@@ -46,7 +47,7 @@ const PATHS_THAT_MAY_BE_IDS: [&str; 7] = [
 ];
 
 #[derive(OpenApi)]
-#[openapi(paths(delete_named_connection), components(schemas(ErrorBody, GatewayError)))]
+#[openapi(paths(delete_named_connection), components(schemas(ErrorBody)))]
 struct Document;
 
 edge::routes! {
@@ -71,7 +72,8 @@ pub fn router(api: Arc<Api>) -> Router {
         routes = routes.route(path, delete(delete_named_connection));
     }
     routes = routes.route("/oauth/{*agent_id}", delete(delete_named_connection));
-    edge::serve(routes, api, MARGINS, |api, until| async move { api.settled(until).await })
+    let authentication = api.authentication();
+    edge::serve(routes, api, MARGINS, authentication, |api, until| async move { api.settled(until).await })
 }
 
 /// Starts a sign-in to an agent's server
