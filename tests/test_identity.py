@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.lab.jwt import base64url_encode, unverified_claims
-from tests.support import Api, sign_up
+from tests.support import Api, Failed, sign_up
 
 ROUTES = [
     ("GET", "/agents"),
@@ -107,3 +107,59 @@ def test_a_function_without_a_pool_takes_claims_of_an_event_and_no_tokens(backen
 def test_a_user_in_no_group_is_403(world):
     stranger = sign_up(world, "stranger", None)
     assert [stranger.send("GET", path)[0] for path in ("/jobs", "/agents", "/oauth/connections")] == [403] * 3
+
+
+def of_groups(asked, groups: str, path="/jobs", api="AgentJobs", query=None, method="GET", body=None):
+    return asked.http(method, path, body, group=groups, api=api, query=query)
+
+
+def test_a_request_is_about_the_callers_only_tenant_or_the_one_it_names(backend):
+    asked = backend([])
+    several = "Viewer org/acme org/globex/admin"
+    for api, path in (("AgentJobs", "/jobs"), ("AgentJobs", "/agents"), ("ConnectionsApi", "/oauth/connections")):
+        for groups, query, status in (
+            ("Viewer", None, 200),
+            ("Viewer", {"org": "main"}, 200),
+            ("Viewer", {"org": "acme"}, 404),
+            ("Viewer org/acme", None, 200),
+            ("Viewer org/acme", {"org": "main"}, 404),
+            (several, {"org": "globex"}, 200),
+            (several, None, 400),
+            (f"{several} org/main", None, 200),
+            ("org/acme", None, 403),
+        ):
+            assert of_groups(asked, groups, path, api, query)[0] == status, (path, groups, query)
+    status, body = of_groups(asked, several)
+    assert (
+        (status, body["error"]) == (400, "org_needed") and "acme, globex" in body["message"] and body["errors"]["org"]
+    )
+    unknown = [of_groups(asked, "Viewer", query={"org": org}) for org in ("acme", "No Name!", "nowhere")]
+    assert unknown[0] == unknown[1] == unknown[2], "nothing says which tenants there are"
+
+
+def test_a_job_is_of_the_tenant_that_the_request_is_about(backend, world):
+    asked = backend([{"mcp_url": "https://127.0.0.1:9/mcp", "agent_name": "helper"}])
+    asked.environment["AGENT_PROCESSOR_FUNCTION"] = asked.function("AgentProcessorFunctionArn")
+    wanted = {"query": "hi", "agentIds": ["helper"]}
+
+    def org_of(job: dict) -> str:
+        key = {"PK": {"S": "agent#ada"}, "SK": {"S": job["jobId"]}}
+        return world.dynamodb.get_item(TableName=asked.table, Key=key)["Item"]["org"]["S"]
+
+    for groups, query, org in (
+        ("Author", None, "main"),
+        ("Author org/acme", None, "acme"),
+        ("Author org/acme org/globex", {"org": "globex"}, "globex"),
+    ):
+        status, job = of_groups(asked, groups, query=query, method="POST", body=wanted)
+        assert status == 202 and org_of(job) == org
+
+    identity = {"username": "ada", "claims": {"cognito:groups": ["Author", "org/acme", "org/globex"]}}
+    with pytest.raises(Failed) as needed:
+        asked.resolve("submitAgentQuery", wanted, identity)
+    assert needed.value.type == "ValueError" and "acme, globex" in str(needed.value)
+    job = asked.resolve("submitAgentQuery", wanted | {"org": "globex"}, identity)
+    assert org_of(job) == "globex"
+    with pytest.raises(Failed) as unknown:
+        asked.resolve("submitAgentQuery", wanted | {"org": "main"}, identity)
+    assert unknown.value.type == "NotFound"

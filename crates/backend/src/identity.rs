@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth::UserPoolId;
 use egress::{Deadlines, EgressPolicy, HttpClient};
-use identity::{Authenticator, UserPool};
+use identity::{Authenticator, Tenant, UserPool};
 use runtime::Vars;
 use url::Url;
 
@@ -19,6 +19,8 @@ pub struct IdentityConfig {
     pub pool: Option<(UserPoolId, Vec<String>)>,
     /// `AWS_ENDPOINT_URL`: another host for the pool's signing keys than AWS's own, as of a local AWS.
     pub endpoint: Option<Url>,
+    /// `DEFAULT_ORG`: the tenant of users in no tenant's group. Default: `main`.
+    pub default_tenant: Tenant,
 }
 
 impl IdentityConfig {
@@ -30,7 +32,11 @@ impl IdentityConfig {
             let clients = clients.split(',').map(str::trim).filter(|client| !client.is_empty());
             (id, clients.map(str::to_owned).collect())
         });
-        Self { pool, endpoint: vars.parsed_optional("AWS_ENDPOINT_URL") }
+        Self {
+            pool,
+            endpoint: vars.parsed_optional("AWS_ENDPOINT_URL"),
+            default_tenant: vars.parsed("DEFAULT_ORG", Tenant::default()),
+        }
     }
 
     /// Makes the authenticator.

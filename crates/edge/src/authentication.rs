@@ -8,15 +8,21 @@ use axum::{
     extract::FromRequestParts,
     http::{header::AUTHORIZATION, request::Parts},
 };
-use identity::{AuthenticationError, Authenticator, Caller};
+use identity::{AuthenticationError, Authenticator, Caller, Tenant, TenantError};
 use jiff::Timestamp;
+use serde::Deserialize;
 
-use crate::error::{ErrorKind, HttpError};
+use crate::{
+    error::{ErrorKind, HttpError},
+    extract::Query,
+};
 
 /// What a router verifies credentials with.
 #[derive(Clone)]
 pub struct Authentication {
     authenticator: Authenticator,
+    /// The tenant of users in no tenant's group.
+    default_tenant: Tenant,
     clock: fn() -> Timestamp,
 }
 
@@ -24,15 +30,30 @@ pub struct Authentication {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VerifiedCaller(Arc<OnceLock<Caller>>);
 
-/// The extractor of a caller who may list agents and run jobs. Refuses a request without a verified caller with 401, and
-/// a caller in none of the groups with 403.
+/// The extractor of a caller who may list agents and run jobs, and of the tenant that the request is about: the one that
+/// the query names as `org`, otherwise the caller's only one, otherwise the default one.
+///
+/// Refuses a request without a verified caller with 401, a caller in none of the groups with 403, a tenant that is not the
+/// caller's with 404, and a request that has to name one of several tenants with 400 `org_needed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member(pub Caller);
+pub struct Member {
+    /// The caller.
+    pub caller: Caller,
+    /// The tenant that the request is about.
+    pub tenant: Tenant,
+}
+
+/// The query parameter that names a tenant.
+#[derive(Debug, Deserialize)]
+struct TenantQuery {
+    org: Option<String>,
+}
 
 impl Authentication {
-    /// Verifies credentials with `authenticator` at the time of `clock`.
-    pub fn new(authenticator: Authenticator, clock: fn() -> Timestamp) -> Self {
-        Self { authenticator, clock }
+    /// Verifies credentials with `authenticator` at the time of `clock`. `default_tenant` is the tenant of users in no
+    /// tenant's group.
+    pub fn new(authenticator: Authenticator, default_tenant: Tenant, clock: fn() -> Timestamp) -> Self {
+        Self { authenticator, default_tenant, clock }
     }
 
     async fn caller(&self, parts: &Parts) -> Result<Caller, AuthenticationError> {
@@ -52,16 +73,31 @@ impl VerifiedCaller {
 impl<S: Send + Sync> FromRequestParts<S> for Member {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let caller = verified_caller(parts).await?;
         if let Some(verified) = parts.extensions.get::<VerifiedCaller>() {
             // Set once: a request has one caller.
             let _ = verified.0.set(caller.clone());
         }
-        if caller.may_use_agents() {
-            Ok(Self(caller))
-        } else {
-            Err(HttpError::forbidden("Admin, Author or Viewer"))
+        if !caller.may_use_agents() {
+            return Err(HttpError::forbidden("Admin, Author or Viewer"));
+        }
+        let Query(named) = Query::<TenantQuery>::from_request_parts(parts, state).await?;
+        let default =
+            parts.extensions.get::<Authentication>().map(|authentication| &authentication.default_tenant);
+        let tenants = caller.tenants(default.unwrap_or(&Tenant::default()));
+        let tenant = tenants.choose(named.org.as_deref()).map_err(|error| tenant_error(&error))?.clone();
+        Ok(Self { caller, tenant })
+    }
+}
+
+fn tenant_error(error: &TenantError) -> HttpError {
+    match error {
+        TenantError::Needed(_) => HttpError::invalid_field("org", &error.to_string())
+            .with_code("org_needed")
+            .with_remedy("name one of your tenants: ?org=NAME"),
+        TenantError::Unknown | TenantError::Name => {
+            HttpError::new(ErrorKind::NotFound, TenantError::Unknown.to_string())
         }
     }
 }

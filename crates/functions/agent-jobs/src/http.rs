@@ -108,7 +108,7 @@ pub fn router(api: Arc<Api>) -> Router {
 )]
 async fn list_agents(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Query(query): Query<AgentsQuery>,
     Deadline(until): Deadline,
 ) -> Result<Json<Vec<Agent>>, ApiError> {
@@ -140,11 +140,11 @@ async fn list_agents(
 )]
 async fn submit_job(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, tenant }: Member,
     headers: HeaderMap,
     Json(submission): Json<Submission>,
 ) -> Result<(StatusCode, Json<Job>), HttpError> {
-    let job = api.submit(&caller.user, &submission, dto::idempotency_key(&headers)?).await?;
+    let job = api.submit(&caller.user, &tenant, &submission, dto::idempotency_key(&headers)?).await?;
     Ok((StatusCode::ACCEPTED, Json(job.into())))
 }
 
@@ -162,7 +162,7 @@ async fn submit_job(
 )]
 async fn list_jobs(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<JobPage>, ApiError> {
     api.list(&caller.user, query.limit, query.next_token.as_deref()).await.map(Json)
@@ -182,7 +182,7 @@ async fn list_jobs(
 )]
 async fn get_job(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Path(id): Path<String>,
 ) -> Result<Json<FullJob>, ApiError> {
     let job = api.job(&caller.user, &id).await?.ok_or(ApiError::NoJob)?;
@@ -203,7 +203,7 @@ async fn get_job(
 )]
 async fn delete_job(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let was_there = api.delete(&caller.user, &id).await?;
@@ -224,7 +224,7 @@ async fn delete_job(
 )]
 async fn get_messages(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Path(id): Path<String>,
 ) -> Result<Json<Messages>, ApiError> {
     let messages = api.messages(&caller.user, &id).await?.ok_or(ApiError::NoJob)?;

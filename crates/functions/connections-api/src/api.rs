@@ -49,7 +49,11 @@ impl Api {
     /// Creates the clients. Sends no request.
     pub fn new(aws: &SdkConfig, config: Config) -> Self {
         let backend = Backend::new(aws, &config.backend, config.backend.cache.discovery);
-        let authentication = Authentication::new(config.callers.authenticator(), runtime::now);
+        let authentication = Authentication::new(
+            config.callers.authenticator(),
+            config.callers.default_tenant.clone(),
+            runtime::now,
+        );
         Self { backend, authentication, identity: config.identity, allowed_origins: config.allowed_origins }
     }
 

@@ -91,7 +91,7 @@ pub fn router(api: Arc<Api>) -> Router {
 )]
 async fn start_sign_in(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Json(body): Json<SignInBody>,
 ) -> Result<Json<Started>, HttpError> {
     let request = sign_in_request(&body, &caller)?;
@@ -113,7 +113,7 @@ async fn start_sign_in(
 )]
 async fn complete_sign_in(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Json(completion): Json<Completion>,
 ) -> Result<Json<Completed>, HttpError> {
     response(api.complete(&completion.state, &caller.user).await)
@@ -134,7 +134,7 @@ async fn complete_sign_in(
 )]
 async fn regenerate(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Json(body): Json<SignInBody>,
 ) -> Result<Json<Regenerated>, HttpError> {
     let request = sign_in_request(&body, &caller)?;
@@ -150,7 +150,7 @@ async fn regenerate(
 )]
 async fn list_connections(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
 ) -> Result<Json<Connections>, HttpError> {
     response(api.connections(&caller.user).await)
 }
@@ -165,7 +165,7 @@ async fn list_connections(
 )]
 async fn delete_connection(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Query(query): Query<ConnectionQuery>,
 ) -> Result<StatusCode, HttpError> {
     forget(&api, &caller, &query.agent_id, query.owner).await
@@ -184,7 +184,7 @@ async fn delete_connection(
 )]
 async fn delete_named_connection(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     uri: Uri,
     Query(query): Query<OwnerQuery>,
 ) -> Result<StatusCode, HttpError> {
