@@ -1,8 +1,8 @@
-"""Measures an earlier build of our two functions beside the current one, in the same run.
+"""Measures an earlier build of two of the functions and the current build, in the same run.
 
-Takes the folder with the earlier release binaries, `list-available-agents` and `agent-processor`. Both builds run
-against the same local AWS, stand-in servers and scripted model, in turns. Prints a table in Markdown, and writes it to
-bench/COMPARISON.md. Exits with 1 if a figure of the current build is more than 1.1 times the earlier one's.
+The argument is the folder with the earlier release binaries, `list-available-agents` and `agent-processor`. Both builds
+run in turns against the same local AWS, stand-in servers and scripted model. Prints a Markdown table and writes it to
+bench/COMPARISON.md. Exits with 1 if a figure of the current build is more than 1.1 times the earlier build's.
 """
 
 import argparse
@@ -39,7 +39,7 @@ machine does only adds to a time. Memory is the median.
 
 
 class Comparison(Bench):
-    """The bench with an earlier build of our functions in the place of the peer."""
+    """The bench, with an earlier build of the functions in place of the peer."""
 
     def __init__(self, folder: Path):
         super().__init__(Runs())
@@ -55,7 +55,7 @@ class Comparison(Bench):
         return "\n".join([HEAD, *rows])
 
     def lists(self) -> list[str]:
-        """First lists: their times and the peak memory."""
+        """Measures first lists: the time from spawn to answer, and the peak memory."""
         rows = []
         for count, delay, rounds in ((0, 0, 30), (SERVERS, DELAY_MS, 10), (SERVERS, 0, 10), (MANY_SERVERS, 0, 8)):
             _, secret = self.servers(count, delay)
@@ -63,7 +63,7 @@ class Comparison(Bench):
             for _ in range(rounds + 1):
                 before.append(self.cold(self.before, secret, count, 1))
                 now.append(self.cold(self.ours, secret, count, 1))
-            # The first of each brings the files into memory.
+            # The first run of each build is not counted: it loads the files into the page cache.
             earlier, current = joined(before[1:]), joined(now[1:])
             what = f"{count} servers" + (f" of {delay} ms a request" if delay else "")
             rows.append(self.row(f"spawn → list, {what}", earlier.times, current.times))
@@ -95,7 +95,7 @@ class Comparison(Bench):
         return [self.row("warm job of 1 agent, 1 tool call", round_trips(before), round_trips(now))]
 
     def packages(self) -> list[str]:
-        """Zipped sizes; their limit is 6 MB, not the earlier size."""
+        """Measures zipped sizes. The limit is 6 MB, whatever the earlier size."""
         rows = []
         for name, bootstrap in (("list-available-agents", LIST), ("agent-processor", PROCESSOR)):
             before = zipped_megabytes([(self.folder / name, "bootstrap")])

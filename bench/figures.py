@@ -1,4 +1,4 @@
-"""Figures as they are printed: medians, percentiles, the table's rows."""
+"""Formats figures: medians, percentiles, and the rows of the table."""
 
 import statistics
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """Measurements of one thing, all in one unit."""
+    """All measurements of one quantity, in one unit."""
 
     values: list[float]
     unit: str
@@ -24,7 +24,7 @@ class Figure:
         return statistics.quantiles(self.values, n=20, method="inclusive")[-1]
 
     def __str__(self) -> str:
-        """The median; of times, p95 as well where there are enough for it to mean something."""
+        """The median. For times with 20 measurements or more, the 95th percentile as well."""
         if self.unit != "ms" or len(self.values) < 20:
             return f"{rounded(self.median)} {self.unit}"
         return f"{rounded(self.median)} {self.unit} (p95 {rounded(self.p95)})"
@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `reached` is None where there is no target."""
+    """One row of the table. `reached` is None if there is no target."""
 
     what: str
     ours: str
@@ -55,7 +55,7 @@ HEAD = (
 
 
 def compared(what: str, ours: Figure, peer: Figure, target: str = "–", reached: bool | None = None) -> Row:
-    """A row of two figures."""
+    """Returns a row that compares two figures."""
     return Row(
         what,
         str(ours),
@@ -68,5 +68,5 @@ def compared(what: str, ours: Figure, peer: Figure, target: str = "–", reached
 
 
 def rounded(number: float) -> str:
-    """Three digits that count."""
+    """Formats a number with three significant digits; numbers from 100 on as integers."""
     return f"{number:.0f}" if number >= 100 else f"{number:.3g}"

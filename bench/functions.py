@@ -1,4 +1,4 @@
-"""The functions under measurement: how each is started, and what one started process tells."""
+"""The measured functions: how each one is started, and what is measured of a started process."""
 
 import time
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from local.processes import Process
 from runtime_api import Answer, RuntimeApi
 
 PEER = Path(__file__).resolve().parent / "peer"
-# A hundred servers take the peer a quarter of a minute; anything near this is a hang.
+# The peer needs about 15 s for a hundred servers. A process that needs this long hangs.
 COLD_WITHIN_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function as its package starts it."""
+    """A function, with the command and environment that start it."""
 
     name: str
     command: tuple
@@ -24,23 +24,23 @@ class Function:
 
 
 def ours(bootstrap: Path) -> Function:
-    """Our function. Without `CATALOG_TABLE`, so that a cold list knows nothing and asks every server."""
+    """Returns our ListAvailableAgents. It has no `CATALOG_TABLE`, so a first list asks every server."""
     return Function("ours", (bootstrap,), {"ALLOW_PRIVATE_MCP_SERVERS": "true"}, bootstrap.parent)
 
 
 def peer(python: Path) -> Function:
-    """The peer under `awslambdaric`, the loop of Lambda's Python runtime."""
+    """Returns the peer's ListAvailableAgents. `awslambdaric`, the client of Lambda's Python runtime, runs it."""
     return _under_awslambdaric(python, "list_available_agents.handler", {})
 
 
 def our_processor(bootstrap: Path, table: str, model_url: str) -> Function:
-    """Our AgentProcessor, without `CATALOG_TABLE` too."""
+    """Returns our AgentProcessor, also without `CATALOG_TABLE`."""
     environment = {"ALLOW_PRIVATE_MCP_SERVERS": "true"} | _of_processors(table, model_url)
     return Function("ours", (bootstrap,), environment, bootstrap.parent)
 
 
 def peer_processor(python: Path, table: str, model_url: str) -> Function:
-    """The peer's."""
+    """Returns the peer's AgentProcessor."""
     return _under_awslambdaric(python, "agent_processor.handler", _of_processors(table, model_url))
 
 
@@ -54,7 +54,7 @@ def _of_processors(table: str, model_url: str) -> dict[str, str]:
 
 
 def _under_awslambdaric(python: Path, handler: str, environment: dict[str, str]) -> Function:
-    # The packages' byte code is there since they were installed; none is written beside the sources.
+    # The packages were compiled when they were installed. No byte code is written beside the peer's sources.
     environment = {"LAMBDA_TASK_ROOT": str(PEER), "PYTHONDONTWRITEBYTECODE": "1"} | environment
     return Function("peer", (python, "-m", "awslambdaric", handler), environment, PEER)
 
@@ -62,7 +62,7 @@ def _under_awslambdaric(python: Path, handler: str, environment: dict[str, str])
 class Environment:
     """One execution environment: a process that has answered its first call.
 
-    `cold_seconds` is from just before the process is spawned until that answer had arrived.
+    `cold_seconds` is the time from just before the process is spawned until that answer has arrived.
     """
 
     def __init__(self, function: Function, aws_endpoint: str, secret: str, log: Path, event=None):
@@ -100,12 +100,12 @@ class Environment:
         self.stop()
 
     def call(self, event=None) -> Answer:
-        """One more call, which finds the environment warm."""
+        """Makes one more call to the environment, which is warm now."""
         return self.api.call(event or {})
 
     @property
     def peak_megabytes(self) -> float:
-        """The most memory that was ever resident (`VmHWM`), in MB of 10^6 bytes."""
+        """The peak resident memory (`VmHWM`), in MB of 10^6 bytes."""
         status = Path(f"/proc/{self.process.child.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""Jobs of AgentProcessor: a warm run of one agent beside the peer, and twelve agents beside one."""
+"""Measures jobs of AgentProcessor: one agent in ours and in the peer, and twelve agents compared with one."""
 
 import json
 import uuid
@@ -14,14 +14,14 @@ from tests.support import Server, script
 USER = "bench"
 MANY_AGENTS = 12
 AGENT_DELAY_MS = 100
-# Each run calls one tool once; the model answers at once.
+# Each run calls one tool once. The scripted model answers without delay.
 ONE_CALL = script({"call": "echo", "with": {"text": "hi"}}, {"say": "Got {result}"})
 ONE_ANSWER = 'Got {"text":"hi"}'
 
 
 @dataclass(frozen=True)
 class JobRuns:
-    """How often jobs are run: rounds, runs of ours in each beside one of the peer, and runs of many agents."""
+    """Numbers of runs: rounds, our runs per round (the peer has one per round), and runs of many agents."""
 
     rounds: int
     ours: int
@@ -30,20 +30,20 @@ class JobRuns:
 
 @dataclass(frozen=True)
 class Run:
-    """One job that was run: its round trip and what its item says it used."""
+    """One job that has run: its round trip in milliseconds and the `usage` of its item."""
 
     milliseconds: float
     usage: dict
 
     @property
     def overhead(self) -> float:
-        """The round trip less what the model and the tools took. Parts of milliseconds stay in it."""
+        """The round trip minus the whole milliseconds of the model and the tools; fractions of them stay in it."""
         took = self.usage["milliseconds"]
         return self.milliseconds - took["model"] - took["tools"]
 
 
 class Jobs:
-    """A table of jobs, a scripted model and servers that ask for no sign-in."""
+    """A table of jobs, a scripted model, and MCP servers that need no sign-in."""
 
     def __init__(self, aws: LocalAws, faulty: StandIn, bootstrap: Path, python: Path, runs: JobRuns):
         self.aws = aws
@@ -86,12 +86,12 @@ class Jobs:
         ]
 
     def many_agents(self) -> list[Row]:
-        """Each agent has a server of its own, so that what is compared is the waiting for them."""
+        """Each agent has its own server, so the figures compare the time spent waiting for servers."""
         agents = self.agents(MANY_AGENTS, AGENT_DELAY_MS)
         names = list(agents)
         alone, together = [], []
         with self.start(self.ours, self.secret(agents)) as ours:
-            # One run of each is not counted: it brings the tools of all servers into memory.
+            # The first run of each is not counted: it caches the tools of all servers in the process.
             for count in range(self.runs.many + 1):
                 one = self.run(ours, asks(names[:1]), names[:2], "All")
                 all_of_them = self.run(ours, asks(names), names, "All")
@@ -121,14 +121,14 @@ class Jobs:
         return {f"agent-{number}": Server(self.faulty.url, {"delay_ms": delay_ms}) for number in range(count)}
 
     def secret(self, agents: dict[str, Server]) -> str:
-        """The name of a secret that lists these agents."""
+        """Creates a secret that lists these agents, and returns its name."""
         entries = [{"mcp_url": server.url, "agent_name": name} for name, server in agents.items()]
         name = f"bench-{uuid.uuid4().hex}"
         self.aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(entries))
         return name
 
     def start(self, function: Function, secret: str) -> Environment:
-        """A new environment that has run a first job, and so is warm."""
+        """Starts an environment and runs a first job in it, so that it is warm."""
         log = self.aws.folder / f"{function.name}-processor.log"
         event = self.submit(ONE_CALL, ["agent-0"])
         environment = Environment(function, self.aws.endpoint, secret, log, event)
@@ -140,14 +140,14 @@ class Jobs:
         return environment
 
     def run(self, environment: Environment, query: str, agent_ids: list[str], answer: str) -> Run:
-        """Submits a job and runs it; it must have ended with this answer."""
+        """Submits a job and runs it. Fails if the job does not end with this answer."""
         event = self.submit(query, agent_ids)
         seconds = environment.call(event).seconds
         job = self.ended(event, answer)
         return Run(seconds * 1000, json.loads(job.get("usage", "{}")))
 
     def submit(self, query: str, agent_ids: list[str]) -> dict[str, str]:
-        """Puts a pending job into the table; gives the processor's event."""
+        """Writes a pending job to the table, and returns the event for the processor."""
         job_id = str(uuid.uuid4())
         item = {
             "PK": f"agent#{USER}",
@@ -161,7 +161,7 @@ class Jobs:
         return {"userId": USER, "jobId": job_id}
 
     def ended(self, event: dict[str, str], answer: str) -> dict[str, str]:
-        """The job's item, which must say that it was completed with this answer."""
+        """Returns the job's item. Fails if the job is not COMPLETED with this answer."""
         key = {"PK": {"S": f"agent#{event['userId']}"}, "SK": {"S": event["jobId"]}}
         item = self.dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)["Item"]
         job = {name: next(iter(value.values())) for name, value in item.items()}
@@ -171,7 +171,7 @@ class Jobs:
 
 
 def asks(names: list[str]) -> str:
-    """A query whose model asks these agents in one turn; each calls its tool once."""
+    """Returns a query that makes the model ask these agents in one turn; each agent calls its tool once."""
     part = script({"call": "echo"}, {"say": "Done"})
     calls = [{"call": name, "with": {"query": part}} for name in names]
     return script({"calls": calls}, {"say": "All"})

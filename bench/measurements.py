@@ -1,4 +1,4 @@
-"""The measurements, one method for each; each gives its rows of the table."""
+"""The measurements: one method for each, which returns rows of the table."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from tests.support import CountingProxy, Server
 BOOTSTRAPS = TARGET / "lambda"
 LIST = BOOTSTRAPS / "list-available-agents" / "bootstrap"
 PROCESSOR = BOOTSTRAPS / "agent-processor" / "bootstrap"
-# What one request to a server far away takes.
+# The time of one request to a distant server, in milliseconds.
 DELAY_MS = 100
 SERVERS = 20
 MANY_SERVERS = 100
@@ -24,8 +24,8 @@ MANY_SERVERS = 100
 
 @dataclass(frozen=True)
 class Rounds:
-    """So many rounds, each of so many runs of ours and one of the peer: what else this machine does
-    meanwhile falls on both."""
+    """`count` rounds, each with `ours` runs of ours and one run of the peer. Runs take turns, so that other load on
+    this machine affects both."""
 
     count: int
     ours: int
@@ -33,7 +33,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Runs:
-    """How often each thing is measured."""
+    """The number of runs of each measurement."""
 
     empty: Rounds = Rounds(count=7, ours=6)
     delayed: Rounds = Rounds(count=3, ours=4)
@@ -53,7 +53,7 @@ QUICK = Runs(
 
 @dataclass(frozen=True)
 class Cold:
-    """From spawn to the first list, and the peak memory by then."""
+    """The times from spawn to the first list, and the peak memory after it."""
 
     times: Figure
     memory: Figure
@@ -61,7 +61,7 @@ class Cold:
 
 @dataclass(frozen=True)
 class Watched:
-    """What one environment asked of others for its first list and for its warm ones, and their times."""
+    """The calls that one environment makes for its first list and for its warm lists, and the times of the latter."""
 
     cold_aws_calls: int
     cold_mcp_requests: int
@@ -70,7 +70,7 @@ class Watched:
 
 
 class Bench:
-    """The functions, and what they call: the local AWS and the stand-in servers."""
+    """The measured functions, the local AWS and the stand-in servers."""
 
     def __init__(self, runs: Runs):
         self.runs = runs
@@ -104,7 +104,7 @@ class Bench:
 
     def empty_secret(self) -> list[Row]:
         _, secret = self.servers(0)
-        # One round is not counted: it brings the files into memory.
+        # The first round is not counted: it loads the files into the page cache.
         self.side_by_side(secret, 0, Rounds(count=1, ours=1))
         our, their = self.side_by_side(secret, 0, self.runs.empty)
         reached = our.times.median <= 30 and their.times.median >= 50 * our.times.median
@@ -170,7 +170,7 @@ class Bench:
         return rows
 
     def servers(self, count: int, delay_ms: int = 0) -> tuple[list[Server], str]:
-        """Servers that take signed-in callers alone, and the name of a secret that lists them."""
+        """Creates MCP servers that need a sign-in, and a secret that lists them. Returns the servers and its name."""
         servers = [Server(self.faulty.url, {"delay_ms": delay_ms, "require_auth": True}) for _ in range(count)]
         named = enumerate(servers, start=1)
         entries = [self.pool.entry(server.url, agent_name=f"Server {number}") for number, server in named]
@@ -179,7 +179,7 @@ class Bench:
         return servers, name
 
     def start(self, function: Function, secret: str, agents: int, aws_endpoint: str) -> Environment:
-        """A new environment; its first list must be of so many agents, each with its server's tool."""
+        """Starts an environment. Fails if its first list lacks agents, or tools of their servers."""
         log = self.aws.folder / f"{function.name}.log"
         environment = Environment(function, aws_endpoint, secret, log)
         listed = environment.first.payload
@@ -190,7 +190,7 @@ class Bench:
         return environment
 
     def cold(self, function: Function, secret: str, agents: int, runs: int) -> Cold:
-        """So many new environments of a function, one after another."""
+        """Starts `runs` new environments of a function, one after another."""
         times, megabytes = [], []
         for _ in range(runs):
             with self.start(function, secret, agents, self.aws.endpoint) as environment:
@@ -199,7 +199,7 @@ class Bench:
         return Cold(Figure(times, "ms"), Figure(megabytes, "MB"))
 
     def side_by_side(self, secret: str, agents: int, rounds: Rounds) -> tuple[Cold, Cold]:
-        """New environments of ours and of the peer, in turns."""
+        """Starts new environments of ours and of the peer, in turns."""
         our, their = [], []
         for _ in range(rounds.count):
             our.append(self.cold(self.ours, secret, agents, rounds.ours))
@@ -207,7 +207,7 @@ class Bench:
         return joined(our), joined(their)
 
     def watched(self, function: Function) -> Watched:
-        """One environment with every call that it makes counted: its first list, then warm ones."""
+        """Counts every call that one environment makes, for its first list and then for warm lists."""
         servers, secret = self.servers(SERVERS)
         proxy = CountingProxy(self.aws.endpoint)
         try:
@@ -223,12 +223,12 @@ class Bench:
 
 
 def joined(parts: list[Cold]) -> Cold:
-    """The runs of all rounds as one."""
+    """Combines the runs of all rounds."""
     times = [time for part in parts for time in part.times.values]
     megabytes = [size for part in parts for size in part.memory.values]
     return Cold(Figure(times, "ms"), Figure(megabytes, "MB"))
 
 
 def requests(servers: list[Server]) -> int:
-    """How many requests the servers had so far."""
+    """Returns the number of requests that the servers have received."""
     return sum(server.requests for server in servers)

@@ -1,4 +1,4 @@
-"""What is deployed: the peer's packages installed, and how large each function is when zipped."""
+"""Deployment packages: installs the peer's packages, and measures the zipped size of each function."""
 
 import hashlib
 import io
@@ -12,19 +12,19 @@ from local.processes import TARGET
 
 REQUIREMENTS = Path(__file__).resolve().parent / "peer" / "requirements.txt"
 PEER_VENV = TARGET / "bench" / "peer-venv"
-# Of every venv, but of no deployment package.
+# Packages that every venv has, but that no deployment package contains.
 NOT_DEPLOYED = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
 
 
 def peer_python() -> Path:
-    """The Python of the peer's own venv, which is made anew only when the requirements change."""
+    """Returns the Python of the peer's venv. Creates the venv if the requirements have changed."""
     python = PEER_VENV / "bin" / "python"
     stamp = PEER_VENV / "requirements.sha256"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:
         print("installing the peer's packages (once)…", file=sys.stderr)
         venv.create(PEER_VENV, clear=True, with_pip=True)
-        # With byte code, as packages for Lambda are made: compiling it is no part of the peer's start.
+        # Compiled, as packages for Lambda are: the time to compile is not part of the peer's start.
         install = [python, "-m", "pip", "install", "--quiet", "--compile", "--requirement", REQUIREMENTS]
         subprocess.run(install, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
         stamp.write_text(wanted)
@@ -32,13 +32,13 @@ def peer_python() -> Path:
 
 
 def peer_versions() -> str:
-    """What the peer runs on, as its requirements pin it."""
+    """Returns the peer's packages and their versions, from its requirements."""
     lines = REQUIREMENTS.read_text().splitlines()
     return ", ".join(line.replace("==", " ") for line in lines if not line.startswith("#"))
 
 
 def peer_files() -> list[tuple[Path, str]]:
-    """The peer's deployment package: its packages without byte code, and its one source file."""
+    """Returns the files of the peer's deployment package: its packages without byte code, and its source file."""
     (site,) = PEER_VENV.glob("lib/python*/site-packages")
     files = [(REQUIREMENTS.parent / "list_available_agents.py", "list_available_agents.py")]
     for path in sorted(site.rglob("*")):
@@ -50,7 +50,7 @@ def peer_files() -> list[tuple[Path, str]]:
 
 
 def zipped_megabytes(files: list[tuple[Path, str]]) -> float:
-    """The size of a zip of these files, in MB of 10^6 bytes."""
+    """Returns the size of a zip of these files, in MB of 10^6 bytes."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as package:
         for path, name in files:

@@ -1,10 +1,9 @@
-"""Measures our ListAvailableAgents and AgentProcessor beside the same functions in Python.
+"""Measures our ListAvailableAgents and AgentProcessor, and the same functions in Python (the peer).
 
-They run as processes of this machine under a Runtime API of the bench's own, against one local AWS and
-the same stand-in MCP servers and scripted model, all on loopback. Prints a table in Markdown, and writes it to
-bench/RESULTS.md, the table to README.md as well. Needs the release bootstraps below target/lambda,
-target/debug/test-support and the Python packages of local/requirements.txt; installs the peer's packages below
-target/bench, once.
+Both run as processes of this machine, with the bench as Lambda's Runtime API. They use the same local AWS, stand-in MCP
+servers and scripted model, all on loopback. Prints a report in Markdown and writes it to bench/RESULTS.md. Writes the
+table to README.md as well. Needs the release binaries below target/lambda, target/debug/test-support and the Python
+packages of local/requirements.txt. Installs the peer's packages below target/bench on the first run.
 """
 
 import argparse
@@ -63,7 +62,7 @@ are that machine's on that day, noise included; ratios and counts are what to go
 
 
 def machine() -> str:
-    """What it runs on."""
+    """Returns the date, the machine and the load, for the report."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
     cores = len(os.sched_getaffinity(0))
@@ -74,7 +73,7 @@ def machine() -> str:
 
 
 def check_built():
-    """Says what to build instead of failing on the way."""
+    """Exits with the missing binaries and the commands that build them, if any are missing."""
     missing = [str(path) for path in (LIST, PROCESSOR, TARGET / "debug" / "test-support") if not path.is_file()]
     if missing:
         sys.exit(f"not built: {', '.join(missing)}: run `make build` and `cargo build --package test-support`")
@@ -85,7 +84,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer runs, rougher figures")
     runs = QUICK if parser.parse_args().quick else Runs()
     check_built()
-    # Ended from outside, it still stops what it started.
+    # On SIGTERM, the `finally` below still stops all child processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     facts, started = machine(), time.monotonic()
     bench = Bench(runs)
@@ -101,7 +100,7 @@ def main():
 
 
 def with_figures(readme: str, facts: str, table: str) -> str:
-    """README.md with these figures in the place of those that it has."""
+    """Returns README.md with its figures replaced by these."""
     figures = re.compile(r"^\d{4}-\d\d-\d\d: .*\n\n(\|.*\n)+", re.MULTILINE)
     replaced, count = figures.subn(lambda _: f"{facts}.\n\n{table.strip()}\n", readme)
     if count != 1:

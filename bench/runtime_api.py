@@ -1,8 +1,8 @@
-"""Lambda's Runtime API on a loopback port, for one process, with a clock at both ends of a call.
+"""Lambda's Runtime API on a loopback port, for one process; it measures the time of each call.
 
-Hands out one event at a time and takes its answer, as
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html says. The process under measurement is
-pointed here with `AWS_LAMBDA_RUNTIME_API`.
+Hands out one event at a time and receives its answer, as described in
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. The variable `AWS_LAMBDA_RUNTIME_API` of the measured
+process has its address.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import time
 import uuid
 from dataclasses import dataclass
 
-# The list function's time-out in template.yaml.
+# The timeout of ListAvailableAgents in template.yaml.
 FUNCTION_TIMEOUT_SECONDS = 30
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:ListAvailableAgents"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call gave. Times are `time.perf_counter()` seconds."""
+    """The answer to a call. Times are seconds of `time.perf_counter()`."""
 
     payload: object
     handed_out_at: float
@@ -29,16 +29,16 @@ class Answer:
 
     @property
     def seconds(self) -> float:
-        """From handing out the event until the whole answer had arrived: HTTP both ways included."""
+        """The time from handing out the event until the whole answer has arrived, both HTTP exchanges included."""
         return self.arrived_at - self.handed_out_at
 
 
 class FunctionFailed(Exception):
-    """The process answered with an error, or could not initialise."""
+    """The process answered with an error, or failed to initialise."""
 
 
 class RuntimeApi:
-    """Starts on construction; `stop` ends it. One process talks to one of these."""
+    """A running Runtime API for one process. The constructor starts it; `stop` ends it."""
 
     def __init__(self):
         self.events = queue.Queue()
@@ -50,11 +50,11 @@ class RuntimeApi:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def put(self, event):
-        """Lays an event ready for the process's next request."""
+        """Queues an event for the process's next request."""
         self.events.put(json.dumps(event).encode())
 
     def answer(self, within_seconds: float) -> Answer:
-        """Waits for the answer to the event that was put."""
+        """Waits for the answer to the queued event, and returns it."""
         try:
             outcome = self.outcomes.get(timeout=within_seconds)
         except queue.Empty:
@@ -64,12 +64,12 @@ class RuntimeApi:
         return outcome
 
     def call(self, event, within_seconds: float = FUNCTION_TIMEOUT_SECONDS) -> Answer:
-        """One call of a process that waits for events."""
+        """Sends one event to the process and returns its answer."""
         self.put(event)
         return self.answer(within_seconds)
 
     def stop(self):
-        # Lets a request that still waits for an event go.
+        # Releases a request that still waits for an event.
         self.events.put(None)
         self.server.shutdown()
         self.server.server_close()
@@ -77,11 +77,11 @@ class RuntimeApi:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Without this an answer in two writes waits 40 ms for a delayed acknowledgement.
+    # With Nagle's algorithm, an answer in two writes waits 40 ms for a delayed acknowledgement.
     disable_nagle_algorithm = True
 
     def handle(self):
-        # A process that is stopped while it waits for an event breaks its connection: every one ends so.
+        # A process that is stopped while it waits for an event breaks its TCP connection. Every process ends like this.
         with contextlib.suppress(ConnectionError):
             super().handle()
 

@@ -1,7 +1,7 @@
-"""Finds circles of files inside the crates: files that lead to each other by `use` or by a path in the code.
+"""Finds import cycles inside the crates: files that refer to each other by `use` or by a path in the code.
 
-`python -m tests.circles` prints them and ends non-zero if there are any. Tests are left out, and so are a `lib.rs`
-and a `mod.rs` that only declare and re-export. A re-export is followed to the file that it names.
+`python -m tests.circles` prints the cycles and exits with 1 if there are any. Tests are left out, and so is a
+`lib.rs` or `mod.rs` that only declares and re-exports modules. A re-export counts as the file that it names.
 """
 
 import re
@@ -37,7 +37,7 @@ class Crate:
         return found
 
     def file_of(self, names: tuple[str, ...], depth: int = 0) -> tuple | None:
-        """The module that a path leads to; where the path's name is re-exported, the module that it comes from."""
+        """Returns the module that a path leads to. For a re-exported name, that is the module that defines the name."""
         for length in range(len(names), -1, -1):
             module = names[:length]
             if module not in self.files:
@@ -65,7 +65,7 @@ def _without_tests(code: str) -> str:
 
 
 def _statements(code: str):
-    """The paths of `use` statements, with their braces written out."""
+    """Yields the paths of `use` statements, one path for each name in braces."""
     for statement in re.findall(r"\buse ((?:crate|super|self)\b[^;]*);", code):
         yield from _written_out(re.sub(r"\s+", "", re.sub(r"\bas [A-Za-z_]+", "", statement)))
 
@@ -111,7 +111,7 @@ def _paths(code: str, module: tuple[str, ...]):
 
 
 def _exports(code: str, module: tuple[str, ...], name: str):
-    """What a module's `pub use` says of `name`."""
+    """Yields the paths that a module's `pub use` statements re-export as `name`."""
     for statement in re.findall(r"pub(?:\([^)]*\))? use ([^;]*);", code):
         for path in _written_out(re.sub(r"\s+", "", statement)):
             if path.split("::")[-1] != name:
@@ -123,7 +123,7 @@ def _exports(code: str, module: tuple[str, ...], name: str):
 
 
 def circles(edges: dict[tuple, set[tuple]]) -> list[list[tuple]]:
-    """The strongly connected components of more than one file (Tarjan)."""
+    """Returns the strongly connected components of more than one file (Tarjan's algorithm)."""
     index, low, stack, found, counter = {}, {}, [], [], iter(range(10**9))
 
     def visit(node):

@@ -1,4 +1,4 @@
-"""One local AWS with the stack deployed on it for all tests; each test has a backend of its own."""
+"""Fixtures: one local AWS with the deployed stack for all tests, and a backend of its own for each test."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def world():
 
 @pytest.fixture
 def backend(world):
-    """Makes a backend: `backend(entries, **environment)`."""
+    """Creates a backend: `backend(entries, **environment)`."""
     made = []
 
     def make(entries=(), **environment) -> Backend:
@@ -29,13 +29,13 @@ def backend(world):
 
 @pytest.fixture
 def server(world):
-    """Makes an MCP server with faults: `server(**behaviour)`."""
+    """Creates a stand-in MCP server with faults: `server(**behaviour)`."""
     return world.server
 
 
 @pytest.fixture
 def line(tmp_path):
-    """Somebody at a terminal, with a home folder of their own and without AWS."""
+    """The command line `mcp-agents`, with its own home folder and without AWS."""
     made = CommandLine(tmp_path / "home")
     yield made
     made.stop()
@@ -43,7 +43,7 @@ def line(tmp_path):
 
 @pytest.fixture
 def stands():
-    """Starts a server or peer until the test's end: `stands(AuthorizationServer, rotates=False)`."""
+    """Starts a server or peer that runs until the end of the test: `stands(AuthorizationServer, rotates=False)`."""
     started = []
 
     def start(kind, *arguments, **settings):
@@ -58,7 +58,7 @@ def stands():
 
 @pytest.fixture
 def lab(tmp_path):
-    """One server and somebody at a terminal with an entry for it, who is shown no secret."""
+    """An MCP server and the command line with an entry for it. At the end, no secret may have been printed."""
     lab = Lab(tmp_path / "home")
     yield lab
     lab.stop()

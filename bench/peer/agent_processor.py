@@ -1,10 +1,10 @@
-"""AgentProcessor the way it is usually written in Python: what the bench measures ours against.
+"""AgentProcessor as it is usually written in Python. The bench compares ours with it.
 
-On each event it reads the job, marks it, connects to the agent's MCP server, and lets a Strands agent
-answer the query with the server's tools. Runs under `awslambdaric`, as the list function does.
+For each event it reads the job, marks it as PROCESSING, connects to the agent's MCP server, and lets a Strands agent
+answer the query with the server's tools. `awslambdaric` runs it, as it runs the list function.
 
-It does less than ours has to: one agent a job, no lease, no budgets, no transcript, no usage. Clients,
-the model and the secret are made or read once, at import.
+It does less than ours: one agent per job, no lease, no budgets, no transcript, no usage. The clients and the model are
+created, and the secret is read, once, at import.
 """
 
 import json

@@ -1,11 +1,10 @@
-"""ListAvailableAgents the way it is usually written in Python: what the bench measures ours against.
+"""ListAvailableAgents as it is usually written in Python. The bench compares ours with it.
 
-Reads the secret and asks every server, one after another, while the module is imported; a call then
-gives the list as it was found. Runs under `awslambdaric`, the loop that Lambda's own Python runtime is:
+Reads the secret and asks every server, one after another, while the module is imported. A call then returns that list.
+`awslambdaric`, the client of Lambda's Python runtime, runs it:
 `python -m awslambdaric list_available_agents.handler`.
 
-It does no more than ours has to, and less of what ours does: one session a server, no deadlines, no
-refresh, no check of addresses.
+It does less than ours: one session per server, no deadlines, no refresh, no check of addresses.
 """
 
 import json

@@ -1,13 +1,12 @@
-"""OAuth for tests: servers that can be steered into every fault, and peers that do it right.
+"""OAuth for tests: servers in the test's process with configurable faults, and third-party servers without faults.
 
-`AuthorizationServer`, `ProtectedServer` and `AgentCoreServer` run in the test's process, on free loopback
-ports, and record every request; each is steered by its attributes, at the start
-(`AuthorizationServer(rotates=False)`) or later. They show what a server may do wrong, and count. They keep
-every secret in plain sight, so that a test can look for it.
+`AuthorizationServer`, `ProtectedServer` and `AgentCoreServer` run in the test's process, on free loopback ports, and
+record every request. Their attributes configure them, as keyword arguments of the constructor
+(`AuthorizationServer(rotates=False)`) or later. They store secrets in plain text, so that a test can search for them.
 
-`OidcProvider`, `SseServer` and `CognitoOAuth` are programs of others; so are the servers of
-tests/peers/real_servers.py. A `Recorder` before one of them shows what was said to it. `follow` is a browser
-without a face.
+`OidcProvider`, `SseServer` and `CognitoOAuth` are third-party programs, and so are the servers of
+tests/peers/real_servers.py. A `Recorder` in front of one of them records its requests and responses. `follow` is a
+browser without a window.
 """
 
 from tests.peers import OidcProvider, SseServer

@@ -1,4 +1,4 @@
-"""An OAuth authorization server of the tests' own: right as it starts, and wrong in any way a test asks for."""
+"""An OAuth authorization server for tests. It follows the standards by default; its attributes configure faults."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ class Client:
 
 @dataclass
 class Grant:
-    """What a user, or a client for itself, has allowed; every token hangs on one."""
+    """A grant of a user, or of a client for itself. Every code and token belongs to one grant."""
 
     sub: str
     client_id: str
@@ -38,70 +38,72 @@ class Grant:
 
 @dataclass
 class IssuedToken:
-    """A code or a token that was given out."""
+    """A code or a token that the server has issued."""
 
     grant: Grant
     scope: str
     expires: float
     used: bool = False
-    request: dict = field(default_factory=dict)  # of a code: the authorization request
+    request: dict = field(default_factory=dict)  # for a code: the parameters of the authorization request
 
 
 class OAuthError(Exception):
+    """An error response of an endpoint (RFC 6749, section 5.2)."""
+
     def __init__(self, error: str, error_description: str = "", status: int = 400):
         super().__init__(error)
         self.error, self.description, self.status = error, error_description, status
 
 
 class AuthorizationServer(LoopbackServer):
-    """A small OAuth authorization server. As it starts it does everything right.
+    """A small OAuth authorization server. By default it follows the standards.
 
-    `path` is its issuer's. Endpoints, for `requests`, `fail`, `delays` and `lost`: metadata, authorize, token,
-    register, revoke, introspect (for its clients). Authorization is given at once to the user in `login_hint`,
-    else ada.
+    `path` is the path of its issuer. `requests`, `fail`, `delays` and `lost` take these names of endpoints: metadata,
+    authorize, token, register, revoke, introspect (for its clients). The authorization endpoint asks nothing: it signs
+    in the user in `login_hint`, or ada, and redirects at once.
     """
 
     def __init__(self, path: str = "", **settings):
         super().__init__()
         self.path = path
         self.issuer = self.base + path
-        # Where its metadata lies: all three places, or two without a path. Elsewhere is 404.
+        # Paths of its metadata: all three well-known paths, or two without a path. Other paths return 404.
         self.locations = [f"/.well-known/oauth-authorization-server{path}", f"/.well-known/openid-configuration{path}"]
         self.locations += [f"{path}/.well-known/openid-configuration"] if path else []
-        self.metadata: dict = {}  # over the right fields; None leaves one out
-        self.metadata_answer: Answer | None = None  # in the metadata's place, such as HTML
-        self.delays: dict[str, float] = {}  # by endpoint: seconds between the work and the answer
-        self.lost: dict[str, int] = {}  # by endpoint: how many answers get lost after the work was done
+        self.metadata: dict = {}  # replaces fields of the correct metadata; None omits a field
+        self.metadata_answer: Answer | None = None  # returned instead of the metadata, such as HTML
+        self.delays: dict[str, float] = {}  # by endpoint: seconds between processing a request and the answer
+        self.lost: dict[str, int] = {}  # by endpoint: number of answers that are lost after the request was processed
         # Authorization
-        self.redirect_with: dict = {}  # over code, state and iss; None leaves one out, an error leaves out the code
-        self.sends_iss = True  # and says so in its metadata
+        self.redirect_with: dict = {}  # replaces code, state and iss; None omits one; an error omits the code
+        self.sends_iss = True  # and announces it in the metadata
         self.code_seconds = 60.0
         self.scopes = ["mcp:read", "mcp:write", "offline_access"]
-        self.default_scope = "mcp:read"  # for who asks for none
-        self.accepts_client_documents = False  # client ids that are https URLs; nobody fetches them
+        self.default_scope = "mcp:read"  # for a request without `scope`
+        self.accepts_client_documents = False  # client ids that are https URLs; the documents are not fetched
         # Tokens
         self.access_token_seconds = 3600.0
-        self.refresh_tokens = "always"  # or "offline_access": to who asks for that scope; or "never"
-        self.rotates = True  # a refresh token serves once; again, and its grant is revoked
-        self.token_with: dict = {}  # over the fields of a token answer
-        self.token_error: dict | None = None  # error, error_description, status of every token answer
-        self.token_answers: dict[str, Answer] = {}  # by grant type: the answer in place of the right one
-        self.unknown_client: Answer | None = None  # the answer to who is no client, at every endpoint but authorize
-        self.authorizes_anybody = False  # the page does not look at the client; the token endpoint does
-        self.wants_client_id_in_form = False  # beside Basic too, as the MCP Python SDK
-        self.refuses_client_id_beside_basic = False  # as two ways of naming the client
-        self.secret_goes_by: str | None = None  # the only method that serves, whatever a client was registered with
-        self.echoes_secrets = False  # an error's description repeats the request, secrets and all
+        self.refresh_tokens = "always"  # or "offline_access": only for that scope; or "never"
+        self.rotates = True  # a refresh token works once; if it is used again, its grant is revoked
+        self.token_with: dict = {}  # replaces fields of a token response
+        self.token_error: dict | None = None  # error, error_description and status of every token response
+        self.token_answers: dict[str, Answer] = {}  # by grant type: the answer instead of the correct one
+        self.unknown_client: Answer | None = None  # the answer to an unknown client, at all endpoints except authorize
+        self.authorizes_anybody = False  # authorize accepts unknown clients; the token endpoint does not
+        self.wants_client_id_in_form = False  # with Basic too, like the MCP Python SDK
+        self.refuses_client_id_beside_basic = False  # as two authentication methods
+        self.secret_goes_by: str | None = None  # the only method that is accepted, whatever a client registered
+        self.echoes_secrets = False  # error descriptions repeat the request, with its secrets
         self.assertion_audiences = [self.issuer]
         # Registration
         self.registers = True
-        self.registration_answer: Answer | None = None  # whatever is asked for: announced, and closed
-        self.registration_with: dict = {}  # over the fields of its answer, which then hold
+        self.registration_answer: Answer | None = None  # the answer to all registrations: announced, but closed
+        self.registration_with: dict = {}  # replaces fields of the answer and of the registered client
         self.registration_error: dict | None = None
-        self.registration_judge = lambda asked: None  # gives an Answer to a registration that is refused
+        self.registration_judge = lambda asked: None  # returns an Answer to refuse a registration
 
         self.clients: dict[str, Client] = {}
-        self.reuses = 0  # how often a used refresh token came again
+        self.reuses = 0  # number of requests with a used refresh token
         self._codes: dict[str, IssuedToken] = {}
         self._access_tokens: dict[str, IssuedToken] = {}
         self._refresh_tokens: dict[str, IssuedToken] = {}
@@ -109,10 +111,10 @@ class AuthorizationServer(LoopbackServer):
         self._faults: dict[str, list[Answer]] = {}
         self._start(settings)
 
-    # What a test does with it
+    # For tests
 
     def fail(self, endpoint: str, times: int = 1, status: int = 503, headers: dict | None = None):
-        """The next requests to an endpoint get this status, and no work is done."""
+        """Answers the next `times` requests to an endpoint with this status, without processing them."""
         with self.lock:
             answer = Answer(status, {"error": "server_error"}, headers or {})
             self._faults.setdefault(endpoint, []).extend([answer] * times)
@@ -125,17 +127,17 @@ class AuthorizationServer(LoopbackServer):
         redirect_uris=None,
         public_key: bytes | None = None,
     ):
-        """Registers a client beforehand; `method` is client_secret_basic for who has a secret, else none."""
+        """Registers a client. The default of `method` is client_secret_basic with a secret, and none without."""
         method = method or ("client_secret_basic" if secret else "none")
         self.clients[id] = Client(id, method, secret, redirect_uris and tuple(redirect_uris), public_key)
 
     def purge_clients(self):
-        """No client is known any more, as after a restart or a clean-up; what they were given stays."""
+        """Deletes all clients, as after a restart or a clean-up. Their codes and tokens stay."""
         with self.lock:
             self.clients.clear()
 
     def introspect(self, token: str) -> dict:
-        """`{"active": False}`, or also sub, client_id, scope and aud."""
+        """Returns `{"active": False}`, or `active`, `sub`, `client_id`, `scope` and `aud` (RFC 7662)."""
         with self.lock:
             given = self._access_tokens.get(token)
             if not given or given.used or given.grant.revoked or given.expires <= time.time():
@@ -144,24 +146,24 @@ class AuthorizationServer(LoopbackServer):
             return {"active": True, **who, "scope": given.scope, "aud": given.grant.resource}
 
     def has_issued(self, token: str) -> bool:
-        """Whether it ever gave out this access token."""
+        """Returns whether this server has issued this access token."""
         return token in self._access_tokens
 
     def revoke_all(self):
-        """Revokes every grant: no token of theirs serves any more, refresh tokens included."""
+        """Revokes all grants, and so all codes, access tokens and refresh tokens."""
         with self.lock:
             for given in [*self._codes.values(), *self._access_tokens.values(), *self._refresh_tokens.values()]:
                 given.grant.revoked = True
 
     def expire_access_tokens(self):
-        """Every access token is over; refresh tokens still serve."""
+        """Makes all access tokens expire. Refresh tokens stay valid."""
         with self.lock:
             for given in self._access_tokens.values():
                 given.expires = 0
 
     @property
     def secrets(self) -> set[str]:
-        """All that it gave out or was shown and that nobody must find anywhere."""
+        """All secrets that it has issued or received. They must not appear in any output."""
         with self.lock:
             given = {*self._codes, *self._access_tokens, *self._refresh_tokens}
             given |= {client.secret for client in self.clients.values() if client.secret}
@@ -242,7 +244,7 @@ class AuthorizationServer(LoopbackServer):
         if self.authorizes_anybody:
             client = client or Client(asked.get("client_id", ""))
         redirect_uri = asked.get("redirect_uri", "")
-        # To an address that nobody registered nothing is sent, not even an error (RFC 6749, section 4.1.2.1).
+        # Nothing is sent to an unregistered redirect URI, not even an error (RFC 6749, section 4.1.2.1).
         if not client or not redirect_uri or redirect_uri not in (client.redirect_uris or [redirect_uri]):
             return Answer(400, "<h1>This client or its redirect URI is not known here</h1>")
         params = {"state": asked.get("state"), "iss": self.issuer if self.sends_iss else None}
@@ -356,7 +358,7 @@ class AuthorizationServer(LoopbackServer):
             return answer
         if not asked.get("redirect_uris"):
             raise OAuthError("invalid_redirect_uri")
-        # RFC 7591, section 2: who does not say gets client_secret_basic.
+        # RFC 7591, section 2: the default is client_secret_basic.
         method = asked.get("token_endpoint_auth_method", "client_secret_basic")
         right = asked | {
             "client_id": f"client-{uuid.uuid4().hex}",

@@ -1,4 +1,4 @@
-"""A browser without a face: redirects, cookies, one form. It runs no script."""
+"""A minimal browser: it follows redirects, stores cookies and submits one form. It runs no scripts."""
 
 import http.cookiejar
 import urllib.error
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 
 class _Form(HTMLParser):
-    """The first form of a page: where it goes, and what its fields hold already."""
+    """The first form of a page: its action URL and the values of its fields."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -30,13 +30,13 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def follow(url: str, redirect_uri: str | None = None, form: dict[str, str] | None = None) -> dict[str, str]:
-    """Opens an authorization URL as a browser would; gives the query with which it would come back.
+    """Opens an authorization URL as a browser does. Returns the query parameters of the redirect to the redirect URI.
 
-    Follows redirects with a cookie jar until one leads to the redirect URI (the one in the URL, unless given),
-    which is never asked for. A page with a form is filled in with `form` and sent, once.
+    Follows redirects, with a cookie jar, until one leads to the redirect URI. It does not open that URI. The default of
+    `redirect_uri` is the one in the URL. A page with a form is filled in with `form` and submitted, once.
     """
     redirect_uri = redirect_uri or dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
-    # Browsers take cookies that are for secure origins from loopback too.
+    # Browsers accept `Secure` cookies from loopback addresses too.
     policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http"))
     cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar(policy))
     browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies, _Stay)

@@ -1,4 +1,4 @@
-"""A certificate for this machine, which vouches for itself."""
+"""Creates a certificate authority and a certificate for localhost."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 def certify(folder: Path) -> tuple[Path, Path, Path]:
-    """An authority, and a certificate for localhost of it: the files of the authority, the certificate, its key."""
+    """Returns three PEM files: an authority, a certificate for localhost that it has signed, and its private key."""
     authority_key, authority = _certificate("an authority for tests", None, None)
     key, leaf = _certificate("localhost", authority_key, authority.subject)
     files = folder / "authority.pem", folder / "certificate.pem", folder / "key.pem"

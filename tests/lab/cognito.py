@@ -1,4 +1,4 @@
-"""Cognito as an OAuth server, on the local AWS."""
+"""Cognito as an OAuth authorization server, on the local AWS."""
 
 import json
 import time
@@ -16,13 +16,13 @@ from .jwt import base64url_decode, verified_claims
 
 
 class CognitoOAuth:
-    """A Cognito user pool of the local AWS with what OAuth needs: a domain, scopes, a user, and two clients.
+    """A Cognito user pool of the local AWS for OAuth, with a domain, scopes, a user and two app clients.
 
-    `client_id` is for users (authorization code), `machine_client_id` for itself (client credentials): no
-    client of Cognito may do both. The local AWS serves a pool's metadata with the real issuer, which is not
-    where it was asked for; `issuer` is a front that has Cognito's metadata under its own name, and names the
-    local AWS's endpoints. Like Cognito's it names no PKCE and no registration, and codes come without iss.
-    Not in the local AWS: rotation of refresh tokens, resources, and tokens that are revoked at once.
+    `client_id` is for users (authorization code), `machine_client_id` for the client itself (client credentials): in
+    Cognito, no client may use both. The local AWS serves a pool's metadata with the issuer in AWS, which differs from
+    the local URL. So `issuer` is a server of this class, whose metadata names itself as issuer, and the local AWS's
+    endpoints. Like Cognito's metadata, it announces neither PKCE nor registration, and redirects have no `iss`.
+    The local AWS does not support rotation of refresh tokens, resources, or immediate revocation of access tokens.
     """
 
     SCOPES = ("mcp/read", "mcp/write")
@@ -66,7 +66,7 @@ class CognitoOAuth:
             metadata={
                 "authorization_endpoint": f"{aws.endpoint}/oauth2/authorize",
                 "token_endpoint": f"{aws.endpoint}/oauth2/token",
-                # Cognito has one; the local AWS has not.
+                # Cognito has a revocation endpoint; the local AWS has none.
                 "revocation_endpoint": None,
                 "jwks_uri": f"{aws.endpoint}{path}/.well-known/jwks.json",
                 "grant_types_supported": None,
@@ -94,15 +94,15 @@ class CognitoOAuth:
         return client["ClientId"], client["ClientSecret"]
 
     def follow(self, url: str) -> dict[str, str]:
-        """Signs the user in at its login page."""
+        """Signs the user in at the pool's login page, and returns the query parameters of the redirect."""
         return follow(url, form={"username": self.username, "password": self.password})
 
     def revoke(self, refresh_token: str):
-        """The refresh token no longer serves. Access tokens still do: nobody asks the pool about them."""
+        """Revokes a refresh token. Access tokens stay valid, because servers check them without asking the pool."""
         self.cognito.revoke_token(Token=refresh_token, ClientId=self.client_id, ClientSecret=self.client_secret)
 
     def introspect(self, token: str) -> dict:
-        """Checks an access token as an MCP server would: by the pool's key. Cognito's have no audience."""
+        """Checks an access token with the pool's key, as an MCP server does. Cognito's tokens have no audience."""
         try:
             claims = verified_claims(token, self._key(token))
         except (InvalidSignature, ValueError, KeyError, StopIteration):

@@ -1,4 +1,4 @@
-"""Reads JSON Web Tokens and checks their signatures: ES256, RS256, PS256. It makes none."""
+"""Reads JSON Web Tokens and checks their signatures (ES256, RS256, PS256). It creates no tokens."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ def unverified_claims(token: str) -> dict:
 
 
 def verified_claims(token: str, public_key) -> dict:
-    """The claims of a JWT signed by this key (PEM, or as cryptography has it); ES256, RS256 and PS256."""
+    """Returns the claims of a JWT signed with this key, which is PEM or a key object of `cryptography`."""
     key = load_pem_public_key(public_key) if isinstance(public_key, bytes) else public_key
     head, payload, signature = token.split(".")
     signed, signature = f"{head}.{payload}".encode(), base64url_decode(signature)

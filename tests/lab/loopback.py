@@ -1,4 +1,4 @@
-"""HTTP servers in threads of the test's process, on free loopback ports. They know nothing of OAuth."""
+"""HTTP servers in threads of the test's process, on free loopback ports. This file has no OAuth."""
 
 import contextlib
 import http.client
@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 
 class Request:
-    """A request as it came; `endpoint` is what the server took it for."""
+    """A received request. `endpoint` is the server's name for the endpoint that handles it."""
 
     def __init__(self, method: str, path: str, headers: http.client.HTTPMessage, body: bytes):
         self.method = method
         self.path = path  # raw, with its query
-        self.headers = headers  # by name in any case
+        self.headers = headers  # names are not case-sensitive
         self.body = body
         self.endpoint: str | None = None
         parts = urlsplit(path)
@@ -43,12 +43,12 @@ class Request:
 @dataclass
 class Answer:
     status: int
-    body: dict | list | str | bytes | None = None  # text goes out as HTML, bytes as they are
+    body: dict | list | str | bytes | None = None  # str is sent as HTML, bytes unchanged
     headers: dict[str, str | None] = field(default_factory=dict)
 
 
 class LoopbackServer:
-    """An HTTP server in threads of this process; `seen` has every request, the oldest first."""
+    """An HTTP server in threads of this process. `seen` has every request, the oldest first."""
 
     def __init__(self):
         self.seen: list[Request] = []
@@ -58,11 +58,11 @@ class LoopbackServer:
         self.base = f"http://127.0.0.1:{self._server.server_port}"
 
     def _start(self, settings: dict):
-        """Steers, then serves: nothing comes before the server is as it was asked for."""
+        """Applies the settings, then starts to serve, so that no request arrives before the settings are applied."""
         for name, value in settings.items():
             if name not in vars(self):
                 self._server.server_close()
-                raise TypeError(f"{type(self).__name__} has no {name} to steer")
+                raise TypeError(f"{type(self).__name__} has no setting {name}")
             setattr(self, name, value)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -73,7 +73,7 @@ class LoopbackServer:
         self.stop()
 
     def stop(self):
-        """Nobody gets an answer any more, on connections kept open neither."""
+        """Stops the server, and closes open HTTP connections too."""
         self._server.shutdown()
         self._server.server_close()
         with self.lock:
@@ -81,18 +81,18 @@ class LoopbackServer:
                 _hang_up(connection)
 
     def requests(self, endpoint: str, **form: str) -> list[Request]:
-        """The requests to an endpoint, those whose form has these values."""
+        """Returns the requests to an endpoint whose form has these values."""
         with self.lock:
             found = [request for request in self.seen if request.endpoint == endpoint]
         return [request for request in found if form.items() <= request.form.items()] if form else found
 
     def answer(self, request: Request) -> Answer | None:
-        """What to answer; None hangs up."""
+        """Returns the answer to a request. None closes the HTTP connection without an answer."""
         raise NotImplementedError
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128  # many may come at the same moment
+    request_queue_size = 128  # many requests may arrive at the same moment
 
 
 def _hang_up(connection):
@@ -103,7 +103,7 @@ def _hang_up(connection):
 def _handler(owner: LoopbackServer):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # head and body are written apart; the second must not wait
+        disable_nagle_algorithm = True  # head and body are two writes; the second must not wait
 
         def setup(self):
             super().setup()
@@ -137,14 +137,14 @@ def _handler(owner: LoopbackServer):
             headers = {"content-type": "text/html; charset=utf-8" if html else "application/json"} | answer.headers
             self.send_response(answer.status)
             for name, value in headers.items():
-                if value is not None:  # None leaves a header out
+                if value is not None:  # None omits a header
                     self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
         def handle(self):
-            with contextlib.suppress(OSError):  # who asked has gone
+            with contextlib.suppress(OSError):  # the client has gone
                 super().handle()
 
         def log_message(self, *_):
@@ -154,5 +154,5 @@ def _handler(owner: LoopbackServer):
 
 
 def with_overrides(right: dict, wrong: dict) -> dict:
-    """`right` with the values of `wrong` in their place; None leaves a field out."""
+    """Returns `right` with the values of `wrong` replacing its own. None omits a field."""
     return {name: value for name, value in (right | wrong).items() if value is not None}

@@ -1,4 +1,4 @@
-"""An MCP server that is good but for what a test puts in its way."""
+"""An MCP server whose answers a test can replace one method at a time."""
 
 import json
 import uuid
@@ -13,11 +13,12 @@ ECHO = {
 
 
 class OddServer(LoopbackServer):
-    """An MCP server (streamable HTTP, JSON answers) whose answers can be replaced one method at a time.
+    """An MCP server (streamable HTTP, JSON answers). By default all its answers are correct.
 
-    `odd` holds functions by MCP method, each called with the message: what it gives is sent instead of the good
-    answer (`None`: the good answer after all). `results` holds results by method, which are wrapped. `sessions`
-    makes it give session ids and refuse unknown ones with `lost`. Every request is in `seen`, by MCP method.
+    `odd` maps an MCP method to a function that is called with the message. Its Answer is sent instead of the correct
+    one; if it returns None, the correct one is sent. `results` maps a method to a result, which is sent in a correct
+    JSON-RPC message. With `sessions`, the server issues session ids, and answers unknown ones with `lost`. `seen` has
+    every request; its `endpoint` is the MCP method.
     """
 
     def __init__(self, **settings):
@@ -27,11 +28,12 @@ class OddServer(LoopbackServer):
         self.results: dict = {}
         self.tools = [ECHO]
         self.sessions = False
-        self.known: set[str] = set()  # session ids; a test that empties it has the server forget them
+        self.known: set[str] = set()  # valid session ids
         self.lost = lambda message: Answer(404)
         self._start(settings)
 
     def forget_sessions(self):
+        """Makes all session ids invalid."""
         with self.lock:
             self.known.clear()
 
@@ -67,9 +69,10 @@ class OddServer(LoopbackServer):
 
 
 def result(message: dict, result) -> dict:
+    """Returns the JSON-RPC response to a message, with this result."""
     return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 
 def events(*blocks: str) -> Answer:
-    """An event stream that ends."""
+    """Returns an event stream with these events, which then ends."""
     return Answer(200, "".join(f"{block}\n\n" for block in blocks).encode(), {"content-type": "text/event-stream"})

@@ -1,4 +1,4 @@
-"""MCP servers without OAuth: any revision of the protocol, and any headers to be let in by."""
+"""MCP servers without OAuth, with any revision of the protocol and any required headers."""
 
 import json
 
@@ -8,11 +8,11 @@ STATELESS = "2026-07-28"
 
 
 class PlainServer(LoopbackServer):
-    """An MCP server (streamable HTTP, JSON answers, no sessions) that speaks one revision and no other.
+    """An MCP server (streamable HTTP, JSON answers, no sessions) that supports exactly one revision.
 
-    `wants` are the headers that every request must bring. Of 2026-07-28 on there is no initialize, which is
-    refused with `refusal`, and every request says in its headers and its _meta what it is. A tool answers with
-    its arguments. `requests("tools/call")` gives the requests by MCP method.
+    `wants` has the headers that every request must have. Revision 2026-07-28 has no `initialize`: the server refuses it
+    with `refusal`, and checks the headers and `_meta` that describe each request. A tool returns its arguments.
+    `requests("tools/call")` returns the requests with that MCP method.
     """
 
     def __init__(self, wants: dict[str, str] | None = None, **settings):

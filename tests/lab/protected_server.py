@@ -1,4 +1,4 @@
-"""MCP servers that want an access token: streamable HTTP with JSON answers, one like an AgentCore runtime."""
+"""MCP servers that need an access token: streamable HTTP with JSON answers. One behaves like an AgentCore runtime."""
 
 import json
 import time
@@ -13,8 +13,9 @@ MCP_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 class ProtectedServer(LoopbackServer):
     """An MCP server (streamable HTTP, JSON answers, no sessions) behind an authorization server.
 
-    That is anything with `issuer` and `introspect(token)`. A tool answers with what it was called with, and
-    for whom. `requests("tools/call")` gives the requests by MCP method; "metadata" those for its metadata.
+    The authorization server is any object with `issuer` and `introspect(token)`. A tool returns its name, its arguments
+    and the user. `requests("tools/call")` returns the requests with that MCP method, `requests("metadata")` those for
+    the protected resource metadata.
     """
 
     def __init__(self, authorization_server, path: str = "/mcp", tools=("read_notes", "write_notes"), **settings):
@@ -24,25 +25,25 @@ class ProtectedServer(LoopbackServer):
         self.url = self.base + path
         self.inserted = f"/.well-known/oauth-protected-resource{path}"
         self.root = "/.well-known/oauth-protected-resource"
-        self.locations = [self.inserted]  # of its metadata; elsewhere is 404
-        self.metadata: dict = {}  # over the right fields; None leaves one out
+        self.locations = [self.inserted]  # paths of its metadata; other paths return 404
+        self.metadata: dict = {}  # replaces fields of the correct metadata; None omits a field
         self.metadata_answer: Answer | None = None
         self.tools = list(tools)
         # The 401
-        self.challenge: dict = {}  # over the parameters of WWW-Authenticate; None leaves one out
-        self.challenge_text: str | None = None  # the whole header in its place; "" for none
+        self.challenge: dict = {}  # replaces parameters of WWW-Authenticate; None omits one
+        self.challenge_text: str | None = None  # replaces the whole header; "" omits it
         self.challenge_header = "WWW-Authenticate"
         self.checks_audience = True
-        self.refused: set[str] = set()  # access tokens that are no good here, whatever the authorization server says
+        self.refused: set[str] = set()  # access tokens that this server refuses although they are active
         # The 403
-        self.needs: dict[str, str] = {}  # the scopes that a tool or an MCP method needs
-        self.step_up: dict = {}  # over the parameters of the 403's WWW-Authenticate
-        self.never_enough = False  # no token has the scope
-        self.open: set[str] = set()  # the MCP methods that need no token
-        self.unchecked: set[str] = set()  # the MCP methods that take any token
+        self.needs: dict[str, str] = {}  # by tool or MCP method: the scopes that it needs
+        self.step_up: dict = {}  # replaces parameters of the 403's WWW-Authenticate
+        self.never_enough = False  # no token ever has enough scopes
+        self.open: set[str] = set()  # MCP methods that need no token
+        self.unchecked: set[str] = set()  # MCP methods that accept any token
         self.delays: dict[str, float] = {}  # by MCP method: seconds before the answer
 
-        self.unauthenticated = 0  # requests without a token
+        self.unauthenticated = 0  # number of requests without a token
         self._start(settings)
 
     @property
@@ -50,7 +51,7 @@ class ProtectedServer(LoopbackServer):
         return self.metadata.get("resource") or self.url
 
     def refuse_all(self):
-        """Refuses every token seen so far."""
+        """Makes the server refuse every token that it has seen so far."""
         with self.lock:
             self.refused |= {request.bearer for request in self.seen if request.bearer}
 
@@ -109,7 +110,7 @@ class ProtectedServer(LoopbackServer):
         return self._challenge(error="invalid_token", error_description="the token is for another resource")
 
     def _is_for_us(self, audience) -> bool:
-        """A token without an audience is taken: not every authorization server knows resources."""
+        """A token without an audience is accepted: not every authorization server supports resource indicators."""
         return audience is None or self.resource in (audience if isinstance(audience, list) else [audience])
 
     def _missing_scope(self, message: dict, scope: str) -> str | None:
@@ -155,9 +156,9 @@ def _tool(tool: str | dict) -> dict:
 
 
 class AgentCoreServer(ProtectedServer):
-    """Looks like an AgentCore runtime: an encoded ARN in the path, a query, and metadata only where they put it.
+    """Behaves like an AgentCore runtime: an encoded ARN in the path, a query, and metadata only at AgentCore's path.
 
-    No token is 401, a token that nobody gave out 403, one for somebody else 401.
+    A request without a token gets 401, an unknown token 403, and a token with another audience 401.
     """
 
     ARN = "arn:aws:bedrock-agentcore:us-east-1:111122223333:runtime/notes-Ab12Cd34Ef"
@@ -178,7 +179,7 @@ class AgentCoreServer(ProtectedServer):
         return answer
 
     def _bad_token(self, token: str) -> Answer:
-        # Only our own authorization server can tell an old token from garbage.
+        # Only `AuthorizationServer` can distinguish an invalid token that it has issued from an unknown one.
         gave = getattr(self.authorization_server, "has_issued", lambda _: False)
         if token in self.refused or gave(token):
             return self._challenge()

@@ -1,4 +1,4 @@
-"""A reverse proxy in the test's process that records what a client and a peer say to each other."""
+"""A reverse proxy in the test's process that records the requests to a peer and its responses."""
 
 import http.client
 import http.server
@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from .loopback import Request
 
-# Each belongs to one connection (RFC 9110, section 7.6.1), or is written anew.
+# Headers of one HTTP connection (RFC 9110, section 7.6.1), or headers that the proxy sets itself.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class Exchange(Request):
-    """A request and the answer to it. `endpoint` is an OAuth endpoint, "metadata" or an MCP method."""
+    """A request and its response. `endpoint` is an OAuth endpoint, "metadata" or an MCP method."""
 
     def __init__(self, *request):
         super().__init__(*request)
@@ -37,11 +37,11 @@ class Exchange(Request):
 
 
 class Recorder:
-    """Listens on a free loopback port and hands each request to `upstream`, with the Host that it came with.
+    """Listens on a free loopback port and forwards each request to `upstream`, with its original Host header.
 
-    The peer behind it has to know the recorder's `base` as its own public URL. Answers pass through as they
-    come, streams too. `seen` has every exchange, the oldest first; `before` what is done, once, before the next
-    request to an endpoint is handed on.
+    The peer must be configured with the recorder's `base` as its public URL. Responses are forwarded while they arrive,
+    streams too. `seen` has every exchange, the oldest first. `before` maps an endpoint to a function that is called
+    once, before the next request to that endpoint is forwarded.
     """
 
     def __init__(self):
@@ -55,7 +55,7 @@ class Recorder:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def requests(self, endpoint: str, **form: str) -> list[Exchange]:
-        """The exchanges of an endpoint that are over, those whose form has these values."""
+        """Returns the finished exchanges of an endpoint whose form has these values."""
         with self.lock:
             found = [each for each in self.seen if each.endpoint == endpoint and each.status]
         return [each for each in found if form.items() <= each.form.items()] if form else found
@@ -99,7 +99,8 @@ def _handler(recorder: Recorder):
             while has_body and (part := answer.read1(65536)):
                 exchange.answered += part
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-            exchange.status = answer.status  # before the end is sent: who has the whole answer finds it here
+            # Set before the end is sent, so that it is there when the client has the whole response.
+            exchange.status = answer.status
             if has_body:
                 self.wfile.write(b"0\r\n\r\n")
 
@@ -107,7 +108,7 @@ def _handler(recorder: Recorder):
             try:
                 super().handle()
             except (OSError, http.client.HTTPException):
-                self.close_connection = True  # one side has gone: the other is told
+                self.close_connection = True  # one side has closed: close the other side too
 
         def log_message(self, *_):
             pass

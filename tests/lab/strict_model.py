@@ -1,4 +1,4 @@
-"""A model behind Converse that refuses what Bedrock is reported to refuse, with an independent validator."""
+"""A stand-in for a model behind Converse that applies Bedrock's rules for tools, with an independent validator."""
 
 import base64
 import json
@@ -15,10 +15,11 @@ FORMATS = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", "webp": b
 
 
 class StrictModel(LoopbackServer):
-    """Refuses a whole call for one tool that breaks Bedrock's rules; `refusals` has what it said.
+    """Refuses a call if one of its tools violates Bedrock's rules. `refusals` has the messages.
 
-    A query that is JSON, `{"call": tool, "with": {...}}`, has it call that tool; any other makes it name the
-    tools it was given. After a result it says what the result holds. `takes_media` is whether it can see.
+    If the query is JSON, `{"call": tool, "with": {...}}`, the model calls that tool. Otherwise it answers with the
+    names of its tools. After a tool result it answers with the content of the result. With `takes_media=False`, it
+    refuses images and documents.
     """
 
     def __init__(self, **settings):
@@ -76,7 +77,7 @@ def spoken(content: list) -> dict:
 
 
 def faults_of(tool: dict) -> list[str]:
-    """What Bedrock and the models behind it refuse of a tool."""
+    """Returns the reasons why Bedrock or its models would refuse a tool."""
     name, schema = tool["name"], tool["inputSchema"]["json"]
     faults = []
     if not NAME.fullmatch(name):
@@ -98,7 +99,7 @@ def faults_of(tool: dict) -> list[str]:
 
 
 def keys(schema) -> list[str]:
-    """The names of all properties, nested ones too."""
+    """Returns the names of all properties, including nested ones."""
     if isinstance(schema, list):
         return [key for item in schema for key in keys(item)]
     if not isinstance(schema, dict):

@@ -1,5 +1,5 @@
-"""Long attacks on the deployed functions: `make soak MINUTES=10`.
+"""Stress tests of the deployed functions: `make soak MINUTES=10`.
 
-Each attack tries again and again, in a thread and on a backend of its own, and says what came of it. The first wrong
-end stops all of them. What is tried comes from a seed, which is printed.
+Each attack repeats its attempts in its own thread, on its own backend, and counts the outcomes. The first wrong outcome
+stops all attacks. A seed, which is printed, determines the random choices.
 """

@@ -1,4 +1,4 @@
-"""Runs all attacks for some minutes; prints counts, and ends non-zero on the first wrong end."""
+"""Runs all attacks for some minutes, and prints counts. Exits with 1 after the first wrong outcome."""
 
 import argparse
 import random
@@ -20,9 +20,9 @@ ATTACKS: list[type[Attack]] = [Kills, TableFaults, GarbledEvents, GarbledAnswers
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="how long to go on (default: 10)")
-    parser.add_argument("--seed", type=int, default=None, help="what to try, as an earlier run printed it")
-    parser.add_argument("--only", choices=[attack.name for attack in ATTACKS], help="one attack alone")
+    parser.add_argument("--minutes", type=float, default=10, help="run time in minutes (default: 10)")
+    parser.add_argument("--seed", type=int, default=None, help="seed that an earlier run printed (default: random)")
+    parser.add_argument("--only", choices=[attack.name for attack in ATTACKS], help="run this attack only")
     options = parser.parse_args()
     seed = random.randrange(2**32) if options.seed is None else options.seed
     chosen = [attack for attack in ATTACKS if options.only in (None, attack.name)]
@@ -45,7 +45,7 @@ def main() -> int:
         for thread in threads:
             thread.start()
         for thread in threads:
-            # The others end with what they are at; one that hangs is a wrong end too.
+            # The other attacks finish their current attempt. An attack that hangs is a wrong outcome too.
             thread.join(max(0.0, until - time.monotonic()) + 180)
             if thread.is_alive() and not over.is_set():
                 wrong.append("an attack does not come to its end")

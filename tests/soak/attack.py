@@ -1,4 +1,4 @@
-"""What attacks have in common."""
+"""The base class of attacks, and the jobs that they share."""
 
 import random
 import threading
@@ -13,11 +13,11 @@ READS = {"annotations": {"readOnlyHint": True}}
 
 
 class WrongOutcome(Exception):
-    """An end that must not be."""
+    """An outcome that violates a guarantee."""
 
 
 class Attack:
-    """`once` tries one thing; `counts` says what came of all of them."""
+    """An attack. `once` makes one attempt; `counts` counts the outcomes of all attempts."""
 
     name = ""
 
@@ -37,7 +37,7 @@ class Attack:
 
 
 class Runs:
-    """A backend whose one agent has a tool that looks and one that acts, and what must hold of its jobs."""
+    """A backend with one agent, which has a read-only tool `look` and a tool `act` with effects. Checks its jobs."""
 
     def __init__(self, attack: Attack, **environment):
         self.attack = attack
@@ -45,7 +45,7 @@ class Runs:
         self.backend = attack.backend([{"mcp_url": self.server.url, "agent_name": "helper"}], **environment)
 
     def submit(self, acts: bool, wait_ms: int = 150, user: str = "alice", **fields) -> tuple[str, dict]:
-        """A job that looks, acts if it is to, and looks again; gives its mark and its event."""
+        """Submits a job that calls `look`, `act` if `acts`, and `look` again. Returns its mark and the event."""
         mark = uuid.uuid4().hex
 
         def call(name):
@@ -55,7 +55,7 @@ class Runs:
         return mark, self.backend.submit(script(*steps), ["helper"], user=user, **fields)
 
     def deliver(self, event: dict) -> bool:
-        """One delivery; tells whether it was answered. Lambda delivers an event again that was not."""
+        """Delivers an event once, and returns whether it succeeded. Lambda delivers a failed event again."""
         try:
             self.backend.process(event)
             return True
@@ -72,7 +72,7 @@ class Runs:
         return self.server.seen["calls"].count({"mark": mark, "tool": name})
 
     def must_end(self, mark: str, event: dict, acts: bool, was_answered: bool = False):
-        """Delivers the job as Lambda does, at most twice more and after its lease, and looks how it has ended."""
+        """Delivers the job again as Lambda does, at most twice, each time after its lease, and checks how it ends."""
         check, deliveries = self.attack.check, 1
         while (job := self.backend.job(event))["status"] not in ("COMPLETED", "FAILED"):
             check(not was_answered, "its delivery was answered, and it has not ended:", job)
@@ -84,7 +84,7 @@ class Runs:
         if job["status"] == "COMPLETED":
             check(f"Done {mark}" in job["result"] and acted == int(acts), "the result is not its own:", job, acted)
         else:
-            # A call that may have an effect is not begun where that cannot be noted.
+            # A call that may have an effect is not made if the note on the job cannot be written.
             is_unnoted = acted == 0 and "could not be written" in job["error"]
             is_cut_off = acts and ("had called act" in job["error"] or is_unnoted)
             check(is_cut_off, "failed for another reason than its effect:", job)

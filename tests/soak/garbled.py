@@ -1,4 +1,4 @@
-"""Events and MCP answers, garbled at random: each gets an answer, and the next good one too."""
+"""Random changes to events and MCP answers. The functions must answer each of them, and stay usable."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ ODD = [
 
 
 def garble(rng, value):
-    """A copy with one place of it changed."""
+    """Returns a copy of a JSON value with one random change."""
     value = copy.deepcopy(value)
     places = list(_places(value))
     if not places:
@@ -138,7 +138,7 @@ class GarbledAnswers(Attack):
         self.good = world.server()
         self.bad = _GarblingServer(rng)
         entries = [{"mcp_url": self.good.url, "agent_name": "good"}]
-        # Many in one list, since a server that fails is then left alone for a while.
+        # Many servers in one list, because a server that fails is not asked again for 30 s.
         entries += [{"mcp_url": f"{self.bad.url}?n={n}", "agent_name": f"bad{n}"} for n in range(15)]
         seconds = {"DISCOVERY_TIMEOUT_SECONDS": "3", "TOOL_TIMEOUT_SECONDS": "3", "TOOL_CACHE_TTL_SECONDS": "0.001"}
         self.asked = self.backend(entries, **seconds)
@@ -160,7 +160,7 @@ class GarbledAnswers(Attack):
 
 
 class _GarblingServer(OddServer):
-    """Garbles three answers of four; `said` are the last ones."""
+    """An MCP server that changes three of four answers. `said` has the last changed answers."""
 
     def __init__(self, rng):
         self.rng, self.said = rng, []

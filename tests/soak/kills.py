@@ -1,4 +1,4 @@
-"""Processors killed at random points, and the job delivered again."""
+"""Kills processors at random points, and delivers the job again."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ class Kills(Attack):
             self.kill()
             delivery.join(30)
             self.check(not delivery.is_alive(), "a delivery to a killed process is never answered")
-            # Lambda waits a minute, which is longer than any lease.
+            # Lambda waits one minute, which is longer than any lease.
             time.sleep(LEASE + 0.3)
         self.runs.must_end(mark, event, acts)
 

@@ -1,4 +1,4 @@
-"""Every write of a job, with every fault, once and for as long as the run lasts."""
+"""Injects every fault into every write of a job, once, and for the whole run."""
 
 import itertools
 import time
@@ -74,7 +74,7 @@ class TableFaults(Attack):
 
     def run(self):
         acts = self.rng.random() < 0.5
-        # Long enough to be renewed.
+        # Long enough for the lease to be renewed.
         mark, event = self.runs.submit(acts, wait_ms=400)
         was_answered = self.runs.deliver(event)
         self.asked.remove_faults()
@@ -104,7 +104,7 @@ class TableFaults(Attack):
         [item] = self.items(f"agent#{user}")
         self.check(item["SK"]["S"] == job["jobId"], "the job is another one:", item, job)
         self.ends(user, job)
-        # Twice at most was it counted: once answered with 503, once taken.
+        # The submission was counted twice at most: once when it was answered with 503, once when it succeeded.
         taken = [self.http(user, "POST", "/jobs", body)[0] for _ in range(3)]
         self.check(taken.count(202) in (1, 2) and taken[-1] == 429, "it was counted otherwise:", taken)
 

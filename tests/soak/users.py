@@ -1,4 +1,4 @@
-"""Users at once, each with sign-ins and jobs of their own, at the same functions."""
+"""Concurrent users of the same functions, each with their own sign-ins and jobs."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ class Users(Attack):
         self.asked.environment["AGENT_PROCESSOR_FUNCTION"] = self.asked.function("AgentProcessorFunctionArn")
         for name in NAMES:
             connect(self.asked, "notes", name, sub=f"sub-{name}")
-        self.jobs: list[tuple[str, str]] = []  # whose, and its id
+        self.jobs: list[tuple[str, str]] = []  # user name and job id
 
     def once(self):
         names = [self.rng.choice(NAMES) for _ in range(4)]

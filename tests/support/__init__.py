@@ -1,4 +1,4 @@
-"""What the tests drive the deployed functions with; each file says what it holds."""
+"""Helpers that drive the deployed functions and the command line from outside."""
 
 from tests.support.api import Api, sign_up
 from tests.support.backend import Backend, Failed, callback_path, connect

@@ -1,4 +1,4 @@
-"""The deployed jobs API as its users see it, from outside."""
+"""Calls the deployed jobs API over HTTP, as its users do."""
 
 import json
 import urllib.error
@@ -10,7 +10,7 @@ from tests.support.world import World
 
 
 class Api:
-    """The deployed jobs API as one user sees it."""
+    """A client of the deployed jobs API that sends one user's token."""
 
     def __init__(self, world: World, token: str | None):
         self.base = world.aws.endpoint
@@ -33,7 +33,7 @@ class Api:
 
 
 def sign_up(world: World, name: str, group: str | None) -> Api:
-    """A user of the stack's own pool, signed in."""
+    """Creates a user in the stack's own user pool, signs the user in, and returns an API client with the token."""
     cognito = world.aws.client("cognito-idp")
     pool, client = world.outputs["UserPoolId"], world.outputs["UserPoolClientId"]
     name = f"{name}-{uuid.uuid4().hex[:6]}"

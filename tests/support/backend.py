@@ -1,7 +1,7 @@
-"""A test's own backend.
+"""The backend of one test: copies of the deployed functions with their own secret.
 
-It is a copy of the deployed functions, byte for byte, with a secret of its own, so that tests run beside each
-other. Copies made anew are cold environments.
+The copies have the same code as the deployed functions. With a secret for each backend, tests do not affect each other.
+A new copy starts as a cold environment.
 """
 
 import json
@@ -19,7 +19,7 @@ AGENT_FIELDS = {"agent_id", "agent_name", "agent_description", "sample_queries",
 
 
 class Failed(Exception):
-    """A function answered with an error."""
+    """A function returned an error; `type` is its `errorType`."""
 
     def __init__(self, answer: dict):
         super().__init__(answer.get("errorMessage"))
@@ -27,7 +27,7 @@ class Failed(Exception):
 
 
 class Backend:
-    """The deployed functions with a secret of their own."""
+    """Copies of the deployed functions with their own secret."""
 
     def __init__(self, world: World, entries, environment: dict[str, str]):
         self.world = world
@@ -52,7 +52,7 @@ class Backend:
         self.world.secrets.put_secret_value(SecretId=self.name, SecretString=text)
 
     def calls(self, operation: str) -> int:
-        """How often the functions called an operation of AWS."""
+        """Returns how often the functions have called an operation of AWS."""
         return self.world.proxy.calls[self.name, operation]
 
     def all_calls(self) -> int:
@@ -63,12 +63,12 @@ class Backend:
     def add_fault(
         self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400, **more
     ):
-        """Has the answers to an operation lost, or an error answered in its place."""
+        """Loses the answers to the next `times` calls of an operation, or answers them with `error` instead."""
         answer = json.dumps(error).encode() if error else None
         self.world.proxy.faults.append(Fault(self.name, operation, containing.encode(), times, status, answer, **more))
 
     def remove_faults(self):
-        """Nothing is done to this backend's calls any more."""
+        """Removes all faults of this backend's calls."""
         with self.world.proxy.lock:
             faults = self.world.proxy.faults
             faults[:] = [fault for fault in faults if fault.caller != self.name]
@@ -95,7 +95,7 @@ class Backend:
         return self.functions[output]
 
     def processes(self, output: str) -> list[Path]:
-        """The folders in /proc of the function's processes."""
+        """Returns the folders in /proc of the function's processes."""
         name = f"AWS_LAMBDA_FUNCTION_NAME={self.function(output)}".encode()
 
         def is_one(process: Path) -> bool:
@@ -107,7 +107,7 @@ class Backend:
         return [process for process in Path("/proc").glob("[0-9]*") if is_one(process)]
 
     def go_cold(self):
-        """The next call meets a new environment."""
+        """Drops the copies, so that the next call of each function starts a new environment."""
         self.functions.clear()
 
     def invoke(self, output: str, event, timeout: int | None = None):
@@ -125,7 +125,7 @@ class Backend:
         return agents
 
     def resolve(self, field: str, arguments=None, identity=None):
-        """Sends a resolver's event to the jobs function, whose jobs this backend's processor runs."""
+        """Sends a resolver's event to the jobs function. This backend's processor runs the submitted jobs."""
         if "AgentJobsFunctionArn" not in self.functions:
             self.environment["AGENT_PROCESSOR_FUNCTION"] = self.function("AgentProcessorFunctionArn")
         event = {"info": {"fieldName": field}, "arguments": arguments or {}, "identity": identity}
@@ -146,7 +146,7 @@ class Backend:
         sub: str | None = None,
         **headers,
     ):
-        """Asks an API as API Gateway does behind its authorizer; nobody without a `user`."""
+        """Sends an HTTP request as API Gateway does after its authorizer. Without `user`, no caller is verified."""
         context = {"stage": "$default", "http": {"method": method, "path": path}}
         if user:
             claims = {"username": user, "cognito:groups": f"[{group}]"} | ({"sub": sub} if sub else {})
@@ -173,7 +173,7 @@ class Backend:
         return self.world.outputs["AgentTableName"]
 
     def submit(self, query: str, agent_ids, user: str = "alice", **fields) -> dict:
-        """Puts a pending job into the table, as a resolver would; gives the processor's event."""
+        """Writes a pending job to the table, as a resolver does, and returns the event for the processor."""
         job_id = str(uuid.uuid4())
         ids = {"S": json.dumps(agent_ids)} if isinstance(agent_ids, list) else agent_ids
         item = {
@@ -188,7 +188,7 @@ class Backend:
         return {"userId": user, "jobId": job_id}
 
     def submit_interrupted(self, lease: float | None, **fields) -> dict:
-        """A job as a run that was cut off leaves it; its lease ends in so many seconds. Gives the processor's event."""
+        """Writes a job as an interrupted run leaves it, with `lease` seconds left. Returns the processor's event."""
         processing = {"S": "PROCESSING"}
         claimed = {"status": processing, "unfinished": processing, "attempt": {"N": "1"}}
         if lease is not None:
@@ -196,7 +196,7 @@ class Backend:
         return self.submit("hi", ["helper"], **claimed | fields)
 
     def sweep(self, processor: str = "unused") -> dict:
-        """What the schedule has done; jobs that never began are started in `processor`."""
+        """Runs the sweep, as the schedule does. It starts jobs that never began in the function `processor`."""
         self.environment["AGENT_PROCESSOR_FUNCTION"] = processor
         return self.invoke("AgentJobsFunctionArn", {"source": "aws.events", "detail-type": "Scheduled Event"})
 
@@ -206,7 +206,7 @@ class Backend:
         return {name: next(iter(value.values())) for name, value in item.items()}
 
     def ask(self, query: str, agent_ids, **options) -> tuple[dict, dict]:
-        """Submits and runs a job; gives the answer and the job's item."""
+        """Submits and runs a job. Returns the processor's answer and the job's item."""
         event = self.submit(query, agent_ids)
         answer = self.process(event, **options)
         return answer, self.job(event)
@@ -222,7 +222,7 @@ class Backend:
             return []
 
     def log_events(self, message: str) -> list[dict]:
-        """The JSON log lines with this message."""
+        """Returns the JSON log lines that have this message."""
         events = [json.loads(line) for line in self.log_lines() if line.startswith("{")]
         return [event for event in events if event.get("message") == message]
 
@@ -236,10 +236,10 @@ def connect(
     sub: str | None = None,
     **start,
 ) -> str:
-    """Signs a user in to an agent's server, as a page and a browser do; gives the authorization URL."""
+    """Signs a user in to an agent's server, as a web page and a browser do. Returns the authorization URL."""
     status, started = backend.http("POST", "/oauth/start", {"agent_id": agent_id} | start, user, group, sub=sub)
     assert status == 200, started
-    # The lab's servers let in whom the hint names.
+    # The lab's authorization servers sign in the user that login_hint names.
     back = browser(f"{started['authorization_url']}&login_hint={user}")
     status, page = backend.http("GET", callback_path(started), user=None, query=back)
     assert status == 200, page
@@ -249,5 +249,5 @@ def connect(
 
 
 def callback_path(started: dict) -> str:
-    """Where a browser comes back to that was sent off so."""
+    """Returns the path of the redirect URI in the answer of `/oauth/start`."""
     return urlsplit(dict(parse_qsl(urlsplit(started["authorization_url"]).query))["redirect_uri"]).path

@@ -1,4 +1,4 @@
-"""`mcp-agents` as somebody at a terminal uses it."""
+"""Runs the command line `mcp-agents` as a user does."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from local.processes import TARGET
 
 
 class CommandLine:
-    """`mcp-agents` for somebody with a home folder of their own; the entries are in a file there.
+    """`mcp-agents` with its own home folder. The entries are in a file in that folder.
 
-    With the environment of a local AWS and the name of a secret they are in that. Without one there is no
-    AWS. `printed` is all that it ever said.
+    With `aws` (the environment of a local AWS) and `secret` (a name), the entries are in that secret instead. Without
+    them, no AWS is reachable. `printed` is all output of all commands.
     """
 
     NO_AWS = {
@@ -41,7 +41,7 @@ class CommandLine:
         self.pending = []
 
     def put(self, *entries: dict | str):
-        """Writes the entries; a text as it is."""
+        """Writes the entries to the file. A single text is written unchanged."""
         is_text = len(entries) == 1 and isinstance(entries[0], str)
         self.file.write_text(entries[0] if is_text else json.dumps(entries))
 
@@ -62,12 +62,12 @@ class CommandLine:
         return done
 
     def start(self, command: str, *arguments, **environment: str) -> "PendingSignIn":
-        """A command that sends somebody to a browser."""
+        """Starts a command that waits for a user to sign in with a browser."""
         self.pending.append(PendingSignIn(self, [command, *self.where, *arguments, "--no-browser"], environment))
         return self.pending[-1]
 
     def doctor(self, *arguments, **environment: str) -> list[dict]:
-        """What the doctor says of each entry."""
+        """Returns the report of `mcp-agents doctor --json` for each entry."""
         return json.loads(self.run("doctor", "--json", *arguments, **environment).stdout)
 
     def stop(self):
@@ -76,11 +76,11 @@ class CommandLine:
 
 
 class PendingSignIn:
-    """A command that has printed where to sign in, and waits for the browser to come back."""
+    """A running command that has printed the authorization URL, and waits for the browser at its redirect URI."""
 
     def __init__(self, line: CommandLine, arguments: list, environment: dict[str, str]):
         self.line = line
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open for as long as the child runs)
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open while the child runs)
         self.child = subprocess.Popen(
             [TARGET / "debug" / "mcp-agents", *arguments],
             env=line.environment | environment,
@@ -96,25 +96,26 @@ class PendingSignIn:
         while self.url is None and (said := self.child.stdout.readline()):
             self.said += said
             self.url = said.strip() if said.startswith("  http") else None
-        assert self.url, f"it names no address: {self.said}{self.done().stderr}"
+        assert self.url, f"the command printed no URL: {self.said}{self.done().stderr}"
         self.parameters = dict(parse_qsl(urlsplit(self.url).query))
 
     def open_redirect_uri(self, query: dict[str, str | None], to: str | None = None) -> str:
-        """Opens the redirect URI as the browser would; gives the page. None leaves a parameter out."""
+        """Opens the redirect URI with these parameters, as a browser does, and returns the page. None omits one."""
         query = {name: value for name, value in query.items() if value is not None}
-        with urllib.request.urlopen(f"{to or self.asked['redirect_uri']}?{urlencode(query)}", timeout=10) as answer:
+        url = f"{to or self.parameters['redirect_uri']}?{urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
             page = answer.read().decode()
         self.line.printed += page
         return page
 
     @property
     def error_text(self) -> str:
-        """What it has said on standard error so far."""
-        # Read at a place of its own: the child writes where the file's position is.
+        """What the command has written to standard error so far."""
+        # pread leaves the file position alone: the child writes at that position.
         return os.pread(self.errors.fileno(), 1 << 16, 0).decode()
 
     def done(self) -> subprocess.CompletedProcess:
-        """Waits for its end."""
+        """Waits until the command ends, and returns its exit code and output."""
         stdout = self.said + self.child.stdout.read()
         code = self.child.wait()
         self.stop()

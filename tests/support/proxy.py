@@ -1,4 +1,4 @@
-"""What stands between the functions and the local AWS: calls are counted, and go wrong where a test wants it."""
+"""A proxy between the functions and the local AWS. It counts calls, and makes them fail where a test asks for it."""
 
 import contextlib
 import http.server
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class CountingProxy:
     """Forwards to the local AWS and counts calls by caller and operation.
 
-    A function calls through `/{caller}/…` when its service endpoint says so. `faults` are what is done to calls
-    in place of the right thing, once each.
+    A function whose service endpoint is `/{caller}` below the proxy's URL calls through the proxy. `faults` lists the
+    faults to inject.
     """
 
     def __init__(self, endpoint: str):
@@ -43,7 +43,7 @@ class CountingProxy:
                     answer = error
                 with answer:
                     content = answer.read()
-                    if fault and not fault.is_delivered:  # done all the same; nobody hears of it
+                    if fault and not fault.is_delivered:  # the call has been made, but its answer is lost
                         self.close_connection = True
                         return
                     self.say(answer.status, answer.headers, content)
@@ -54,7 +54,7 @@ class CountingProxy:
                     if headers.get(name):
                         self.send_header(name, headers[name])
                 self.send_header("content-length", str(len(content)))
-                with contextlib.suppress(ConnectionError):  # whoever asked may be gone
+                with contextlib.suppress(ConnectionError):  # the caller may have gone
                     self.end_headers()
                     self.wfile.write(content)
 
@@ -80,8 +80,11 @@ class CountingProxy:
 
 @dataclass
 class Fault:
-    """What is done to calls of an operation whose body has this text: the call is made and its answer lost, or this
-    is answered and nothing done; `late` holds the call up by so many seconds, and with `is_heard` does no more."""
+    """A fault of the next `times` calls of an operation whose body contains `containing`.
+
+    With `answer`, the proxy returns it with `status`, and does not make the call. Otherwise it makes the call and loses
+    the answer. `late` delays the call by this many seconds. With `is_delivered`, the answer is not lost.
+    """
 
     caller: str
     operation: str

@@ -1,4 +1,4 @@
-"""One server, one authorization server and somebody at a terminal with an entry: how each step of it goes wrong."""
+"""An MCP server, an authorization server and the command line with an entry, to test how each step fails."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,13 @@ from tests.support.entries import CANARY
 
 EVIL = "https://evil.example.com"
 PAGE = Answer(200, "<!doctype html><title>Welcome</title><h1>Our application</h1>")
-# A secret that looks otherwise once it is escaped in a form or in a header.
+# A secret that looks different when it is escaped in a form or in a header.
 SECRET = f"{CANARY}+/= %"
 STEPS = ["parsed", "resolved", "connected", "discovered", "signed_in", "initialized", "tools_listed"]
 
 
 class Lab:
-    """One MCP server behind one authorization server, and somebody at a terminal with an entry for it."""
+    """An MCP server behind an authorization server, and the command line with an entry for it."""
 
     def __init__(self, home: Path):
         self.auth = AuthorizationServer()
@@ -28,7 +28,7 @@ class Lab:
         self.line.put({"mcp_url": self.server.url, "agent_name": "notes", "auth_type": "oauth2"} | fields)
 
     def machine(self, **fields):
-        """An entry whose client signs in for itself."""
+        """Writes an entry whose client signs in for itself (client_credentials)."""
         self.auth.add_client("machine", SECRET)
         client = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": SECRET}
         self.entry(**client | fields)
@@ -38,7 +38,7 @@ class Lab:
         return self.others[-1]
 
     def failure(self, *arguments) -> dict:
-        """The doctor's last step, which fails; all before it are well."""
+        """Returns the last step of the doctor, which must be the only one that fails."""
         [report] = self.line.doctor(*arguments)
         *earlier, last = report["steps"]
         assert all(step["ok"] for step in earlier) and not last["ok"], report["steps"]
@@ -56,13 +56,13 @@ class Lab:
         assert [step["step"] for step in report["steps"]] == STEPS
 
     def refuses_to_start(self, reason: str) -> str:
-        """Nobody is sent to a browser; gives what is said instead."""
+        """Checks that `login` fails before it prints an authorization URL. Returns its error message."""
         done = self.line.run("login", "notes", "--no-browser")
         assert "Sign in here" not in done.stdout
         return check_failed_login(done, reason)
 
     def refuses(self, reason: str, **change) -> str:
-        """The browser comes back with these parameters changed; gives what is said then."""
+        """Checks that `login` fails if the redirect has these parameters changed. Returns its error message."""
         pending = self.line.start("login", "notes")
         pending.open_redirect_uri(follow(pending.url) | change)
         return check_failed_login(pending.done(), reason)
@@ -83,7 +83,7 @@ class Lab:
 
 
 def check_failed_login(done, reason: str) -> str:
-    """What a failed login says: one line each for the fault, its reason, and what to do."""
+    """Checks the output of a failed login: a line each for fault, reason and remedy. Returns the fault's line."""
     assert done.returncode not in (0, None) and "Signed in" not in done.stdout
     fault, given, remedy = done.stderr.splitlines()
     assert fault.startswith("mcp-agents: ") and is_fit_to_show(fault)
@@ -93,11 +93,11 @@ def check_failed_login(done, reason: str) -> str:
 
 
 def is_fit_to_show(text: str) -> bool:
-    """Neither long nor able to steer a terminal."""
+    """Returns whether a text is short and has no control characters, which could affect a terminal."""
     return len(text) < 1000 and text.isprintable()
 
 
 def serve_at(server, path: str, answer: Answer):
-    """From now on this is at that path, whatever was there."""
+    """Makes a server return this answer at that path from now on."""
     usual = server.answer
     server.answer = lambda request: answer if request.route == path else usual(request)

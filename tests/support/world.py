@@ -1,4 +1,4 @@
-"""The local AWS with the stack deployed on it, and the stand-ins beside it: one for all tests."""
+"""The local AWS with the deployed stack, and the stand-ins; all tests of a process share them."""
 
 import json
 import urllib.request
@@ -12,7 +12,7 @@ from tests.support.proxy import CountingProxy
 
 
 class World:
-    """The local AWS, the stack on it, and the stand-ins beside it."""
+    """The local AWS, the stack deployed on it, and the stand-ins for a model and for MCP servers."""
 
     def __init__(self):
         self.model = StandIn("model")
@@ -44,7 +44,7 @@ class World:
         return self.lambdas.get_function_configuration(FunctionName=self.outputs[output])
 
     def table(self) -> str:
-        """A new table for connections and the catalog: what a port was used for before is not in it."""
+        """Creates an empty table for connections and tool lists, without items of servers that had the same port."""
         name = f"t-{uuid.uuid4().hex[:12]}"
         self.dynamodb.create_table(
             TableName=name,
@@ -55,7 +55,7 @@ class World:
         return name
 
     def code(self, output: str) -> dict:
-        """Where a deployed function's code lies for copies to be made of."""
+        """Copies a deployed function's code to a bucket, and returns its location there."""
         if output not in self._code:
             location = self.lambdas.get_function(FunctionName=self.outputs[output])["Code"]["Location"]
             with urllib.request.urlopen(location) as code:
@@ -65,7 +65,7 @@ class World:
 
 
 class Server:
-    """One of the stand-in's MCP servers."""
+    """An MCP server of the stand-in `faulty`."""
 
     def __init__(self, base: str, behaviour: dict):
         self.control = f"{base}/{uuid.uuid4().hex}"
@@ -76,7 +76,7 @@ class Server:
         self._send("PUT", self.control, behaviour)
 
     def revoke(self):
-        """Refuses every token seen so far from now on."""
+        """Makes the server refuse every token that it has seen so far."""
         self._send("POST", f"{self.control}/revoke")
 
     @property
