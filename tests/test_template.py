@@ -97,17 +97,19 @@ def test_all_functions_know_where_connections_are_kept(world):
         assert variables["CONNECTIONS_KEY"] == world.outputs["ConnectionsKeyArn"]
 
 
-def test_the_routes_without_a_token_are_four_and_those_that_lead_nowhere():
+def test_no_authorizer_stands_before_the_functions_which_know_whose_tokens_they_take(world):
     routes = properties("AWS::ApiGatewayV2::Route").values()
-    assert {route["RouteKey"] for route in routes if route["AuthorizationType"] != "JWT"} == {
-        "GET /openapi.json",
-        "GET /oauth/callback",
-        "GET /oauth/callback/{server}",
-        "GET /oauth/client-metadata.json",
-        "$default",
-        "ANY /oauth/{proxy+}",
-    }
-    assert all("AuthorizerId" in route for route in routes if route["AuthorizationType"] == "JWT")
+    assert {route["AuthorizationType"] for route in routes} == {"NONE"}
+    assert not properties("AWS::ApiGatewayV2::Authorizer")
+    for output in ("AgentJobs", "ConnectionsApi"):
+        variables = world.configuration(f"{output}FunctionArn")["Environment"]["Variables"]
+        assert variables["USER_POOL_ID"] == world.outputs["UserPoolId"]
+        assert variables["USER_POOL_CLIENT_IDS"] == world.outputs["UserPoolClientId"]
+
+
+def test_requests_without_a_route_reach_a_function():
+    routes = {route["RouteKey"] for route in properties("AWS::ApiGatewayV2::Route").values()}
+    assert {"$default", "ANY /oauth/{proxy+}"} <= routes
 
 
 def test_there_is_a_brake_on_cost_and_a_record_of_requests(world):
@@ -117,7 +119,7 @@ def test_there_is_a_brake_on_cost_and_a_record_of_requests(world):
     assert configured["MAX_RUNNING_JOBS_PER_USER"] == "100" and configured["MAX_JOBS_PER_DAY_PER_USER"] == "2000"
     [stage] = properties("AWS::ApiGatewayV2::Stage").values()
     logged = json.loads(stage["AccessLogSettings"]["Format"])
-    assert {"requestId", "ip", "user", "route", "status", "latencyMs"} <= set(logged)
+    assert {"requestId", "ip", "route", "status", "latencyMs"} <= set(logged)
     # Ids of agents and states of sign-ins stand in paths and queries.
     assert not any(word in value for value in logged.values() for word in ("path", "query", "Authorization"))
 

@@ -43,6 +43,8 @@ def sign_up(world: World, name: str, group: str | None) -> Api:
         cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
     flow = {"USERNAME": name, "PASSWORD": CANARY}
     signed_in = cognito.initiate_auth(AuthFlow="USER_PASSWORD_AUTH", ClientId=client, AuthParameters=flow)
-    api = Api(world, signed_in["AuthenticationResult"]["AccessToken"])
+    tokens = signed_in["AuthenticationResult"]
+    api = Api(world, tokens["AccessToken"])
+    api.id_token = tokens["IdToken"]
     api.user = name
     return api

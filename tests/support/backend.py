@@ -55,6 +55,11 @@ class Backend:
         """Returns how often the functions have called an operation of AWS."""
         return self.world.proxy.calls[self.name, operation]
 
+    def all_calls(self) -> int:
+        """The number of calls that the functions made to AWS."""
+        calls = self.world.proxy.calls
+        return sum(count for (caller, _), count in calls.items() if caller == self.name)
+
     def add_fault(
         self, operation: str, containing: str = "", times: int = 1, error: dict | None = None, status: int = 400, **more
     ):

@@ -3,7 +3,11 @@
 //!
 //! Called once, at cold start. Makes no decision during an invocation.
 
+mod identity;
+
 use std::{sync::Arc, time::Duration};
+
+pub use identity::IdentityConfig;
 
 use auth::{OAuth, SignIn};
 use aws_config::SdkConfig;

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use identity::AuthenticationError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -93,13 +94,6 @@ pub struct ErrorBody {
     pub errors: BTreeMap<String, Vec<String>>,
 }
 
-/// The body of error responses of API Gateway itself, which come before a function is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct GatewayError {
-    /// A text that says what happened.
-    pub message: String,
-}
-
 /// An error response: a status and an [`ErrorBody`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpError {
@@ -156,11 +150,11 @@ impl HttpError {
             .with_remedy("correct the request; GET /openapi.json describes it")
     }
 
-    /// Returns 401 for a request without a verified caller.
-    pub fn unauthenticated() -> Self {
-        let remedy = "send the header Authorization: Bearer with a token of the user pool, to a path and method that \
-                      GET /openapi.json lists, without a slash at the end";
-        Self::new(ErrorKind::Unauthenticated, "sign in first").with_remedy(remedy)
+    /// Returns 401 for a request without a verified caller, with the reason.
+    pub fn unauthenticated(error: &AuthenticationError) -> Self {
+        let remedy =
+            "send the header Authorization: Bearer TOKEN with an access token or ID token of the user pool";
+        Self::new(ErrorKind::Unauthenticated, error.to_string()).with_remedy(remedy)
     }
 
     /// Returns 403 for a caller who is in none of the groups that may do this. `groups` are their names as written in a
@@ -176,6 +170,10 @@ impl IntoResponse for HttpError {
         let mut response = json_response(self.status, &self.body);
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §11.6.1 requires it. API Gateway renames it.
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::{Caller, HttpError, InvocationEnd};
+use identity::Caller;
+
+use crate::{HttpError, InvocationEnd};
 
 /// Characters that a decoded path can contain and a path in a URI cannot. `%` is not among them: a part that the
 /// gateway has not decoded is still encoded.

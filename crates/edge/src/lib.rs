@@ -7,7 +7,7 @@
 //!
 //! This crate knows no function and no backend. Functions handle events that are not HTTP themselves.
 
-mod caller;
+mod authentication;
 mod error;
 mod extract;
 mod json_response;
@@ -15,8 +15,8 @@ pub mod lambda;
 mod routes;
 mod serve;
 
-pub use caller::{Caller, Member, may_list};
-pub use error::{ErrorBody, ErrorKind, GatewayError, HttpError, snake_case};
+pub use authentication::{Authentication, Member};
+pub use error::{ErrorBody, ErrorKind, HttpError, snake_case};
 pub use extract::{Json, Path, Query, path_segments};
 #[doc(hidden)]
 pub use routes::{method_filter, paste};

@@ -13,7 +13,7 @@ use axum::{
 use tokio::time::{Instant, timeout_at};
 use tower::util::MapRequest;
 
-use crate::{Caller, ErrorKind, HttpError};
+use crate::{Authentication, ErrorKind, HttpError, authentication::VerifiedCaller};
 
 /// The time for a request without [`InvocationEnd`], as in a test: the maximum integration time-out of an HTTP API.
 const TIME_WITHOUT_INVOCATION: Duration = Duration::from_secs(30);
@@ -42,6 +42,7 @@ type SettledFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The settings of [`around`].
 struct Edge {
     margins: Margins,
+    authentication: Authentication,
     settled: Box<dyn Fn(Instant) -> SettledFuture + Send + Sync>,
 }
 
@@ -63,6 +64,7 @@ pub fn serve<S, F>(
     routes: Router<S>,
     state: S,
     margins: Margins,
+    authentication: Authentication,
     settled: impl Fn(S, Instant) -> F + Send + Sync + 'static,
 ) -> Router
 where
@@ -71,7 +73,7 @@ where
 {
     let settled_state = state.clone();
     let settled = move |until| -> SettledFuture { Box::pin(settled(settled_state.clone(), until)) };
-    let edge = Edge { margins, settled: Box::new(settled) };
+    let edge = Edge { margins, authentication, settled: Box::new(settled) };
     let routes = routes
         .with_state(state)
         .fallback(no_route)
@@ -89,7 +91,9 @@ async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next)
     let before_end = |margin| end.checked_sub(margin).unwrap_or(began);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = VerifiedCaller::default();
+    request.extensions_mut().insert(caller.clone());
+    request.extensions_mut().insert(edge.authentication.clone());
     request.extensions_mut().insert(Deadline(before_end(edge.margins.deadline)));
 
     let answered = timeout_at(before_end(edge.margins.cut_off), next.run(request)).await;
@@ -102,7 +106,7 @@ async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next)
         http.route = route.as_ref().map_or("none", MatchedPath::as_str),
         http.status = response.status().as_u16(),
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        user.sub = caller.as_ref().and_then(|caller| caller.user.sub.as_deref()),
+        user.sub = caller.sub(),
         "External MCP: request answered"
     );
     response
@@ -155,6 +159,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::{body::Body, body::to_bytes, http::HeaderMap, routing::get};
+    use identity::{Authenticator, Tenant};
     use serde_json::Value;
     use tower::ServiceExt;
 
@@ -162,6 +167,10 @@ mod tests {
     use crate::Path;
 
     const MARGINS: Margins = Margins::with_deadline(Duration::from_secs(2));
+
+    fn no_authentication() -> Authentication {
+        Authentication::new(Authenticator::default(), Tenant::default(), || jiff::Timestamp::UNIX_EPOCH)
+    }
 
     async fn send(
         router: &Router,
@@ -182,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn requests_without_a_route_get_the_error_body() {
         let routes = Router::new().route("/jobs/{id}", get(|Path(id): Path<String>| async move { id }));
-        let router = serve(routes, (), MARGINS, |(), _| std::future::ready(()));
+        let router = serve(routes, (), MARGINS, no_authentication(), |(), _| std::future::ready(()));
         for path in ["/jobs/a", "/jobs/a/", "/jobs/a//", "/jobs/a/?x=1"] {
             assert_eq!(send(&router, "GET", path, None).await.0, 200, "{path}");
         }
@@ -209,6 +218,7 @@ mod tests {
             Router::new().route("/deadline", get(checks_deadline)).route("/hangs", get(hangs)),
             (),
             MARGINS,
+            no_authentication(),
             move |(), until| {
                 assert_eq!(end - until, MARGINS.settled);
                 counted.fetch_add(1, Ordering::Relaxed);

@@ -51,6 +51,11 @@ pub struct PolicyError {
 }
 
 impl EgressPolicy {
+    /// The policy that permits private addresses, as `true` does. For addresses that an operator has configured.
+    pub fn with_private_addresses() -> Self {
+        Self { private: PrivateAddresses::All }
+    }
+
     /// Whether an address may be connected to over `https`.
     pub fn permits_https(&self, address: IpAddr) -> Result<(), Refusal> {
         let kind = AddressKind::of(address);

@@ -24,6 +24,8 @@ const IDEMPOTENCY_KEY_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 pub struct Submission<'a> {
     /// The user who submits the job.
     pub owner: JobOwner<'a>,
+    /// The tenant that the job belongs to.
+    pub org: &'a str,
     /// A new id, which the caller has generated for this submission. A UUIDv7 makes lists begin with the newest job.
     pub job_id: &'a str,
     /// The query.
@@ -228,6 +230,7 @@ fn new_item(submission: Submission<'_>, now: Timestamp) -> Item {
     let item = HashMap::from([
         ("PK".to_owned(), partition(submission.owner.user_id)),
         ("SK".to_owned(), text(submission.job_id)),
+        ("org".to_owned(), text(submission.org)),
         ("query".to_owned(), text(submission.query)),
         ("agentIds".to_owned(), text(&agent_ids)),
         ("status".to_owned(), text(pending)),

@@ -7,6 +7,8 @@ use aws_config::SdkConfig;
 use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
+use edge::Authentication;
+use identity::{Caller, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Job, JobOwner, JobTable, SubmissionOutcome, SweepReport};
 use mcp::Freshness;
@@ -59,6 +61,21 @@ impl Api {
         }
     }
 
+    /// Returns what the router verifies callers with.
+    pub(crate) fn authentication(&self) -> Authentication {
+        Authentication::new(
+            self.config.callers.authenticator(),
+            self.config.callers.default_tenant.clone(),
+            runtime::now,
+        )
+    }
+
+    /// Returns the tenant that a resolver's request of `caller` is about; `named` is the one that it names.
+    pub(crate) fn tenant_of(&self, caller: &Caller, named: Option<&str>) -> Result<Tenant, ApiError> {
+        let tenants = caller.tenants(&self.config.callers.default_tenant);
+        tenants.choose(named).cloned().map_err(ApiError::from)
+    }
+
     /// Waits for token refreshes under way, but not past `until`.
     pub(crate) async fn settled(&self, until: Instant) {
         self.backend.settled(until).await;
@@ -79,6 +96,7 @@ impl Api {
     pub(crate) async fn submit(
         &self,
         user: &User,
+        tenant: &Tenant,
         body: &Submission,
         idempotency_key: Option<&str>,
     ) -> Result<Job, ApiError> {
@@ -89,6 +107,7 @@ impl Api {
         let owner = owner(user);
         let submission = jobs::Submission {
             owner,
+            org: tenant.as_str(),
             job_id: &job_id,
             query: &body.query,
             agent_ids: &agent_ids,

@@ -1,6 +1,6 @@
 //! The function's configuration, read from the environment once, at cold start.
 
-use backend::BackendConfig;
+use backend::{BackendConfig, IdentityConfig};
 use jobs::Quota;
 use runtime::{ConfigError, Vars};
 
@@ -8,6 +8,8 @@ use runtime::{ConfigError, Vars};
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) backend: BackendConfig,
+    /// `USER_POOL_ID`, `USER_POOL_CLIENT_IDS`: whose tokens are accepted.
+    pub(crate) callers: IdentityConfig,
     /// `AGENT_TABLE`: the name of the job table.
     pub(crate) agent_table: String,
     /// `UNFINISHED_INDEX`: the name of the index of unfinished jobs. A borrowed table has no such index, and is not
@@ -30,6 +32,7 @@ impl Config {
         let mut vars = Vars::new(lookup);
         let config = Self {
             backend: BackendConfig::from_vars(&mut vars),
+            callers: IdentityConfig::from_vars(&mut vars),
             agent_table: vars.required("AGENT_TABLE", "the name of the table of jobs"),
             unfinished_index: vars.optional("UNFINISHED_INDEX"),
             processor: vars

@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use catalog::SourceError;
 use edge::{ErrorKind, HttpError};
+use identity::TenantError;
 use jiff::Timestamp;
 use jobs::{JobError, QuotaExceeded};
 
@@ -12,6 +13,12 @@ pub(crate) enum ApiError {
     /// 400: the request is wrong.
     #[error("{0}")]
     BadRequest(String),
+    /// 400: the request has to name one of the caller's tenants. The message lists them.
+    #[error("{0}")]
+    TenantNeeded(TenantError),
+    /// 404: the caller does not belong to the tenant that the request names.
+    #[error("{}", TenantError::Unknown)]
+    NoTenant,
     /// 400: a field of the request is wrong.
     #[error("{1}")]
     BadField(&'static str, String),
@@ -52,12 +59,13 @@ impl ApiError {
         match self {
             Self::BadRequest(_)
             | Self::BadField(..)
+            | Self::TenantNeeded(_)
             | Self::QueryMissing
             | Self::QueryTooLong
             | Self::NoAgents => ErrorKind::InvalidRequest,
             Self::Unauthenticated => ErrorKind::Unauthenticated,
             Self::Unauthorized => ErrorKind::Forbidden,
-            Self::NoJob => ErrorKind::NotFound,
+            Self::NoJob | Self::NoTenant => ErrorKind::NotFound,
             Self::Conflict => ErrorKind::Conflict,
             Self::QuotaExceeded(..) => ErrorKind::QuotaExceeded,
             Self::Source(_) => ErrorKind::BadGateway,
@@ -116,6 +124,15 @@ impl ApiError {
             Self::QueryTooLong => "Query exceeds maximum length of 100000 characters".to_owned(),
             Self::Unauthenticated | Self::Unauthorized => format!("Unauthorized: {self}"),
             other => other.to_string(),
+        }
+    }
+}
+
+impl From<TenantError> for ApiError {
+    fn from(error: TenantError) -> Self {
+        match error {
+            TenantError::Needed(_) => Self::TenantNeeded(error),
+            TenantError::Unknown | TenantError::Name => Self::NoTenant,
         }
     }
 }

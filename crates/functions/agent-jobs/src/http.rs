@@ -1,6 +1,6 @@
 //! The HTTP routes of the jobs API, each with its part of the OpenAPI document.
 //!
-//! API Gateway has verified the caller's token. `GET /openapi.json` returns the checked-in `docs/openapi.json`, which
+//! The extractor `Member` verifies the caller. `GET /openapi.json` returns the checked-in `docs/openapi.json`, which
 //! describes these routes and those of the connections API; a test compares it with the handlers of both.
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +10,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use edge::{Deadline, ErrorBody, GatewayError, HttpError, Json, Margins, Member, Path, Query};
+use edge::{Deadline, ErrorBody, HttpError, Json, Margins, Member, Path, Query};
 use serde_json::Value;
 use utoipa::{
     IntoResponses, Modify, OpenApi,
@@ -44,7 +44,7 @@ pub(crate) const MARGINS: Margins = Margins::with_deadline(Duration::from_secs(2
     ),
     servers((url = "/", description = "The stack's API: its output JobsApiUrl.")),
     security(("cognito" = [])),
-    components(schemas(ErrorBody, GatewayError, run_record::Message, run_record::Usage)),
+    components(schemas(ErrorBody, run_record::Message, run_record::Usage)),
     modifiers(&Cognito),
 )]
 struct Document;
@@ -67,9 +67,9 @@ impl Modify for Cognito {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers in the OpenAPI document")]
 enum CallerErrors {
-    /// The request has no valid token. The response of API Gateway has only a message.
+    /// The request carries no credential, or one that is not valid; the message says why.
     #[response(status = 401)]
-    Unauthenticated(GatewayError),
+    Unauthenticated(ErrorBody),
     /// The user is in none of the groups Admin, Author, Viewer.
     #[response(status = 403)]
     Forbidden(ErrorBody),
@@ -89,7 +89,8 @@ edge::routes! {
 
 /// Returns the router of the jobs API.
 pub fn router(api: Arc<Api>) -> Router {
-    edge::serve(routes(), api, MARGINS, |api, until| async move { api.settled(until).await })
+    let authentication = api.authentication();
+    edge::serve(routes(), api, MARGINS, authentication, |api, until| async move { api.settled(until).await })
 }
 
 /// Lists the agents with their tools
@@ -107,7 +108,7 @@ pub fn router(api: Arc<Api>) -> Router {
 )]
 async fn list_agents(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Query(query): Query<AgentsQuery>,
     Deadline(until): Deadline,
 ) -> Result<Json<Vec<Agent>>, ApiError> {
@@ -139,11 +140,11 @@ async fn list_agents(
 )]
 async fn submit_job(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, tenant }: Member,
     headers: HeaderMap,
     Json(submission): Json<Submission>,
 ) -> Result<(StatusCode, Json<Job>), HttpError> {
-    let job = api.submit(&caller.user, &submission, dto::idempotency_key(&headers)?).await?;
+    let job = api.submit(&caller.user, &tenant, &submission, dto::idempotency_key(&headers)?).await?;
     Ok((StatusCode::ACCEPTED, Json(job.into())))
 }
 
@@ -161,7 +162,7 @@ async fn submit_job(
 )]
 async fn list_jobs(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<JobPage>, ApiError> {
     api.list(&caller.user, query.limit, query.next_token.as_deref()).await.map(Json)
@@ -181,7 +182,7 @@ async fn list_jobs(
 )]
 async fn get_job(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Path(id): Path<String>,
 ) -> Result<Json<FullJob>, ApiError> {
     let job = api.job(&caller.user, &id).await?.ok_or(ApiError::NoJob)?;
@@ -202,7 +203,7 @@ async fn get_job(
 )]
 async fn delete_job(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let was_there = api.delete(&caller.user, &id).await?;
@@ -223,7 +224,7 @@ async fn delete_job(
 )]
 async fn get_messages(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Path(id): Path<String>,
 ) -> Result<Json<Messages>, ApiError> {
     let messages = api.messages(&caller.user, &id).await?.ok_or(ApiError::NoJob)?;

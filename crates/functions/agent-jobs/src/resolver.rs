@@ -1,7 +1,7 @@
 //! The resolver fields of the accelerator's page: `listAvailableAgents`, `submitAgentQuery`, `getAgentJobStatus`,
 //! `listAgentJobs`, `deleteAgentJob`.
 
-use edge::Caller;
+use identity::Caller;
 use mcp::Freshness;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -20,13 +20,14 @@ pub(crate) async fn answer(api: &Api, event: &Value, until: Instant) -> Result<V
     }
     let user = &caller.user;
     let arguments = &event["arguments"];
+    let tenant = api.tenant_of(&caller, arguments["org"].as_str())?;
     match event["info"]["fieldName"].as_str().unwrap_or_default() {
         "listAvailableAgents" => {
             let agents = api.agents(user, Freshness::Cached, until).await?;
             Ok(json!(agents.into_iter().map(Agent::from).collect::<Vec<_>>()))
         }
         "submitAgentQuery" => {
-            let job = api.submit(user, &submission(arguments), None).await?;
+            let job = api.submit(user, &tenant, &submission(arguments), None).await?;
             Ok(json!(Job::from(job)))
         }
         "getAgentJobStatus" => {

@@ -20,9 +20,9 @@ fn jobs() -> Router {
     router(Arc::new(Api::new(&aws, config)))
 }
 
-fn caller(group: &str) -> edge::Caller {
+fn caller(group: &str) -> identity::Caller {
     let claims = serde_json::json!({"username": "ada", "sub": "s-1", "cognito:groups": group});
-    edge::Caller::of_claims(&claims).unwrap()
+    identity::Caller::of_claims(&claims).unwrap()
 }
 
 async fn send(method: &str, path: &str, group: Option<&str>, body: &str) -> (u16, Value) {

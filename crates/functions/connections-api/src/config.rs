@@ -1,7 +1,7 @@
 //! The function's configuration, read from the environment once, at cold start.
 
 use auth::ClientIdentity;
-use backend::BackendConfig;
+use backend::{BackendConfig, IdentityConfig};
 use runtime::{ConfigError, Vars};
 
 use crate::origins::AllowedOrigins;
@@ -10,6 +10,8 @@ use crate::origins::AllowedOrigins;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) backend: BackendConfig,
+    /// `USER_POOL_ID`, `USER_POOL_CLIENT_IDS`: whose tokens are accepted.
+    pub(crate) callers: IdentityConfig,
     /// `OAUTH_CALLBACK_URL`: the redirect URI. `OAUTH_CLIENT_METADATA_URL`: the URL of this client's metadata document;
     /// ignored unless it is `https`, because authorization servers accept no other.
     pub(crate) identity: ClientIdentity,
@@ -29,6 +31,7 @@ impl Config {
         vars.required("CONNECTIONS_TABLE", "the name of the table of connections");
         let config = Self {
             backend: BackendConfig::from_vars(&mut vars),
+            callers: IdentityConfig::from_vars(&mut vars),
             identity: ClientIdentity {
                 redirect_uri: vars.required("OAUTH_CALLBACK_URL", "the public URL of GET /oauth/callback"),
                 metadata_url: vars

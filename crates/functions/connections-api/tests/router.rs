@@ -26,7 +26,7 @@ async fn send(method: &str, path: &str, group: Option<&str>, body: &str) -> (u16
     let mut request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
     if let Some(group) = group {
         let claims = json!({"username": "ada", "sub": "s-1", "cognito:groups": group});
-        request.extensions_mut().insert(edge::Caller::of_claims(&claims).unwrap());
+        request.extensions_mut().insert(identity::Caller::of_claims(&claims).unwrap());
     }
     let response = connections().oneshot(request).await.unwrap();
     let status = response.status().as_u16();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::{Backend, BackendConfig};
 use catalog::{AgentStatus, Catalog, ListedAgent};
-use edge::Caller;
+use identity::Caller;
 use lambda_runtime::Diagnostic;
 use mcp::Freshness;
 use serde_json::Value;
@@ -74,7 +74,7 @@ fn authorize(event: &Value) -> Result<(), Diagnostic> {
     match event.get("identity") {
         None | Some(Value::Null) if event.get("info").is_none() => Ok(()),
         None | Some(Value::Null) => Err(refused("listing agents needs a signed-in user, not an API key")),
-        Some(identity) if edge::may_list(identity) => Ok(()),
+        Some(identity) if identity::may_list(identity) => Ok(()),
         Some(_) => Err(refused("listing agents needs membership in the group Admin, Author or Viewer")),
     }
 }

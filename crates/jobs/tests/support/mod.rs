@@ -117,6 +117,7 @@ pub(crate) async fn submit(jobs: &JobTable, job_id: &str, now: Timestamp) -> Job
     let agent_ids = ["agent".to_owned()];
     let submission = Submission {
         owner: ALICE,
+        org: "main",
         job_id,
         query: "What is new?",
         agent_ids: &agent_ids,

@@ -16,7 +16,8 @@ use axum::{
     http::{StatusCode, Uri},
     routing::delete,
 };
-use edge::{Caller, ErrorBody, GatewayError, HttpError, Json, Margins, Member, Query};
+use edge::{ErrorBody, HttpError, Json, Margins, Member, Query};
+use identity::Caller;
 use serde_json::Value;
 use utoipa::OpenApi;
 
@@ -46,7 +47,7 @@ const PATHS_THAT_MAY_BE_IDS: [&str; 7] = [
 ];
 
 #[derive(OpenApi)]
-#[openapi(paths(delete_named_connection), components(schemas(ErrorBody, GatewayError)))]
+#[openapi(paths(delete_named_connection), components(schemas(ErrorBody)))]
 struct Document;
 
 edge::routes! {
@@ -71,7 +72,8 @@ pub fn router(api: Arc<Api>) -> Router {
         routes = routes.route(path, delete(delete_named_connection));
     }
     routes = routes.route("/oauth/{*agent_id}", delete(delete_named_connection));
-    edge::serve(routes, api, MARGINS, |api, until| async move { api.settled(until).await })
+    let authentication = api.authentication();
+    edge::serve(routes, api, MARGINS, authentication, |api, until| async move { api.settled(until).await })
 }
 
 /// Starts a sign-in to an agent's server
@@ -89,7 +91,7 @@ pub fn router(api: Arc<Api>) -> Router {
 )]
 async fn start_sign_in(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Json(body): Json<SignInBody>,
 ) -> Result<Json<Started>, HttpError> {
     let request = sign_in_request(&body, &caller)?;
@@ -111,7 +113,7 @@ async fn start_sign_in(
 )]
 async fn complete_sign_in(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Json(completion): Json<Completion>,
 ) -> Result<Json<Completed>, HttpError> {
     response(api.complete(&completion.state, &caller.user).await)
@@ -132,7 +134,7 @@ async fn complete_sign_in(
 )]
 async fn regenerate(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Json(body): Json<SignInBody>,
 ) -> Result<Json<Regenerated>, HttpError> {
     let request = sign_in_request(&body, &caller)?;
@@ -148,7 +150,7 @@ async fn regenerate(
 )]
 async fn list_connections(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
 ) -> Result<Json<Connections>, HttpError> {
     response(api.connections(&caller.user).await)
 }
@@ -163,7 +165,7 @@ async fn list_connections(
 )]
 async fn delete_connection(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     Query(query): Query<ConnectionQuery>,
 ) -> Result<StatusCode, HttpError> {
     forget(&api, &caller, &query.agent_id, query.owner).await
@@ -182,7 +184,7 @@ async fn delete_connection(
 )]
 async fn delete_named_connection(
     State(api): State<Arc<Api>>,
-    Member(caller): Member,
+    Member { caller, .. }: Member,
     uri: Uri,
     Query(query): Query<OwnerQuery>,
 ) -> Result<StatusCode, HttpError> {

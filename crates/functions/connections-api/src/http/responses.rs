@@ -1,15 +1,15 @@
 //! Responses that several routes share, as the OpenAPI document lists them. Nothing builds these types at run time.
 
-use edge::{ErrorBody, GatewayError};
+use edge::ErrorBody;
 use utoipa::IntoResponses;
 
 /// Errors of every route that needs a caller.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers in the OpenAPI document")]
 pub(super) enum CallerErrors {
-    /// The request has no valid token. The response of API Gateway has only a message.
+    /// The request carries no credential, or one that is not valid; the message says why.
     #[response(status = 401)]
-    Unauthenticated(GatewayError),
+    Unauthenticated(ErrorBody),
     /// The user is in none of the groups, is not an Admin where that is required, or did not start this sign-in.
     #[response(status = 403)]
     Forbidden(ErrorBody),

@@ -1,11 +1,9 @@
-//! The caller: the user of a request, read from an identity that API Gateway or AppSync has verified, and the user's
-//! permissions. Verifies no token itself.
+//! The caller: the user of a verified identity, with groups and tenants. Verifies nothing itself.
 
 use auth::User;
-use axum::{extract::FromRequestParts, http::request::Parts};
 use serde_json::Value;
 
-use crate::error::HttpError;
+use crate::tenant::{Tenant, Tenants};
 
 /// The groups of the user pool whose members may list agents and run jobs.
 const GROUPS: [&str; 3] = ["Admin", "Author", "Viewer"];
@@ -40,26 +38,14 @@ impl Caller {
         self.groups.iter().any(|group| group == "Admin")
     }
 
+    /// Returns the tenants of the user; `default` is the tenant of users in no tenant's group.
+    pub fn tenants(&self, default: &Tenant) -> Tenants {
+        Tenants::of_groups(self.groups.iter().map(String::as_str), default)
+    }
+
     /// Returns true if the user may list agents and run jobs.
     pub fn may_use_agents(&self) -> bool {
         self.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
-    }
-}
-
-/// The extractor of a caller who may list agents and run jobs. Refuses a request without a caller with 401, and a
-/// caller in none of the groups with 403.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member(pub Caller);
-
-impl<S: Send + Sync> FromRequestParts<S> for Member {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
-        match parts.extensions.get::<Caller>() {
-            None => Err(HttpError::unauthenticated()),
-            Some(caller) if caller.may_use_agents() => Ok(Self(caller.clone())),
-            Some(_) => Err(HttpError::forbidden("Admin, Author or Viewer")),
-        }
     }
 }
 

@@ -1,0 +1,122 @@
+//! The authentication of a request: the extractor [`Member`], and what it verifies credentials with.
+//!
+//! A credential is verified only where a handler takes [`Member`]; routes that are open to everybody verify nothing.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header::AUTHORIZATION, request::Parts},
+};
+use identity::{AuthenticationError, Authenticator, Caller, Tenant, TenantError};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{
+    error::{ErrorKind, HttpError},
+    extract::Query,
+};
+
+/// What a router verifies credentials with.
+#[derive(Clone)]
+pub struct Authentication {
+    authenticator: Authenticator,
+    /// The tenant of users in no tenant's group.
+    default_tenant: Tenant,
+    clock: fn() -> Timestamp,
+}
+
+/// The caller of a request once it is verified, for the access log line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VerifiedCaller(Arc<OnceLock<Caller>>);
+
+/// The extractor of a caller who may list agents and run jobs, and of the tenant that the request is about: the one that
+/// the query names as `org`, otherwise the caller's only one, otherwise the default one.
+///
+/// Refuses a request without a verified caller with 401, a caller in none of the groups with 403, a tenant that is not the
+/// caller's with 404, and a request that has to name one of several tenants with 400 `org_needed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The caller.
+    pub caller: Caller,
+    /// The tenant that the request is about.
+    pub tenant: Tenant,
+}
+
+/// The query parameter that names a tenant.
+#[derive(Debug, Deserialize)]
+struct TenantQuery {
+    org: Option<String>,
+}
+
+impl Authentication {
+    /// Verifies credentials with `authenticator` at the time of `clock`. `default_tenant` is the tenant of users in no
+    /// tenant's group.
+    pub fn new(authenticator: Authenticator, default_tenant: Tenant, clock: fn() -> Timestamp) -> Self {
+        Self { authenticator, default_tenant, clock }
+    }
+
+    async fn caller(&self, parts: &Parts) -> Result<Caller, AuthenticationError> {
+        let header = parts.headers.get(AUTHORIZATION);
+        let header =
+            header.map(|value| value.to_str().map_err(|_| AuthenticationError::Malformed)).transpose()?;
+        self.authenticator.caller(header, (self.clock)()).await
+    }
+}
+
+impl VerifiedCaller {
+    pub(crate) fn sub(&self) -> Option<&str> {
+        self.0.get()?.user.sub.as_deref()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Member {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        let caller = verified_caller(parts).await?;
+        if let Some(verified) = parts.extensions.get::<VerifiedCaller>() {
+            // Set once: a request has one caller.
+            let _ = verified.0.set(caller.clone());
+        }
+        if !caller.may_use_agents() {
+            return Err(HttpError::forbidden("Admin, Author or Viewer"));
+        }
+        let Query(named) = Query::<TenantQuery>::from_request_parts(parts, state).await?;
+        let default =
+            parts.extensions.get::<Authentication>().map(|authentication| &authentication.default_tenant);
+        let tenants = caller.tenants(default.unwrap_or(&Tenant::default()));
+        let tenant = tenants.choose(named.org.as_deref()).map_err(|error| tenant_error(&error))?.clone();
+        Ok(Self { caller, tenant })
+    }
+}
+
+fn tenant_error(error: &TenantError) -> HttpError {
+    match error {
+        TenantError::Needed(_) => HttpError::invalid_field("org", &error.to_string())
+            .with_code("org_needed")
+            .with_remedy("name one of your tenants: ?org=NAME"),
+        TenantError::Unknown | TenantError::Name => {
+            HttpError::new(ErrorKind::NotFound, TenantError::Unknown.to_string())
+        }
+    }
+}
+
+/// Returns the caller that an authorizer in front of the function has verified, otherwise the caller of the request's own
+/// credential.
+async fn verified_caller(parts: &Parts) -> Result<Caller, HttpError> {
+    if let Some(caller) = parts.extensions.get::<Caller>() {
+        return Ok(caller.clone());
+    }
+    let Some(authentication) = parts.extensions.get::<Authentication>() else {
+        return Err(HttpError::unauthenticated(&AuthenticationError::Missing));
+    };
+    authentication.caller(parts).await.map_err(|error| match &error {
+        AuthenticationError::KeysUnavailable { .. } => {
+            tracing::error!(%error, "External MCP: a caller could not be verified");
+            HttpError::new(ErrorKind::Unavailable, "the caller could not be verified now")
+                .with_remedy("try again; if that fails too, look into the function's log")
+        }
+        _ => HttpError::unauthenticated(&error),
+    })
+}
