@@ -1,12 +1,12 @@
-//! What kind of place an IP address is.
+//! The kinds of IP addresses: public, private, loopback, link-local, metadata.
 //!
-//! Says nothing about what is allowed: that is [`crate::EgressPolicy`]. Addresses that carry an IPv4
-//! address inside (IPv4-mapped, IPv4-compatible, NAT64, 6to4, Teredo) are judged by what they carry,
-//! since that is where the packet ends up.
+//! Does not say which addresses are allowed; [`crate::EgressPolicy`] does. An address that embeds an IPv4 address
+//! (IPv4-mapped, IPv4-compatible, NAT64, 6to4, Teredo) is of the kind of the embedded one, since the packet is routed
+//! there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The kind of place that an address leads to.
+/// The kind of an IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressKind {
     /// A globally routed unicast address.
@@ -15,7 +15,7 @@ pub enum AddressKind {
     Loopback,
     /// A private network, or a range set aside that some networks use as one.
     Private,
-    /// `169.254.0.0/16`, `fe80::/10`: the link, where instance metadata lives.
+    /// Link-local: `169.254.0.0/16`, `fe80::/10`. The metadata services of cloud instances have such addresses.
     LinkLocal,
     /// A cloud's metadata or credential service outside the link-local ranges.
     Metadata,
@@ -24,7 +24,7 @@ pub enum AddressKind {
 }
 
 impl AddressKind {
-    /// The kind of `address`.
+    /// Returns the kind of `address`.
     pub fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => of_v4(v4),
@@ -32,7 +32,7 @@ impl AddressKind {
         }
     }
 
-    /// The word for an error message.
+    /// Returns the kind's name in error messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -45,7 +45,8 @@ impl AddressKind {
     }
 }
 
-/// The address that `address` leads to: the IPv4 address inside a transition address, else itself.
+/// Returns the address that packets to `address` are routed to: the IPv4 address in a transition address, otherwise
+/// `address` itself.
 ///
 /// Sources: RFC 4291 §2.5.5 (mapped, compatible), RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo).
 pub(crate) fn destination(address: IpAddr) -> IpAddr {

@@ -1,4 +1,4 @@
-//! A response body that cannot grow past its limit.
+//! A response body with a size limit.
 
 use std::{
     pin::Pin,
@@ -10,8 +10,8 @@ use futures::{Stream, StreamExt, stream::BoxStream};
 
 use crate::error::EgressError;
 
-/// The most that is read of one body, 8 MiB: a tool list or result larger than that is a fault, and
-/// a function's memory must not be for others to fill. For an event stream it bounds the whole stream.
+/// Maximum size of one body, in bytes: 8 MiB. A larger tool list or result is a fault of the server, and no server may fill
+/// the memory of a function. For an event stream it limits the whole stream.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A response body, read as a stream that ends in [`EgressError::TooLarge`] past [`MAX_BODY_BYTES`].
@@ -26,11 +26,11 @@ impl Body {
         Self { host, chunks: response.bytes_stream().boxed(), left: MAX_BODY_BYTES }
     }
 
-    /// The whole body.
+    /// Reads the whole body.
     ///
     /// # Errors
-    /// [`EgressError::TooLarge`] past the limit, [`EgressError::Timeout`] or [`EgressError::Broken`]
-    /// when it does not arrive.
+    /// [`EgressError::TooLarge`] past the limit; [`EgressError::Timeout`] or [`EgressError::Broken`] if the body does not
+    /// arrive.
     pub async fn collect(mut self) -> Result<Vec<u8>, EgressError> {
         let mut body = Vec::new();
         while let Some(chunk) = self.next().await {

@@ -1,9 +1,9 @@
-//! The client: checks the URL, resolves the name itself, connects only to what the policy permits.
+//! The HTTP client: checks the URL, resolves the host name itself, and connects only to addresses that the policy permits.
 //!
-//! An address is checked where it is used: names in the resolver, whose answer is what gets connected
-//! to, and addresses written into the URL before the request. There are no redirects and no proxies,
-//! so nothing else chooses an address. Follows nothing, retries nothing. Asks for no content coding; what is
-//! encoded all the same is decoded, behind the limit of [`Body`]: it counts what comes out.
+//! An address is checked where it is used. For a host name that is the resolver, whose result is the address that is
+//! connected to. For an address in the URL that is before the request. No redirect is followed and no proxy is used, so
+//! that nothing else chooses an address. Nothing is retried. The client asks for no content coding; a body that is encoded
+//! all the same is decoded, and the limit of [`Body`] counts the decoded bytes.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,34 +25,34 @@ use crate::{
     policy::{EgressPolicy, Refusal},
 };
 
-/// Firewalls refuse requests that name no client: AWS WAF's core rule set does.
+/// The `User-Agent` header. AWS WAF's core rule set refuses requests without one.
 const USER_AGENT: &str = concat!("mcp-agents/", env!("CARGO_PKG_VERSION"));
-/// What is cut of a content coding's name: it is shown.
+/// Maximum length of a content coding's name in an error message, in characters.
 const MAX_CODING: usize = 40;
 
-/// How long a request may wait. The caller's own deadline comes on top.
+/// The time limits of a request. The caller's own deadline applies as well.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// From the start until TCP and TLS are up.
+    /// From the start of the request until TCP and TLS are established.
     pub connect: Duration,
-    /// Between two reads of an answer.
+    /// Between two reads of the response.
     pub read: Duration,
 }
 
-/// The one client for untrusted addresses. Cheap to clone; connections are shared.
+/// The client for untrusted addresses. Cheap to clone; clones share their HTTP connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     policy: Arc<EgressPolicy>,
     deadlines: Deadlines,
     keeps_connections: bool,
-    /// Made when first needed: reading the root certificates is half of a cold start.
+    /// Created at the first use: reading the root certificates takes half of a cold start.
     https: Arc<OnceCell<reqwest::Client>>,
-    /// Apart from `https`, since its resolver may only give out what the policy opens.
+    /// A client of its own, because its resolver may return only addresses that the policy opens.
     http: Arc<OnceCell<reqwest::Client>>,
 }
 
 impl HttpClient {
-    /// A client under `policy`.
+    /// Creates a client with this policy.
     pub fn new(policy: EgressPolicy, deadlines: Deadlines) -> Self {
         Self {
             policy: Arc::new(policy),
@@ -63,13 +63,13 @@ impl HttpClient {
         }
     }
 
-    /// The same with a new connection for every request: one that was kept through a freeze may be dead, which
-    /// shows only after something was sent on it.
+    /// Returns a client that opens a new HTTP connection for every request. A connection that is reused after a freeze of
+    /// the process may be dead, which shows only after a request was sent on it.
     pub fn unpooled(&self) -> Self {
         Self { keeps_connections: false, https: Arc::default(), http: Arc::default(), ..self.clone() }
     }
 
-    /// Sends a request and gives its answer, whatever its status, the body unread and bounded.
+    /// Sends a request and returns the response, whatever its status. The body is not read yet, and is limited.
     ///
     /// # Errors
     /// [`EgressError`].
@@ -90,8 +90,8 @@ impl HttpClient {
         Ok(answer.map(|()| Body::new(host, response)))
     }
 
-    /// The addresses that `url` leads to and that may be connected to: a look at what [`Self::send`]
-    /// would do, for whoever explains a failure.
+    /// Returns the addresses that [`Self::send`] would connect to for `url`. `mcp-agents doctor` calls this to explain a
+    /// failure.
     ///
     /// # Errors
     /// [`EgressError::Url`], [`EgressError::Dns`], [`EgressError::Refused`].
@@ -107,7 +107,7 @@ impl HttpClient {
             .map_err(|refusal| EgressError::Refused { host, refusal })
     }
 
-    /// Checks the scheme, and the address if the URL holds one; gives the host's name.
+    /// Checks the scheme, and the address if the URL contains one. Returns the host.
     fn check(&self, url: &Url) -> Result<String, EgressError> {
         if !matches!(url.scheme(), "https" | "http") {
             return Err(EgressError::Url);
@@ -134,7 +134,7 @@ impl HttpClient {
         made.get_or_try_init(|| async { build(resolver, self.deadlines, roots, self.idle()) }).await
     }
 
-    /// How many idle connections are kept to one host.
+    /// Returns the maximum number of idle HTTP connections to one host.
     fn idle(&self) -> usize {
         if self.keeps_connections { usize::MAX } else { 0 }
     }
@@ -146,7 +146,7 @@ impl HttpClient {
 
 type Rule = fn(&EgressPolicy, IpAddr) -> Result<(), Refusal>;
 
-/// Which certificates a client trusts.
+/// The root certificates that a client trusts.
 enum Roots {
     System,
     None,
@@ -176,7 +176,7 @@ fn build(
         .map_err(EgressError::Setup)
 }
 
-/// The content coding that an answer is still in; `None` if it is in none, or there is no body to be in one.
+/// Returns the content coding of a response that was not decoded; `None` if it has none, or no body.
 fn unknown_coding(response: &reqwest::Response) -> Option<String> {
     let coding = response.headers().get(CONTENT_ENCODING)?;
     let coding: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(MAX_CODING).collect();
@@ -186,8 +186,8 @@ fn unknown_coding(response: &reqwest::Response) -> Option<String> {
     (has_body && !is_plain).then(|| coding.chars().filter(char::is_ascii_graphic).collect())
 }
 
-/// Resolves names and keeps what the policy permits; the connection is made to its answer and to
-/// nothing else, so an answer that changes between a check and a connect changes nothing.
+/// The resolver: returns those addresses of a name that the policy permits. The client connects to an address of this result
+/// and to no other, so that a name that resolves differently a moment later changes nothing.
 struct Resolver {
     policy: Arc<EgressPolicy>,
     permits: Rule,
@@ -212,7 +212,7 @@ async fn lookup(name: &str) -> std::io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
-/// The permitted ones of `addresses`; if there are none, why the first was refused.
+/// Returns the permitted ones of `addresses`; if there are none, the reason why the first was refused.
 fn permitted(
     addresses: Vec<IpAddr>,
     permits: impl Fn(IpAddr) -> Result<(), Refusal>,
@@ -250,7 +250,7 @@ mod tests {
         http::Request::get(url).body(Vec::new()).unwrap()
     }
 
-    /// A server that answers every connection with `answer`, then closes it; gives its port.
+    /// Starts a server that answers every connection with `answer` and closes it. Returns its port.
     async fn serve(answer: Vec<u8>) -> u16 {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,61 +1,61 @@
-//! Why a request did not get an answer.
+//! The errors of requests.
 
 use std::error::Error as StdError;
 
 use crate::policy::Refusal;
 
-/// Why a request did not get an answer. Messages name the host, never a path, query, header or body.
+/// The reason why a request got no response. Messages name the host, and never a path, query, header or body.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
     /// The URL is neither `https` nor (where the policy opens the address) `http`, or has no host.
     #[error("only https URLs with a host are allowed")]
     Url,
-    /// The address behind the URL may not be connected to.
+    /// The policy does not permit the address of the URL's host.
     #[error("{host}: {refusal}, which ALLOW_PRIVATE_MCP_SERVERS does not allow")]
     Refused {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
-        /// What is wrong with its address.
+        /// The reason of the policy.
         #[source]
         refusal: Refusal,
     },
     /// The name did not resolve.
     #[error("{host}: the name does not resolve")]
     Dns {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
-        /// The resolver's own words.
+        /// The resolver's error.
         #[source]
         source: std::io::Error,
     },
-    /// No connection, or a TLS handshake that failed.
+    /// The TCP connection or the TLS handshake failed.
     #[error("{host}: {}", connect_reason(source))]
     Connect {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
-        /// What the transport said.
+        /// The transport's error.
         #[source]
         source: reqwest::Error,
     },
     /// A connect or read deadline passed.
     #[error("{host}: no answer in time")]
     Timeout {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
     },
-    /// The answer broke off, or was not HTTP.
+    /// The response ended too early, or was not HTTP.
     #[error("{host}: the connection broke before the answer was complete")]
     Broken {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
-        /// What the transport said.
+        /// The transport's error.
         #[source]
         source: reqwest::Error,
     },
-    /// The body went past its limit.
+    /// The body is larger than the limit.
     #[error("{host}: the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
         /// The limit, in bytes.
         limit: usize,
@@ -63,12 +63,12 @@ pub enum EgressError {
     /// The body is in a content coding that was not asked for and is not known.
     #[error("{host}: the answer is in the content coding {coding}, which was not asked for")]
     Coding {
-        /// The host as the URL names it.
+        /// The host in the URL.
         host: String,
-        /// The coding, cut and without odd characters.
+        /// The coding's name, cut and without unprintable characters.
         coding: String,
     },
-    /// The client itself could not be made.
+    /// The client could not be created.
     #[error("the HTTP client could not be set up")]
     Setup(#[source] reqwest::Error),
 }
@@ -94,18 +94,18 @@ impl EgressError {
         }
     }
 
-    /// Whether it was the TLS handshake that failed, and not the way to the server.
+    /// Returns true if the TLS handshake failed, and not the connection to the server.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if tls_reason(source).is_some())
     }
 }
 
-/// What the resolver raises; found again in the chain of the transport's error.
+/// The resolver's error for a refused address. It is found in the source chain of the transport's error.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct Refused(pub(crate) Refusal);
 
-/// A name that did not resolve; found again in the chain of the transport's error.
+/// The resolver's error for a name that does not resolve. It is found in the source chain of the transport's error.
 #[derive(Debug, thiserror::Error)]
 #[error("the name does not resolve")]
 pub(crate) struct Unresolved(#[source] pub(crate) std::io::Error);
@@ -134,8 +134,8 @@ fn connect_reason(error: &reqwest::Error) -> String {
     }
 }
 
-/// What was wrong with the handshake, in our own words: the TLS library's quote the certificate, which
-/// the server chose. It raises everything that is about TLS as invalid data.
+/// Returns the fault of a TLS handshake in our own words, because the TLS library's messages quote the certificate, which
+/// the server chose. The library reports every fault of TLS as invalid data.
 fn tls_reason(error: &reqwest::Error) -> Option<&'static str> {
     // The connector wraps it once more, where `source` does not lead.
     let is_invalid = |error: &(dyn StdError + 'static)| {

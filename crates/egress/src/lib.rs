@@ -1,13 +1,13 @@
-//! The one HTTP client for every address that somebody else chose.
+//! The HTTP client for URLs that others choose.
 //!
-//! An MCP server's URL comes from an entry, an authorization server's from a document that the
-//! server sent. Both are untrusted, so both are reached through [`HttpClient`] alone: `https` only,
-//! no private, link-local or metadata address, no redirects, bounded bodies, connect and read
-//! deadlines. What [`EgressPolicy`] opens up, it opens for addresses, never for names.
+//! The URL of an MCP server comes from an entry, the URL of an authorization server from a document of the MCP server. Both
+//! are untrusted, so requests to both go through [`HttpClient`] alone: `https` only, no private, link-local or metadata
+//! address, no redirects, bodies with a limit, connect and read deadlines. An [`EgressPolicy`] opens addresses, never
+//! names.
 //!
-//! Texts from such servers are shown to people as [`Shown`]: cut, and without what could steer a terminal.
+//! Texts from such servers are shown to people as [`Shown`]: cut, and without control characters.
 //!
-//! Calls to AWS itself do not go through here: the SDKs choose those addresses.
+//! Calls of the AWS SDKs do not go through this client, since the SDKs choose those addresses.
 
 mod address;
 mod body;

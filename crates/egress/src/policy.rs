@@ -1,8 +1,7 @@
-//! Which addresses may be connected to.
+//! The policy: which addresses the client may connect to, over which scheme.
 //!
-//! A policy is about addresses and the scheme, never about names: a name is checked by the address
-//! that it resolves to at the moment of connecting. Link-local and metadata addresses are refused by
-//! every policy.
+//! A policy is about addresses and schemes, never about names. A name is checked by the address that it resolves to when
+//! the client connects. Every policy refuses link-local and metadata addresses.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -10,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::address::{AddressKind, destination};
 
-/// Which addresses may be connected to. `Default` is the strictest: public addresses over `https`.
+/// The addresses that the client may connect to. `Default` is the strictest policy: public addresses over `https`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EgressPolicy {
     private: PrivateAddresses,
@@ -24,26 +23,26 @@ enum PrivateAddresses {
     In(Vec<IpNet>),
 }
 
-/// Why an address may not be connected to.
+/// The reason why the policy refuses an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The address is of a kind that the policy does not open.
     #[error("{address} is a {} address", kind.as_str())]
     Address {
-        /// The address that would have been connected to.
+        /// The refused address.
         address: IpAddr,
-        /// What kind of address that is.
+        /// The kind of the address.
         kind: AddressKind,
     },
-    /// `http://` to an address that the policy does not open: credentials would travel in the clear.
+    /// `http://` to an address that the policy does not open: credentials would be sent unencrypted.
     #[error("{address} would be reached over http without encryption")]
     NotEncrypted {
-        /// The address that would have been connected to.
+        /// The refused address.
         address: IpAddr,
     },
 }
 
-/// `ALLOW_PRIVATE_MCP_SERVERS` holds something else than `true`, `false` or a list of CIDRs.
+/// The value of `ALLOW_PRIVATE_MCP_SERVERS` is neither `true`, `false` nor a list of CIDRs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{part}` is neither `true`, `false` nor a CIDR such as `10.0.0.0/8`")]
 pub struct PolicyError {
@@ -51,12 +50,12 @@ pub struct PolicyError {
 }
 
 impl EgressPolicy {
-    /// The policy that permits private addresses, as `true` does. For addresses that an operator has configured.
+    /// Creates the policy that permits private addresses, as `true` does. For addresses that an operator has configured.
     pub fn with_private_addresses() -> Self {
         Self { private: PrivateAddresses::All }
     }
 
-    /// Whether an address may be connected to over `https`.
+    /// Checks that the policy permits `https` to an address.
     pub fn permits_https(&self, address: IpAddr) -> Result<(), Refusal> {
         let kind = AddressKind::of(address);
         match kind {
@@ -66,8 +65,8 @@ impl EgressPolicy {
         }
     }
 
-    /// Whether an address may be connected to over `http`: only where the policy opens it, so that
-    /// no credential crosses the public network unencrypted.
+    /// Checks that the policy permits `http` to an address. It does so only for addresses that it opens, so that no
+    /// credential crosses a public network unencrypted.
     pub fn permits_http(&self, address: IpAddr) -> Result<(), Refusal> {
         self.permits_https(address)?;
         if self.opens(address) { Ok(()) } else { Err(Refusal::NotEncrypted { address }) }

@@ -1,29 +1,29 @@
-//! Texts that somebody else chose, made fit to be shown.
+//! Texts that others choose, made safe to show.
 
 use std::fmt;
 
-/// How much of a text that somebody else chose is shown.
+/// Maximum length of such a text where it is shown, in characters.
 const SHOWN: usize = 300;
 
-/// A text that somebody else chose: shown cut, and without what could steer a terminal. It is kept whole, so that
-/// a secret in it is found even where the cut would fall into it.
+/// A text of a server or authorization server. `Display` cuts it and removes control characters. The value holds the whole
+/// text, so that a secret in it is found even if the cut falls into the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
 impl Shown {
-    /// `text`, to be shown.
+    /// Wraps a text.
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The whole text, for comparing it and for taking secrets out of it.
+    /// Returns the whole text, for comparing it and for removing secrets from it.
     pub fn whole(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether a character is seen and does nothing else: it steers no terminal, breaks no line, turns no
-/// direction, hides nothing (Unicode's categories Cc, Cf, Zl and Zp).
+/// Returns true if a character is printable: not a control, format, line separator or paragraph separator character
+/// (Unicode's categories Cc, Cf, Zl and Zp).
 pub fn is_printable(c: char) -> bool {
     let hidden = matches!(c,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'

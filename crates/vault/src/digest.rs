@@ -1,8 +1,8 @@
-//! Digests that name items.
+//! The digests in the keys of items.
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 digest of a list of texts, each prefixed with its length: two different lists have different digests.
+/// Returns the SHA-256 digest of a list of texts, each prefixed with its length: two different lists have different digests.
 pub fn digest(parts: &[&str]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for part in parts {
@@ -12,7 +12,7 @@ pub fn digest(parts: &[&str]) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// `bytes` as lowercase hexadecimal digits.
+/// Returns `bytes` as lowercase hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

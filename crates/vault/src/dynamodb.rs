@@ -1,9 +1,10 @@
 //! The vault in DynamoDB, shared by all processes.
 //!
-//! One item a key: `PK`, `version` (a count of writes and leases), `leasedUntil` (milliseconds), `owner`,
-//! `issuer`, `resource` (the encryption context), `dataKey` and `sealed`, `usable` (whether the text is of use), `sub`
-//! (the owner's, if it is known), `writer` (a random name for each write), `ExpiresAfter` (seconds). Every write names
-//! the version that it read. Reads are consistent: a lease is only as good as the read that found it free.
+//! Each item has the attributes `PK`, `version` (a count of writes and leases), `leasedUntil` (milliseconds), `owner`,
+//! `issuer`, `resource` (the encryption context), `dataKey` and `sealed`, `usable` (false if the text is of no use any more),
+//! `sub` (the owner's, if it is known), `writer` (a random name for each write), and `ExpiresAfter` (seconds). Every write
+//! has the version that was read as a condition. Reads are strongly consistent, so that a process that takes a lease has
+//! seen the latest state.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +23,7 @@ use super::{
     seal::{Sealed, Sealer},
 };
 
-/// The most keys that one `BatchGetItem` takes.
+/// Maximum number of keys in one `BatchGetItem`.
 const BATCH: usize = 100;
 
 /// A table of sealed items. Cheap to clone.
@@ -34,7 +35,7 @@ pub struct DynamoDbVault {
 }
 
 impl DynamoDbVault {
-    /// Items in `table`, whose partition key is `PK`, sealed by `sealer`.
+    /// Creates a vault on `table`, whose partition key is `PK`. `sealer` seals the items.
     pub fn new(client: Client, table: String, sealer: Sealer) -> Self {
         Self { client, table, sealer }
     }
@@ -47,7 +48,7 @@ impl DynamoDbVault {
             .key("PK", text(key.as_str()))
             .consistent_read(true);
         if let Some(names) = only {
-            // By placeholder: some of the names are reserved words.
+            // Names are placeholders, because several of them are reserved words of DynamoDB.
             let places: Vec<String> = names.iter().map(|name| format!("#{name}")).collect();
             request = request.projection_expression(places.join(", "));
             for (place, name) in places.into_iter().zip(names) {
@@ -79,15 +80,16 @@ impl DynamoDbVault {
                 let key = text_of(&item, "PK").ok_or(VaultError::Unreadable)?;
                 states.insert(key, read_state(&item).ok_or(VaultError::Unreadable)?);
             }
-            // DynamoDB leaves out what exceeds 16 MB or its capacity: asked for again, within the caller's deadline.
+            // DynamoDB returns the keys that exceed 16 MB or its capacity as unprocessed. They are requested again, within
+            // the caller's deadline.
             let left = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.table));
             wanted = left.map(|left| left.keys).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// Whether a write that was refused as out of date is in fact ours: its answer was lost, and the SDK
-    /// sent it again.
+    /// Returns true if a write whose condition failed was made by this call after all: the response to it was lost, and the
+    /// SDK repeated the request.
     async fn settled(
         &self,
         key: &Key,

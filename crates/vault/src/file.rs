@@ -1,7 +1,7 @@
-//! The store in a file that only its owner can read, for the command line.
+//! The vault in a local file, for the command line. Only the file's owner can read it.
 //!
-//! JSON, written whole beside the old one and then put in its place; a lock file keeps processes apart.
-//! Not sealed: whoever can read it is the user, or root.
+//! The file is JSON. Each write creates a new file and renames it to the old one's name. A lock file lets one process
+//! write at a time. The items are not encrypted: only the user and root can read the file.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 use super::{Content, ItemState, Key, SealedItem, Vault, VaultError, process};
 
-/// Items in one file.
+/// A vault in one file.
 #[derive(Debug, Clone)]
 pub struct FileVault {
     path: PathBuf,
@@ -41,13 +41,13 @@ struct Stored {
 }
 
 impl FileVault {
-    /// Items in the file at `path`, which is made when something is first kept. With each write goes what is
-    /// over at `now`.
+    /// Creates a vault on the file at `path`. The first write creates the file. Each write removes the items that have
+    /// expired at `now`.
     pub fn new(path: PathBuf, now: Timestamp) -> Self {
         Self { path, now }
     }
 
-    /// Does something to all items while no other process does; what it changes is kept.
+    /// Calls `change` with all items under the lock, and writes the changed items.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut HashMap<Key, SealedItem>) -> Result<T, VaultError> + Send + 'static,
@@ -119,7 +119,7 @@ fn states(items: &HashMap<Key, SealedItem>) -> Vec<(Key, ItemState)> {
     states
 }
 
-/// Held until it is dropped.
+/// The lock on the file, held until this is dropped.
 fn lock(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -174,7 +174,7 @@ fn write(path: &Path, items: &HashMap<Key, SealedItem>) -> io::Result<()> {
             (key.as_str(), stored)
         })
         .collect();
-    // Under a random name, that nobody can have put a link at; only its owner may read it.
+    // The name is random, so that another user cannot have put a link there. Only the file's owner may read it.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(serde_json::to_string(&stored)?.as_bytes())?;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_that_somebody_has_put_there_is_not_followed() {
+    async fn a_link_at_the_path_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, target) = (folder.path().join("tokens.json"), folder.path().join("target"));
         fs::write(&target, "other").unwrap();

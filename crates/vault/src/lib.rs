@@ -1,7 +1,7 @@
-//! Sealed items with versions and leases, for what outlives a process: the trait [`Vault`] and its implementations.
+//! Storage of sealed items with versions and leases: the trait [`Vault`] and its implementations.
 //!
-//! A vault knows nothing of OAuth. It keeps texts under keys. Each item has a version, which a write must name, and may
-//! have a lease: the lease holder is the one process that may change what the item stands for at another server.
+//! A vault knows nothing of OAuth. It stores texts under keys. Each item has a version, which a write must name, and may
+//! have a lease. The lease holder is the only process that may use the item at another server, such as a refresh token.
 //! [`DynamoDbVault`] seals its items with KMS and is shared by all processes; [`FileVault`] is the command line's, in a
 //! file that only its owner can read; [`ProcessVault`] ends with its process.
 
@@ -64,19 +64,19 @@ pub struct Key(String);
 /// The content of an item. It is sealed for its owner, issuer and resource: unsealing needs all three.
 #[derive(Debug, Clone)]
 pub struct Content {
-    /// Whose the item is, such as `everybody` or `user:ada`.
+    /// The owner, such as `everybody` or `user:ada`.
     pub owner: String,
-    /// The authorization server that issued what is sealed.
+    /// The issuer: the authorization server that the sealed text is from.
     pub issuer: String,
-    /// The resource that it is for.
+    /// The resource that the sealed text is for.
     pub resource: String,
-    /// The text that is sealed.
+    /// The text to seal.
     pub text: SecretString,
     /// The owner's `sub`, if it is known: another person may have the owner's name later.
     pub sub: Option<String>,
-    /// Whether the text is still of use. Readable without unsealing.
+    /// False if the text is of no use any more. Readable without unsealing.
     pub usable: bool,
-    /// When the item may be deleted.
+    /// The time from which the item may be deleted.
     pub expires: Timestamp,
 }
 
@@ -106,7 +106,7 @@ pub struct ItemState {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     /// Another process has changed the item.
-    #[error("the connection was changed by somebody else at the same time")]
+    #[error("the connection was changed by another process at the same time")]
     Changed,
     /// The table or the KMS key did not answer.
     #[error("the store of connections did not answer ({reason})")]
@@ -117,15 +117,15 @@ pub enum VaultError {
     /// The file cannot be read or written.
     #[error("the file of tokens {path} cannot be used ({reason})")]
     File {
-        /// Where it is.
+        /// The path of the file.
         path: String,
         /// The reason, without content.
         reason: String,
     },
-    /// The file holds something else.
+    /// The file is not a file of tokens.
     #[error("the file of tokens {path} holds something else")]
     Garbled {
-        /// Where it is.
+        /// The path of the file.
         path: String,
     },
     /// The item was written by another program, or for another owner, issuer or resource.
@@ -139,7 +139,7 @@ impl VaultError {
         Self::Unavailable { reason: reason.to_string() }
     }
 
-    /// What to do about the error.
+    /// Returns the remedy of the error.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Changed => "try again",
@@ -156,12 +156,12 @@ impl VaultError {
 }
 
 impl Key {
-    /// The key of an item of a kind (`grant`, `state`, …), named by `parts`.
+    /// Creates the key of an item of a kind (`grant`, `state`, …), named by `parts`.
     pub fn new(kind: &str, parts: &[&str]) -> Self {
         Self(format!("{kind}#{}", hex(&digest(parts))))
     }
 
-    /// The key as it is written to a table.
+    /// Returns the key as it is written to a table.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! A store that lives as long as its process: where there is no table, sign-ins by clients themselves
-//! still work, each environment for itself.
+//! The vault in memory, which ends with its process. Without a table, clients can still sign in for themselves, in each
+//! environment anew.
 
 use std::{
     borrow::Borrow,
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{Content, ItemState, Key, SealedItem, Vault, VaultError};
 
-/// Items in memory.
+/// A vault in memory.
 #[derive(Debug, Default)]
 pub struct ProcessVault(Mutex<HashMap<Key, SealedItem>>);
 
@@ -61,7 +61,7 @@ impl Vault for ProcessVault {
     }
 }
 
-// The same rules hold for the items of a file.
+// `FileVault` applies the same rules to the items of its file.
 
 pub(super) fn states<K: Borrow<Key>>(items: &HashMap<Key, SealedItem>, keys: &[K]) -> Vec<Option<ItemState>> {
     keys.iter().map(|key| items.get(key.borrow()).map(|item| item.state.clone())).collect()

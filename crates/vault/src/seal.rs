@@ -1,8 +1,7 @@
-//! Sealing: a data key of KMS for each write, AES-256-GCM with it, the key itself sealed by KMS.
+//! Sealing: each write encrypts the text with AES-256-GCM under a new data key of KMS, and stores the encrypted data key.
 //!
-//! KMS gives a data key back only with the same encryption context (owner, issuer, resource), and
-//! CloudTrail says who asked for it. The item's own key is authenticated with the text, so that no item
-//! can be put in another's place.
+//! KMS decrypts a data key only with the same encryption context (owner, issuer, resource), and CloudTrail logs who asked
+//! for it. The item's key in the table is authenticated with the text, so that no item can replace another.
 //!
 //! Source: <https://docs.aws.amazon.com/kms/latest/developerguide/kms-cryptography.html#enveloping>
 
@@ -14,10 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Content, Key, VaultError};
 
-/// How much of each part of a context is used: KMS takes 8 KB of them all.
+/// Maximum length of each part of the encryption context, in bytes. KMS takes 8 KB of all parts.
 const MAX_CONTEXT: usize = 1_000;
 
-/// Seals and unseals with one KMS key. Cheap to clone.
+/// The sealer: seals and unseals texts with one KMS key. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sealer {
     kms: Client,
@@ -27,14 +26,14 @@ pub struct Sealer {
 /// A sealed text.
 #[derive(Debug, Clone)]
 pub(super) struct Sealed {
-    /// The data key, sealed by KMS.
+    /// The data key, encrypted by KMS.
     pub(super) data_key: Vec<u8>,
-    /// The nonce, then what AES-256-GCM made of the text.
+    /// The nonce, followed by the text encrypted with AES-256-GCM.
     pub(super) text: Vec<u8>,
 }
 
 impl Sealer {
-    /// Seals with the KMS key of this id or ARN.
+    /// Creates a sealer for the KMS key with this id or ARN.
     pub fn new(kms: Client, key_id: String) -> Self {
         Self { kms, key_id }
     }
@@ -97,13 +96,14 @@ impl Sealer {
     }
 }
 
-/// What stands beside the sealed text in the clear and cannot be exchanged: under which key it lies, and whose it is.
+/// The additional authenticated data: the item's key, owner, issuer and resource, which are stored unencrypted and cannot
+/// be exchanged.
 fn beside(key: &Key, content: &Content) -> String {
     let sub = content.sub.as_ref().map(|sub| format!("\n{sub}")).unwrap_or_default();
     format!("{}{sub}", key.as_str())
 }
 
-/// What a data key is good for. It stands in CloudTrail in the clear.
+/// Returns the encryption context of a data key. CloudTrail logs it unencrypted.
 fn context(content: &Content) -> HashMap<String, String> {
     let cut = |text: &str| text.chars().take(MAX_CONTEXT).collect::<String>();
     [("owner", &content.owner), ("issuer", &content.issuer), ("resource", &content.resource)]
