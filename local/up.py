@@ -21,6 +21,7 @@ USERS = (("admin", ["Admin"]), ("author", ["Author"]), ("nobody", []))
 
 
 def show(example: Example):
+    use_local_callback(example)
     description = {
         "endpoint": example.aws.endpoint,
         "region": REGION,
@@ -42,6 +43,19 @@ def show(example: Example):
 def api_url(example: Example) -> str:
     """Returns the HTTP API's URL. It is a path of the local AWS, because not every client resolves `*.localhost`."""
     return f"{example.aws.endpoint}/_aws/execute-api/{example.outputs['JobsApiId']}/$default"
+
+
+def use_local_callback(example: Example):
+    """Sets the redirect URI of sign-ins to the local API. The template's is on AWS, where no browser comes back from.
+
+    The client metadata document is left out: authorization servers request it over https alone.
+    """
+    function, callback = example.outputs["ConnectionsApiFunctionArn"], f"{api_url(example)}/oauth/callback"
+    lambdas = example.aws.client("lambda")
+    variables = lambdas.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    variables |= {"OAUTH_CALLBACK_URL": callback, "OAUTH_CLIENT_METADATA_URL": ""}
+    lambdas.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+    example.outputs["OAuthCallbackUrl"] = callback
 
 
 def make_user(example: Example, name: str, groups: list[str]) -> dict:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support import CANARY, Backend, CommandLine, World
+from local.processes import StandIn
+from tests.support import CANARY, Backend, CommandLine, Server, World
 from tests.support.terminal import SECRET, Lab
 
 
@@ -31,6 +32,20 @@ def backend(world):
 def server(world):
     """Creates a stand-in MCP server with faults: `server(**behaviour)`."""
     return world.server
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    """The address of MCP servers with faults that need no local AWS."""
+    stand_in = StandIn("faulty")
+    yield stand_in.url
+    stand_in.stop()
+
+
+@pytest.fixture
+def server_alone(faulty):
+    """Makes an MCP server with faults without a local AWS: `server_alone(**behaviour)`."""
+    return lambda **behaviour: Server(faulty, behaviour)
 
 
 @pytest.fixture

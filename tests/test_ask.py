@@ -11,7 +11,7 @@ import pytest
 
 from local.processes import TARGET, StandIn
 from tests.lab import AuthorizationServer, ProtectedServer, follow
-from tests.support import CANARY, Server, script, tool, wait_for
+from tests.support import CANARY, script, tool, wait_for
 
 READS = {"annotations": {"readOnlyHint": True}}
 
@@ -24,17 +24,10 @@ def bedrock():
     model.stop()
 
 
-@pytest.fixture(scope="module")
-def faulty():
-    stand_in = StandIn("faulty")
-    yield stand_in.url
-    stand_in.stop()
-
-
 @pytest.fixture
-def server(faulty):
+def server(server_alone):
     """Makes an MCP server without a local AWS: `server(**behaviour)`."""
-    return lambda **behaviour: Server(faulty, behaviour)
+    return server_alone
 
 
 @pytest.fixture

@@ -15,12 +15,14 @@ import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import boto3
 import pytest
 
 from local.processes import ROOT, TARGET
 from local.stack import FUNCTIONS
+from tests.lab import AuthorizationServer, ProtectedServer, follow
 from tests.support import script, wait_for
 
 MARK = "LOCAL_TEST_RUN"
@@ -197,6 +199,33 @@ def test_make_passes_sigterm_on_and_release_binaries_go_without_servers(start):
     assert not [command for command in run.processes if " example " in command]
     run.end()
     wait_for(lambda: not run.left(), 30)
+
+
+def test_a_user_signs_in_to_a_server_by_way_of_the_local_address(start, stands):
+    run = start(SERVERS="none")
+    up = run.wait_until_up()
+    server = stands(ProtectedServer, stands(AuthorizationServer))
+    secrets = boto3.client(
+        "secretsmanager",
+        region_name=up["region"],
+        endpoint_url=up["endpoint"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    entry = {"mcp_url": server.url, "agent_name": "notes", "auth_type": "oauth2"}
+    secrets.put_secret_value(SecretId=up["outputs"]["ExternalMCPAgentsSecretArn"], SecretString=json.dumps([entry]))
+    api, author = up["urls"]["api"], sign_in(up, ["Author"])
+    status, started = ask(f"{api}/oauth/start", author, "POST", {"agent_id": "notes"})
+    assert status == 200, started
+    asked = dict(parse_qsl(urlsplit(started["authorization_url"]).query))
+    assert asked["redirect_uri"] == up["outputs"]["OAuthCallbackUrl"] == f"{api}/oauth/callback"
+    back = urlencode(follow(f"{started['authorization_url']}&login_hint=author"))
+    with urllib.request.urlopen(f"{asked['redirect_uri']}?{back}", timeout=60) as page:
+        assert page.status == 200
+    assert ask(f"{api}/oauth/complete", author, "POST", {"state": started["state"]})[0] == 200
+    assert [(agent["agent_id"], agent["status"]) for agent in ask(f"{api}/agents?refresh=true", author)[1]] == [
+        ("notes", "available")
+    ]
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing(start):

@@ -12,24 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local.processes import TARGET, StandIn
-from tests.support import Server, tool
+from local.processes import TARGET
+from tests.support import tool
 
 ESCAPE = "\x1b["
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@pytest.fixture(scope="module")
-def faulty():
-    stand_in = StandIn("faulty")
-    yield stand_in.url
-    stand_in.stop()
-
-
 @pytest.fixture
-def server(faulty):
+def server(server_alone):
     """Makes an MCP server without a local AWS: `server(**behaviour)`."""
-    return lambda **behaviour: Server(faulty, behaviour)
+    return server_alone
 
 
 class Shown:
