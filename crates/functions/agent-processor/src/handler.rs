@@ -138,8 +138,8 @@ fn emit_metrics(agent: &str, meter: &agent::Meter, started: Instant, completed: 
 /// Ends a job whose earlier run was cut off after it called a tool that must not be called twice.
 async fn end_after_effect(claim: &Claim, tool: &str) -> Result<Value, Diagnostic> {
     let error = failure(&format!(
-        "an earlier run was cut off after it had called the tool {tool}, which may have changed something, so the job \
-         is not run again. Check on the MCP server that has {tool} what was changed, then submit the query again"
+        "an earlier run was cut off after it had called {tool}, which may have changed something, so the job is not run \
+         again. Check on the MCP server with that tool what was changed, then submit the query again"
     ));
     tracing::error!(job.id = claim.job().job_id, error, "External MCP: job failed");
     match claim.end_without_transcript(RunOutcome::Failed(&error), runtime::now()).await {
