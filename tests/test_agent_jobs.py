@@ -1,4 +1,4 @@
-"""The jobs API, deployed: over HTTP behind its authorizer, as resolver fields, and the sweep."""
+"""The deployed jobs API: over HTTP behind its authorizer, as resolver fields, and the sweep."""
 
 import http.server
 import json
@@ -207,7 +207,7 @@ def test_deleting_a_running_job_cancels_it(alice, helper):
 def test_the_api_does_what_its_document_says(world, alice):
     """The served document against the running API, with generated requests good and bad."""
     forwarder = forward(alice)
-    # A query of 100,000 characters can be larger than a body may be, if each is written as two escape sequences.
+    # A query of 100,000 characters can exceed the limit of a body, if each character is two escape sequences.
     refusals = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
     config = world.aws.folder / "schemathesis.toml"
     config.write_text(f"[checks]\nnegative_data_rejection.expected-statuses = {json.dumps(refusals)}\n")
@@ -225,7 +225,7 @@ def test_the_api_does_what_its_document_says(world, alice):
         "1",
         "--phases",
         "examples,coverage,fuzzing",
-        # Tokens and methods are the gateway's to check, and a made-up nextToken is refused, as it should be.
+        # The gateway checks tokens and methods. An invented nextToken is refused, which is correct.
         "--exclude-checks",
         "ignored_auth,unsupported_method,positive_data_acceptance",
     ]
@@ -237,7 +237,7 @@ def test_the_api_does_what_its_document_says(world, alice):
 
 
 def forward(api):
-    """A server that gives the gateway the host name it goes by."""
+    """A proxy that sets the Host header that the gateway needs."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def forward(self):
@@ -324,7 +324,7 @@ def test_resolvers_refuse_by_type(backend):
 
 
 def dispatched(failure: Failed) -> int:
-    """The status that the accelerator's dispatcher makes of a resolver's failure, by class name and message."""
+    """Returns the status that the accelerator's dispatcher derives from a resolver's error type and message."""
     message = str(failure)
     if failure.type in ("PermissionError", "AuthorizationError") or message.startswith(("Unauthorized", "Forbidden")):
         return 403
@@ -369,9 +369,9 @@ def test_a_processor_that_cannot_be_invoked_leaves_no_job(backend):
 
 @pytest.fixture
 def limited(backend, server):
-    """Gives a backend with quotas, and what sends a request to it as a user of one's own.
+    """Creates a backend with quotas. Returns it and a function that sends requests as a new user.
 
-    Where jobs are not to run, another function gets their events, and leaves them pending.
+    If jobs must not run, another function receives their events, and the jobs stay pending.
     """
 
     def make(processor="AgentProcessorFunctionArn", **quotas):
@@ -436,7 +436,7 @@ def test_a_new_user_of_an_old_name_inherits_no_job(limited):
         assert send("DELETE", f"/jobs/{own['jobId']}", sub=sub)[0] == 204
 
 
-# Jobs that nobody runs any more
+# Jobs that no process runs any more
 
 
 def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):

@@ -1,4 +1,4 @@
-"""`mcp-agents ask`: a run in the command line's own process, with no job, no table and no deployed function."""
+"""`mcp-agents ask`: runs in the process of the command line, without a job, a table or a deployed function."""
 
 import json
 import os
@@ -18,7 +18,7 @@ READS = {"annotations": {"readOnlyHint": True}}
 
 @pytest.fixture(scope="module")
 def bedrock():
-    """The address of a scripted model that speaks Converse."""
+    """Starts a scripted model with the Converse API, and returns its URL."""
     model = StandIn("model")
     yield model.url
     model.stop()
@@ -33,13 +33,13 @@ def faulty():
 
 @pytest.fixture
 def server(faulty):
-    """Makes an MCP server without a local AWS: `server(**behaviour)`."""
+    """Creates a stand-in MCP server, without a local AWS: `server(**behaviour)`."""
     return lambda **behaviour: Server(faulty, behaviour)
 
 
 @pytest.fixture
 def ask(line, bedrock):
-    """Asks: `ask(agent, …, question, *options, **environment)`."""
+    """Runs `ask`: `ask(agent, …, question, *options, **environment)`."""
     line.environment |= {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock, "BEDROCK_MODEL_ID": "scripted-stand-in"}
     for name in ("AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "NO_COLOR"):
         line.environment.pop(name, None)

@@ -421,7 +421,7 @@ def test_a_stopped_server_answers_nobody(stands):
     server.stop()
     with pytest.raises(OSError):
         discover(server)
-    with pytest.raises(TypeError, match="has no rotate to steer"):
+    with pytest.raises(TypeError, match="has no setting rotate"):
         AuthorizationServer(rotate=False)
 
 

@@ -32,7 +32,7 @@ def test_a_clients_secret_goes_as_the_metadata_says(backend, stands):
 
 
 def test_a_client_signs_an_assertion(backend, stands):
-    """One algorithm for each kind of key by itself, others by name."""
+    """Each kind of key has a default algorithm; the entry can name another."""
     a = stands(AuthorizationServer)
     keys = {"ec": ec.generate_private_key(ec.SECP256R1()), "rsa": rsa.generate_private_key(65537, 2048)}
     entries = []
@@ -74,7 +74,7 @@ def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
 def test_a_key_in_the_servers_query_goes_to_no_authorization_server(backend, stands):
     a = stands(AuthorizationServer)
     a.add_client("machine", "machine-secret")
-    # Its metadata names it as it was asked, with the key.
+    # The server's metadata has the same URL, with the key in the query.
     server = stands(ProtectedServer, a, f"/mcp?api_key={KEY}", checks_audience=False)
     assert listed(backend(machine_entry(server)))["status"] == "available"
     [request] = a.requests("token")
@@ -110,7 +110,7 @@ def test_a_token_is_shared_by_cold_environments(backend, stands):
 
 
 def test_a_token_is_refreshed_before_it_is_over(backend, stands):
-    """The authorization server says a second and means an hour: no server ever sees a token that is over."""
+    """The token response says that a token lives 1 s; in fact it lives 1 h. No server may receive an expired token."""
     server, a = guarded(stands, token_with={"expires_in": 1})
     refreshed = backend(machine_entry(server))
     wait_for(lambda: listed(refreshed)["status"] == "available" and len(a.requests("token")) >= 3)

@@ -1,4 +1,4 @@
-"""What an entry may say of a sign-in, and what is said of one that says something else."""
+"""Fields that belong to each sign-in type, and the errors for fields that do not."""
 
 from tests.lab import PlainServer
 from tests.signing_in.steps import skipped, statuses

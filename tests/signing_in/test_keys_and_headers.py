@@ -1,4 +1,4 @@
-"""Keys and other headers that an entry has sent with every request."""
+"""API keys and extra headers, which are sent with every request."""
 
 from tests.lab import AuthorizationServer, PlainServer, ProtectedServer
 from tests.signing_in.steps import KEY, READ, listed, skipped, statuses

@@ -1,4 +1,4 @@
-"""Authorization servers of others: a certified one, and Cognito."""
+"""Third-party authorization servers: a certified one, and Cognito."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def certified():
 
 
 def test_a_certified_server_from_registration_to_rotation_to_revocation(backend, stands, certified):
-    """Its issuer has a path; it wants the resource everywhere, names itself, and rotates refresh tokens."""
+    """Its issuer has a path. It needs `resource` in every request, sends `iss`, and rotates refresh tokens."""
     server = stands(ProtectedServer, certified)
     asked = backend(user_entry(server))
     url = connect(asked, "notes", "grace")

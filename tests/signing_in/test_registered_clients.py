@@ -1,4 +1,4 @@
-"""Which client a user is sent off with: registered beforehand, published, registering itself."""
+"""The client of an authorization request: from the entry, with a metadata document, or self-registered."""
 
 from tests.signing_in.steps import called, guarded
 from tests.support import connect, user_entry, wait_for

@@ -28,7 +28,7 @@ def test_a_server_of_the_python_sdk_is_listed_and_called(backend, stands, transp
     assert json.loads(job["result"])["content"].split()[0] == "5"
     wait_for(lambda: server.seen["open"] == 0)
     if transport == "sse":
-        # The stream of each environment, and a message for each of initialize, initialized, list and call.
+        # For each environment: the stream, and one message each for initialize, initialized, list and call.
         assert server.seen["requests"]["GET /sse"] == 2 and server.seen["requests"]["POST /messages"] >= 6
 
 
@@ -39,7 +39,7 @@ def test_a_server_over_sse_that_refuses_the_key_is_told(backend, stands):
 
 
 def test_a_server_over_sse_behind_oauth(backend, stands):
-    """It knows no OAuth itself: the token that it wants is the one that is given out."""
+    """The server has no OAuth itself: it accepts the token that the authorization server issues."""
     a = stands(AuthorizationServer, token_with={"access_token": KEY})
     a.add_client("machine", "machine-secret")
     server = stands(SseServer, bearer=KEY)

@@ -1,4 +1,4 @@
-"""Users who sign in: whose tokens are used, how long, and what ends them."""
+"""Users who sign in: whose tokens are used, when they are refreshed, and what ends a sign-in."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_new_user_of_an_old_name_inherits_no_sign_in(backend, stands):
         return asked.http("GET", "/oauth/connections", user="ada", sub=sub)[1]["connections"][0]["status"]
 
     assert (status("sub-of-the-first"), status("sub-of-the-second")) == ("connected", "needs_sign_in")
-    # The list's event says `sub-ada`, who is a third one.
+    # The list's event has the sub `sub-ada`, which is a third user.
     assert listed(asked, "ada")["status"] == "needs_sign_in"
     ours = {"sub": {"S": "sub-of-the-first"}}
     theirs = {"sub": {"S": "sub-of-the-second"}}
@@ -79,7 +79,7 @@ def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(ba
     assert len(server.requests("tools/list")) == 1
     items = world.dynamodb.scan(TableName=asked.environment["CATALOG_TABLE"])["Items"]
     assert len([item for item in items if item["PK"]["S"].startswith("tools#")]) == 1
-    # One batch a list for the states of all sign-ins; two for the tools that the two environments did not know.
+    # One batch per list for the states of all sign-ins, and two for tools, one in each new environment.
     assert asked.calls("BatchGetItem") == 50 + 2
     assert asked.calls("GetItem") - before <= 5, "the one sign-in is read to be used, not to be looked at"
 
@@ -115,7 +115,7 @@ def test_a_token_that_another_process_got_and_the_server_refuses_too_is_refreshe
     server.refuse_all()
     assert called(asked)["user"] == "ada", "the job's process refreshes"
     server.refuse_all()
-    # The list's process holds the first token, finds the second in the vault, and both are refused.
+    # The list's process has cached the first token and reads the second from the vault. The server refuses both.
     assert listed(asked, "ada")["status"] == "available"
     assert (len(a.requests("token", grant_type="refresh_token")), a.reuses) == (2, 0)
 
