@@ -283,7 +283,7 @@ def test_a_registration_that_is_answered_with_something_else(lab, answer):
     assert "registration" in fault
 
 
-def test_no_grant_that_we_know(lab):
+def test_no_supported_grant_type(lab):
     lab.auth.metadata = {"grant_types_supported": ["urn:ietf:params:oauth:grant-type:device_code"]}
     lab.fails("discovered", "not_offered")
 
@@ -291,7 +291,7 @@ def test_no_grant_that_we_know(lab):
 # The redirect
 
 
-def test_a_state_that_nobody_waits_for(lab):
+def test_an_unknown_state(lab):
     pending = lab.line.start("login", "notes")
     back = follow(pending.url)
     for state in ("another", "", None):
@@ -442,7 +442,7 @@ def test_what_a_server_says_cannot_steer_the_terminal(lab, description):
 
 
 @pytest.mark.parametrize("error", ["made up\u001b[0m", "x" * 5000])
-def test_an_error_code_that_is_none(lab, error):
+def test_an_invalid_error_code(lab, error):
     lab.machine()
     lab.auth.token_error = {"error": error}
     lab.fails("signed_in", "refused")
@@ -509,7 +509,7 @@ def pem(key) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def test_a_private_key_that_is_none(lab):
+def test_an_invalid_private_key(lab):
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     lab.auth.add_client("signer", method="private_key_jwt", public_key=public)

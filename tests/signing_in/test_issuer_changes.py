@@ -40,7 +40,7 @@ def test_a_new_authorization_server_gets_no_clients_secret(backend, stands, move
     assert listed(trusted)["status"] == "available", "an entry may say that it trusts the new one"
 
 
-def test_what_was_trusted_first_is_remembered_when_its_tokens_are_gone(backend, stands, moved, world):
+def test_the_first_authorization_server_is_remembered_when_its_tokens_are_gone(backend, stands, moved, world):
     server, a = guarded(stands)
     asked = backend(machine_entry(server))
     assert listed(asked)["status"] == "available"

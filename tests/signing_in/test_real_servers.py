@@ -51,7 +51,7 @@ def test_a_user_who_says_no_at_a_certified_server_is_not_signed_in(backend, stan
     assert listed(asked, "ada")["status"] == "needs_sign_in"
 
 
-def test_a_certified_server_that_wants_to_be_asked_for_offline_access_is(backend, stands):
+def test_offline_access_is_requested_from_a_certified_server_that_needs_it(backend, stands):
     provider = stands(OidcProvider, access_token_seconds=1, refresh_tokens="offline_access")
     server = stands(ProtectedServer, provider, metadata={"scopes_supported": ["mcp:read"]})
     asked = backend(user_entry(server))

@@ -56,7 +56,7 @@ def test_a_sign_in_is_completed_by_the_person_who_started_it(backend, stands):
     assert asked.http("POST", "/oauth/complete", {"state": started["state"]}, sub="two")[0] == 403
 
 
-def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend, stands):
+def test_an_administrators_sign_in_for_everybody_is_used_by_all_users(backend, stands):
     server, _ = guarded(stands)
     asked = backend(user_entry(server))
     connect(asked, "notes", "root", group="Admin", owner="everybody")
@@ -67,7 +67,7 @@ def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend,
     assert called(asked, user="grace")["user"] == "root"
 
 
-def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(backend, stands, world):
+def test_a_server_with_a_sign_in_for_everybody_is_listed_once_for_all_users(backend, stands, world):
     server, _ = guarded(stands)
     asked = backend(user_entry(server), TOOL_CACHE_TTL_SECONDS="900")
     connect(asked, "notes", "root", group="Admin", owner="everybody")
@@ -84,7 +84,7 @@ def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(ba
     assert asked.calls("GetItem") - before <= 5, "the one sign-in is read to be used, not to be looked at"
 
 
-def test_a_users_token_is_refreshed_before_it_is_over_again_and_again(backend, stands):
+def test_a_users_token_is_refreshed_before_every_expiry(backend, stands):
     server, a = guarded(stands, token_with={"expires_in": 1})
     asked = backend(user_entry(server))
     connect(asked, "notes")
@@ -149,7 +149,7 @@ def test_a_revoked_grant_needs_a_sign_in_keeps_its_tools_and_is_left_alone(backe
     assert listed(asked, "ada")["status"] == "available"
 
 
-def test_an_authorization_server_out_of_order_costs_nobody_the_sign_in(backend, stands):
+def test_an_authorization_server_that_is_down_ends_no_sign_in(backend, stands):
     server, a = guarded(stands)
     asked = backend(user_entry(server))
     connect(asked, "notes")
@@ -164,7 +164,7 @@ def test_an_authorization_server_out_of_order_costs_nobody_the_sign_in(backend, 
     assert a.reuses == 0
 
 
-def test_an_answer_that_got_lost_ends_in_a_new_sign_in_and_no_second_use(backend, stands):
+def test_a_lost_refresh_response_needs_a_new_sign_in_and_no_second_use_follows(backend, stands):
     server, a = guarded(stands)
     asked = backend(user_entry(server))
     connect(asked, "notes")
