@@ -1,4 +1,4 @@
-"""The jobs API, deployed: over HTTP behind its authorizer, as resolver fields, and the sweep."""
+"""The deployed jobs API: over HTTP behind its authorizer, as resolver fields, and the sweep."""
 
 import http.server
 import json
@@ -89,7 +89,7 @@ def test_jobs_expire(alice, world):
     assert 29.9 < days < 30.1
 
 
-def test_who_may_come_in(world, alice):
+def test_callers_need_a_token_and_a_group(world, alice):
     for token in (None, "garbage", alice.token[:-4] + "AAAA"):
         assert Api(world, token).send("GET", "/jobs")[0] == 401, token
     status, error = sign_up(world, "guest", None).send("GET", "/jobs")
@@ -122,7 +122,7 @@ def test_a_wrong_submission_says_what_is_wrong(alice, body, message):
     assert (status, error["error"]) == (400, "invalid_request") and message in error["message"]
 
 
-def test_what_matches_no_route_is_answered_in_the_one_body(world, alice):
+def test_unmatched_routes_are_answered_with_the_error_body(world, alice):
     for api in (alice, Api(world, None)):
         for method, path, status, code in (
             ("GET", "/", 404, "not_found"),
@@ -148,7 +148,7 @@ def test_what_matches_no_route_is_answered_in_the_one_body(world, alice):
         ("application/xml", 415),
     ],
 )
-def test_a_body_is_json_whatever_curl_calls_it(alice, content_type, status):
+def test_a_json_body_is_accepted_with_curls_content_type(alice, content_type, status):
     body = {"query": script({"say": "Hello"}), "agentIds": ["helper"]}
     answered, answer = alice.send("POST", "/jobs", body, **{"content-type": content_type})
     assert answered == status, answer
@@ -207,7 +207,7 @@ def test_deleting_a_running_job_cancels_it(alice, helper):
 def test_the_api_does_what_its_document_says(world, alice):
     """The served document against the running API, with generated requests good and bad."""
     forwarder = forward(alice)
-    # A query of 100,000 characters can be larger than a body may be, if each is written as two escape sequences.
+    # A query of 100,000 characters can exceed the limit of a body, if each character is two escape sequences.
     refusals = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
     config = world.aws.folder / "schemathesis.toml"
     config.write_text(f"[checks]\nnegative_data_rejection.expected-statuses = {json.dumps(refusals)}\n")
@@ -225,7 +225,7 @@ def test_the_api_does_what_its_document_says(world, alice):
         "1",
         "--phases",
         "examples,coverage,fuzzing",
-        # Tokens and methods are the gateway's to check, and a made-up nextToken is refused, as it should be.
+        # The gateway checks tokens and methods. An invented nextToken is refused, which is correct.
         "--exclude-checks",
         "ignored_auth,unsupported_method,positive_data_acceptance",
     ]
@@ -237,7 +237,7 @@ def test_the_api_does_what_its_document_says(world, alice):
 
 
 def forward(api):
-    """A server that gives the gateway the host name it goes by."""
+    """A proxy that sets the Host header that the gateway needs."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def forward(self):
@@ -324,7 +324,7 @@ def test_resolvers_refuse_by_type(backend):
 
 
 def dispatched(failure: Failed) -> int:
-    """The status that the accelerator's dispatcher makes of a resolver's failure, by class name and message."""
+    """Returns the status that the accelerator's dispatcher derives from a resolver's error type and message."""
     message = str(failure)
     if failure.type in ("PermissionError", "AuthorizationError") or message.startswith(("Unauthorized", "Forbidden")):
         return 403
@@ -369,9 +369,9 @@ def test_a_processor_that_cannot_be_invoked_leaves_no_job(backend):
 
 @pytest.fixture
 def limited(backend, server):
-    """Gives a backend with quotas, and what sends a request to it as a user of one's own.
+    """Creates a backend with quotas. Returns it and a function that sends requests as a new user.
 
-    Where jobs are not to run, another function gets their events, and leaves them pending.
+    If jobs must not run, another function receives their events, and the jobs stay pending.
     """
 
     def make(processor="AgentProcessorFunctionArn", **quotas):
@@ -436,10 +436,10 @@ def test_a_new_user_of_an_old_name_inherits_no_job(limited):
         assert send("DELETE", f"/jobs/{own['jobId']}", sub=sub)[0] == 204
 
 
-# Jobs that nobody runs any more
+# Jobs that no process runs any more
 
 
-def test_the_sweep_ends_what_is_long_gone_and_nothing_else(backend):
+def test_the_sweep_ends_abandoned_jobs_and_no_others(backend):
     asked = backend()
     gone, recent, running, originals = (asked.submit_interrupted(lease) for lease in (-400, -100, 20, None))
     swept = asked.sweep()
@@ -472,7 +472,7 @@ def test_a_job_that_never_begins_is_ended(backend):
     asked.world.dynamodb.delete_item(TableName=asked.table, Key=key)
 
 
-def test_a_lease_further_ahead_than_any_is_over(backend, server):
+def test_a_lease_too_far_in_the_future_counts_as_expired(backend, server):
     asked = backend([{"mcp_url": server().url, "agent_name": "helper"}])
     taken = asked.submit_interrupted(3_600)
     assert asked.process(taken)["status"] != "PROCESSING" and asked.job(taken)["attempt"] == "2"
@@ -493,7 +493,7 @@ def test_the_sweep_measures_the_oldest_pending_job(backend):
     asked.world.dynamodb.delete_item(TableName=asked.table, Key=key)
 
 
-def test_on_a_borrowed_table_a_job_is_mended_when_it_is_read(backend):
+def test_on_an_existing_table_an_abandoned_job_is_ended_when_it_is_read(backend):
     asked = backend(UNFINISHED_INDEX="")
     gone = asked.submit_interrupted(-400)
     assert asked.sweep() == {"swept": False}

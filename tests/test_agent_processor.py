@@ -1,4 +1,4 @@
-"""AgentProcessor, deployed: one job from claim to record."""
+"""The deployed AgentProcessor: one job from claim to result."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.support import at_once, samples, script, tool, wait_for
 
 @pytest.fixture
 def asked(backend, server):
-    """A backend with one agent `helper`; gives it and its server."""
+    """Creates a backend with one agent `helper`. Returns the backend and the agent's MCP server."""
     helper = server()
     return backend([{"mcp_url": helper.url, "agent_name": "helper"}]), helper
 
@@ -165,7 +165,7 @@ def test_a_query_of_200_kb_is_answered_and_kept(asked):
     assert "[cut here: " in result(job)["metadata"]["query"]
 
 
-# Who and what is asked
+# Agents and users
 
 
 def test_only_the_agents_that_the_job_names_are_contacted(backend, server):
@@ -267,7 +267,7 @@ def test_a_job_deleted_in_mid_run_does_not_come_back(backend, server, world):
     assert asked.job(event) == {}
 
 
-# The audit
+# The audit log
 
 
 def test_a_call_in_flight_when_the_run_ends_leaves_its_line(backend, server):

@@ -1,4 +1,4 @@
-"""`mcp-agents ask`: a run in the command line's own process, with no job, no table and no deployed function."""
+"""`mcp-agents ask`: runs in the process of the command line, without a job, a table or a deployed function."""
 
 import json
 import os
@@ -18,7 +18,7 @@ READS = {"annotations": {"readOnlyHint": True}}
 
 @pytest.fixture(scope="module")
 def bedrock():
-    """The address of a scripted model that speaks Converse."""
+    """Starts a scripted model with the Converse API, and returns its URL."""
     model = StandIn("model")
     yield model.url
     model.stop()
@@ -32,7 +32,7 @@ def server(server_alone):
 
 @pytest.fixture
 def ask(line, bedrock):
-    """Asks: `ask(agent, …, question, *options, **environment)`."""
+    """Runs `ask`: `ask(agent, …, question, *options, **environment)`."""
     line.environment |= {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock, "BEDROCK_MODEL_ID": "scripted-stand-in"}
     for name in ("AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "NO_COLOR"):
         line.environment.pop(name, None)
@@ -109,7 +109,7 @@ def test_the_run_keeps_to_the_budgets_of_a_job(line, ask, server):
     assert "MAX_TOOL_CALLS of 2 is used up" in json.loads(done.stdout)["error"]
 
 
-def test_a_server_that_wants_a_sign_in_is_used_with_the_kept_tokens(line, ask, stands):
+def test_a_server_that_needs_a_sign_in_is_used_with_the_stored_tokens(line, ask, stands):
     auth = stands(AuthorizationServer)
     notes = stands(ProtectedServer, auth)
     line.put({"mcp_url": notes.url, "agent_name": "notes", "auth_type": "oauth2"})
@@ -133,7 +133,7 @@ def test_without_confirm_every_tool_is_called(line, ask, server):
     assert notes.seen["requests"]["tools/call"] == 1
 
 
-def test_with_confirm_and_nobody_there_only_tools_that_change_nothing_are_called(line, ask, server):
+def test_with_confirm_and_without_a_terminal_only_read_only_tools_are_called(line, ask, server):
     notes = server(pages=[[tool("write"), tool("read", **READS)]])
     line.put(entry(notes))
     done = ask("notes", script({"call": "read"}, {"call": "write"}, {"say": "{status}: {result}"}), "--confirm")
@@ -174,7 +174,7 @@ def test_with_confirm_the_user_is_asked_before_each_call(line, ask, server, answ
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "there are no AWS credentials for Bedrock"),
     ],
 )
-def test_what_is_missing_is_named_with_what_to_do(line, ask, server, environment, says):
+def test_missing_settings_are_named_with_a_remedy(line, ask, server, environment, says):
     line.put(entry(server()))
     nothing = {
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -192,7 +192,7 @@ def test_an_unknown_agent_or_an_empty_question_is_refused(line, ask, server):
     assert "required" in ask("notes").stderr
 
 
-def test_the_model_can_be_given_and_its_refusal_is_told(line, ask, server):
+def test_the_model_option_is_used_and_a_refusal_of_the_model_is_reported(line, ask, server):
     line.put(entry(server()))
     refused = script({"fault": {"status": 403, "type": "AccessDeniedException", "message": "no access"}, "say": "x"})
     done = ask("notes", refused, "--model", "another", BEDROCK_MODEL_ID="")

@@ -1,7 +1,7 @@
-"""Sign-ins that go wrong, each in its own way: the exact reason, the step that fails, what to do, and no secret.
+"""Sign-ins that fail: each test checks the reason, the failed step and the remedy, and that no secret is printed.
 
-Seen from a terminal: `doctor` where the fault shows before a user has signed in, `login` where it shows on
-the way. The browser is `follow`, and what it brings back is changed on the way as a case needs it.
+The tests use the command line: `doctor` if the fault shows before a user signs in, `login` otherwise. The browser is
+`follow`; some tests change the parameters of its redirect.
 """
 
 import json
@@ -20,7 +20,7 @@ METADATA_SERVICE = "http://169.254.169.254/latest/meta-data"
 
 
 def test_without_a_fault_both_ways_work(lab):
-    """What the cases below do wrong is all that is wrong with them."""
+    """The tests below change one thing each; without a change, both commands succeed."""
     assert lab.fails("signed_in", "needs_sign_in")
     lab.sign_in()
     lab.works()
@@ -28,7 +28,7 @@ def test_without_a_fault_both_ways_work(lab):
     lab.works()
 
 
-# Whom the metadata names
+# Names in metadata
 
 
 def test_metadata_of_another_resource(lab):
@@ -60,11 +60,11 @@ def test_metadata_of_an_authorization_server_that_lacks_a_field(lab, field):
 
 
 def test_an_authorization_server_that_changes_gets_nothing(lab):
-    """The issuer is pinned at the first sign-in; the next one is told no secret, whoever asks."""
+    """The issuer is pinned at the first sign-in. Another issuer receives no secret."""
     lab.auth.token_with = {"expires_in": 0}
     lab.machine()
     lab.works()
-    # It takes the same client, so that it could use what it is told.
+    # The new server has the same client, so it could use the client's secret.
     other = lab.add_authorization_server()
     other.add_client("machine", SECRET)
     lab.server.authorization_server = other
@@ -96,7 +96,7 @@ def test_a_user_is_not_sent_to_an_authorization_server_that_has_changed(lab):
     lab.sign_in()
 
 
-# Metadata that is none
+# Invalid metadata
 
 
 def test_a_web_page_in_the_place_of_the_servers_metadata(lab):
@@ -111,7 +111,7 @@ def test_a_web_page_in_the_place_of_the_authorization_servers_metadata(lab):
 
 
 def test_a_web_page_at_one_place_does_not_hide_what_is_at_the_next(lab):
-    """Applications of one page answer every path with it."""
+    """Single-page applications return their page for every path."""
     lab.server.locations = [lab.server.root]
     serve_at(lab.server, lab.server.inserted, PAGE)
     lab.server.challenge = {"resource_metadata": f"{lab.server.base}{lab.server.inserted}"}
@@ -198,7 +198,7 @@ def test_an_authorization_server_on_a_private_address(lab):
     lab.fails("discovered", "address_refused")
 
 
-# The last ones carry the address of the metadata service inside another: mapped, compatible, NAT64, 6to4, Teredo.
+# The last ones embed the metadata service's address in another: mapped, compatible, NAT64, 6to4, Teredo.
 HIDDEN = [
     "169.254.169.254",
     "2852039166",
@@ -226,7 +226,7 @@ def test_an_endpoint_on_a_private_address_that_the_policy_leaves_out(lab, endpoi
     lab.auth.metadata = {endpoint: "https://10.0.0.1/oauth"}
     only_loopback = ("--allow-private", "127.0.0.0/8")
     if endpoint == "authorization_endpoint":
-        # A user's own browser may reach what this program may not.
+        # A user's browser may open addresses that this program may not.
         lab.fails("signed_in", "needs_sign_in", *only_loopback)
         return
     lab.fails("discovered", "address_refused", *only_loopback)
@@ -266,7 +266,7 @@ def test_no_client_and_none_may_register(lab):
     lab.auth.registers = False
     fault = lab.refuses_to_start("client_needed")
     assert lab.auth.issuer in fault
-    # Whoever registers one there must know with which redirect URI.
+    # The message must have the redirect URI, for the person who registers a client.
     done = lab.line.run("login", "notes", "--no-browser", "--port", "8765")
     assert "http://127.0.0.1:8765/oauth/callback" in check_failed_login(done, "client_needed")
 
@@ -283,7 +283,7 @@ def test_a_registration_that_is_answered_with_something_else(lab, answer):
     assert "registration" in fault
 
 
-def test_no_grant_that_we_know(lab):
+def test_no_supported_grant_type(lab):
     lab.auth.metadata = {"grant_types_supported": ["urn:ietf:params:oauth:grant-type:device_code"]}
     lab.fails("discovered", "not_offered")
 
@@ -291,13 +291,13 @@ def test_no_grant_that_we_know(lab):
 # The redirect
 
 
-def test_a_state_that_nobody_waits_for(lab):
+def test_an_unknown_state(lab):
     pending = lab.line.start("login", "notes")
     back = follow(pending.url)
     for state in ("another", "", None):
         assert "Nobody waits" in pending.open_redirect_uri(back | {"state": state})
     assert lab.token_requests() == 0
-    # Whoever brought them keeps nobody from finishing.
+    # A wrong redirect does not prevent the right one from completing the sign-in.
     assert "Nobody waits" not in pending.open_redirect_uri(back)
     assert pending.done().returncode == 0
     assert lab.token_requests() == 1
@@ -313,9 +313,9 @@ def test_a_redirect_without_the_iss_that_was_announced(lab):
 def test_a_redirect_from_another_issuer(lab, announced):
     lab.auth.sends_iss = announced
     assert EVIL in lab.refuses("iss_mismatch", iss=EVIL)
-    # Compared as it stands (RFC 9207, section 2.4), not as a URL.
+    # Compared as a string (RFC 9207, section 2.4), not as a URL.
     lab.refuses("iss_mismatch", iss=f"{lab.auth.issuer}/")
-    # An error counts only from the right issuer.
+    # An error counts only if it comes from the right issuer.
     assert "access_denied" not in lab.refuses("iss_mismatch", iss=EVIL, code=None, error="access_denied")
     assert lab.token_requests() == 0
     lab.fails("signed_in", "needs_sign_in")
@@ -351,7 +351,7 @@ def test_a_code_that_has_expired(lab):
 
 
 def test_a_grant_that_was_revoked_is_not_tried_in_a_loop(lab):
-    # Good for the server, and over for whoever goes by what it says.
+    # The server accepts it longer than its stated lifetime.
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
     lab.works()
@@ -383,7 +383,7 @@ def test_a_token_that_the_server_no_longer_takes_is_renewed_once(lab):
 
 def test_a_token_that_the_server_never_takes_is_not_fetched_for_ever(lab):
     lab.machine()
-    # It names our authorization server and knows none of its tokens.
+    # The MCP server names our authorization server but accepts none of its tokens.
     stranger = lab.add_authorization_server()
     lab.server.authorization_server = stranger
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer]}
@@ -442,7 +442,7 @@ def test_what_a_server_says_cannot_steer_the_terminal(lab, description):
 
 
 @pytest.mark.parametrize("error", ["made up\u001b[0m", "x" * 5000])
-def test_an_error_code_that_is_none(lab, error):
+def test_an_invalid_error_code(lab, error):
     lab.machine()
     lab.auth.token_error = {"error": error}
     lab.fails("signed_in", "refused")
@@ -484,7 +484,7 @@ def test_a_token_endpoint_that_gives_no_token(lab, case):
 
 
 def test_a_token_endpoint_that_has_moved_is_not_followed(lab):
-    """What is posted holds secrets."""
+    """The request body has secrets."""
     other = lab.add_authorization_server()
     lab.machine()
     serve_at(lab.auth, "/token", Answer(307, None, {"location": f"{other.issuer}/token"}))
@@ -493,7 +493,7 @@ def test_a_token_endpoint_that_has_moved_is_not_followed(lab):
 
 
 def test_a_lost_answer_to_a_refresh_ends_the_sign_in(lab):
-    """The refresh token may be used up: it is never sent again to find out."""
+    """The refresh token may have been used. It is never sent again."""
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
     lab.auth.lost["token"] = 1
@@ -509,7 +509,7 @@ def pem(key) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def test_a_private_key_that_is_none(lab):
+def test_an_invalid_private_key(lab):
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     lab.auth.add_client("signer", method="private_key_jwt", public_key=public)
@@ -526,14 +526,14 @@ def test_a_private_key_that_is_none(lab):
         {"private_key": pem(key), "signing_algorithm": "HS256"},
         {"private_key": pem(key), "signing_algorithm": "none"},
     ):
-        # Another client id: the first one's token is still good.
+        # With another client id, because the first client's token is still valid.
         lab.entry(**client | {"client_id": "other"}, **wrong)
         assert "PEM" in lab.fails("signed_in", "private_key")["remedy"]
     assert lab.token_requests() == asked
     assert "PRIVATE" not in lab.line.printed and pem(key).splitlines()[1] not in lab.line.printed
 
 
-# What stays
+# What stays after a failure
 
 
 def test_a_sign_in_that_fails_leaves_nothing_to_be_used(lab):

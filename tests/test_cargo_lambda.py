@@ -1,8 +1,7 @@
-"""The functions through the real `cargo lambda watch` and `invoke`, with the files of events/; and invocations as
-other emulators give them.
+"""The functions under the real `cargo lambda watch` and `invoke`, with the files of events/, and other emulators.
 
-`cargo lambda watch` gives a function a deadline that is a duration and no time. Nothing is compiled here:
-`make debug` has built what it runs.
+`cargo lambda watch` sends a duration where Lambda sends the time of the deadline. Nothing is compiled here:
+`make debug` has built the functions.
 """
 
 import json
@@ -26,7 +25,7 @@ EVENTS = ROOT / "events"
 
 @pytest.fixture
 def environment(world, backend, server):
-    """What the functions run with: a secret with one server, the stack's table of jobs, the scripted model."""
+    """The functions' environment: a secret with one server, the stack's table of jobs, the scripted model."""
     made = backend([{"mcp_url": server().url, "agent_name": "Calculator"}])
     return world.aws.environment | {
         "EXTERNAL_MCP_AGENTS_SECRET": made.name,
@@ -38,7 +37,7 @@ def environment(world, backend, server):
 
 
 class Watch:
-    """`cargo lambda watch`, from the workspace's root."""
+    """A running `cargo lambda watch`, started in the workspace's root."""
 
     def __init__(self, environment: dict, folder):
         self.port = free_port()
@@ -99,11 +98,11 @@ def test_the_functions_answer_the_sample_events(watch, world):
     assert watch.log.count("FUNCTION_TIMEOUT_SECONDS takes its place") == 2, "told once by each function"
 
 
-# Invocations as other emulators give them
+# Other emulators
 
 
 class Emulator:
-    """A Runtime API that hands out one event with the headers of a test, and takes the answer."""
+    """A Runtime API that hands out one event with given headers, and receives the answer."""
 
     def __init__(self, event, headers: dict[str, str | None]):
         self.event, self.headers = event, headers

@@ -1,6 +1,6 @@
-"""`mcp-agents` beside the doctor: adding, signing in, listing, showing tools, removing; and no credential shown.
+"""The commands of `mcp-agents` except `doctor` and `ask`. None of them may print a credential.
 
-Entries are in a file, and where that makes a difference in Secrets Manager of the local AWS.
+The entries are in a file. Tests for which it makes a difference use Secrets Manager of the local AWS.
 """
 
 import fcntl
@@ -48,7 +48,7 @@ COMMENTS = ("// our servers", "// the calculator, /* ask Ada */", "// keep")
 
 @pytest.fixture
 def lines(tmp_path, stands):
-    """Makes somebody at a terminal; what they are shown holds no secret of any server."""
+    """Creates command lines. At the end, no secret of any server may have been printed."""
     made = []
 
     def make(*arguments):
@@ -70,7 +70,7 @@ def line(lines):
 
 @pytest.fixture
 def guarded(stands):
-    """Makes an MCP server behind an authorization server: `guarded(rotates=False)` gives both."""
+    """Starts an MCP server behind an authorization server: `guarded(rotates=False)` returns both."""
 
     def make(**steered):
         auth = stands(AuthorizationServer, **steered)
@@ -81,7 +81,7 @@ def guarded(stands):
 
 @pytest.fixture
 def given(tmp_path):
-    """Puts a secret into a file: `given(KEY)`."""
+    """Writes a secret to a file, and returns its path: `given(KEY)`."""
 
     def put(text: str) -> str:
         path = tmp_path / f"given-{len(list(tmp_path.iterdir()))}"
@@ -96,7 +96,7 @@ def oauth(server, **fields) -> dict:
 
 
 def sign_in(line, *arguments, **environment):
-    """Runs a command that sends somebody to a browser, and is that browser."""
+    """Runs a command that opens a browser for a sign-in, and acts as that browser."""
     pending = line.start(*arguments, **environment)
     pending.open_redirect_uri(follow(pending.url))
     done = pending.done()
@@ -135,7 +135,7 @@ def test_every_command_says_what_it_does(line):
 
 
 def test_no_option_takes_a_secret(line):
-    """A command line is in everybody's process list and in the shell's history."""
+    """Arguments are visible in the process list and in the shell's history."""
     line.where = []
     flags = re.findall(r"--([a-z-]+) <([A-Z=_]+)>", line.run("add", "--help").stdout)
     assert len(flags) > 25
@@ -171,7 +171,7 @@ def test_list_shows_agents_without_asking_their_servers(line, guarded):
     assert auth.seen == server.seen == []
 
 
-def test_list_tells_what_falls_out(line):
+def test_list_reports_skipped_entries(line):
     line.put(
         {"mcp_url": "https://a.example"},
         {"mcp_ulr": "https://b.example"},
@@ -251,7 +251,7 @@ def test_login_signs_in_for_everybody_who_uses_the_store(line, guarded):
 def test_tokens_are_readable_by_their_owner_alone(line, guarded):
     _, server = guarded()
     line.put(oauth(server))
-    # Whatever the shell's mask is.
+    # The umask must not matter.
     mask = os.umask(0)
     try:
         sign_in(line, "login", "notes")
@@ -281,7 +281,7 @@ def test_a_users_own_sign_in_is_that_users_alone(line, guarded):
     assert tools(line, "--user", "grace")
     for options in ([], ["--user", "ada"]):
         assert "must sign in" in line.run("tools", "notes", *options).stderr
-    # Everybody's will do for who has none.
+    # A user without their own sign-in uses the sign-in for all users.
     sign_in(line, "login", "notes")
     assert tools(line, "--user", "ada") and tools(line)
     assert len(auth.requests("token", grant_type="authorization_code")) == 2
@@ -309,7 +309,7 @@ def test_login_on_a_port_that_is_taken(line, guarded):
 
 
 def addresses_of(host: str) -> set[str]:
-    """Where a browser may go for a host: for localhost to both loopback addresses, whatever the machine says."""
+    """Returns the addresses that a browser may use for a host; for localhost, both loopback addresses."""
     found = {info[4][0] for info in socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM)}
     return found | ({"::1", "127.0.0.1"} if host == "localhost" and has_ipv6() else set())
 
@@ -324,7 +324,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 def test_login_with_a_redirect_uri_exactly_as_registered(line, guarded, host):
-    """Whichever of its addresses the browser takes the name for, somebody listens there."""
+    """The command listens on every address that a browser may resolve the host name to."""
     if host == "[::1]" and not has_ipv6():
         pytest.skip("this machine has no IPv6")
     auth, server = guarded(registers=False)
@@ -375,7 +375,7 @@ def test_login_as_a_client_with_a_document(line, guarded):
     assert pending.parameters["client_id"] in auth.clients and len(auth.requests("register")) == 1
 
 
-def test_login_to_what_takes_no_user(line):
+def test_login_to_a_server_without_user_sign_in(line):
     line.put({"mcp_url": "http://127.0.0.1:1/mcp", "agent_name": "notes", "credentials": KEY})
     done = line.run("login", "notes", "--no-browser")
     assert done.returncode == 2 and "not signed in to with OAuth" in done.stderr
@@ -395,7 +395,7 @@ def test_only_the_redirect_ends_the_wait(line, guarded):
 
 
 def test_login_at_a_certified_authorization_server(line, stands):
-    """Under an issuer with a path; codes with iss, tokens for one resource, refresh tokens good for one use."""
+    """Its issuer has a path; it sends `iss`, binds tokens to one resource, and rotates refresh tokens."""
     auth = stands(OidcProvider, access_token_seconds=2)
     server = stands(ProtectedServer, auth)
     line.put(oauth(server))
@@ -405,7 +405,7 @@ def test_login_at_a_certified_authorization_server(line, stands):
     [token] = {request.bearer for request in server.requests("tools/list")}
     found = auth.introspect(token)
     assert (found["sub"], found["aud"]) == ("ada", server.url)
-    # Twice: the second time with what the first refresh gave. A slow machine may refresh more often.
+    # Twice: the second time with the token of the first refresh. A slow machine may refresh more often.
     for refreshes in (1, 2):
         token = server.requests("tools/list")[-1].bearer
         wait_for(lambda token=token: not auth.introspect(token)["active"])
@@ -422,7 +422,7 @@ def test_login_at_a_certified_authorization_server(line, stands):
 # Tokens
 
 
-def test_a_stale_token_is_refreshed_and_what_comes_of_it_is_kept(line, guarded):
+def test_an_expired_token_is_refreshed_and_the_new_tokens_are_stored(line, guarded):
     auth, server = guarded(token_with={"expires_in": 0})
     line.put(oauth(server))
     sign_in(line, "login", "notes")
@@ -439,7 +439,7 @@ def test_two_at_once_refresh_once(line, guarded):
     auth, server = guarded(token_with={"expires_in": 0})
     line.put(oauth(server))
     sign_in(line, "login", "notes")
-    # Slow enough for all of them to want it.
+    # Slow enough for all processes to want a refresh.
     auth.token_with, auth.delays = {}, {"token": 1.0}
     assert at_once(4, lambda: tools(line)) == [["read_notes", "write_notes"]] * 4
     assert len(auth.requests("token", grant_type="refresh_token")) == 1
@@ -453,7 +453,7 @@ def test_more_scopes_are_asked_for_where_the_server_wants_them(line, guarded):
     line.put(oauth(server, grant_type="client_credentials", client_id="machine", client_secret=KEY))
     assert tools(line)
     assert len(auth.requests("token")) == 2
-    # Of a user they are asked for at the next login.
+    # For a user, the scopes are requested at the next login.
     line.put(oauth(server))
     sign_in(line, "login", "notes")
     done = line.run("tools", "notes")
@@ -489,7 +489,7 @@ def test_a_folder_that_cannot_be_written(line, guarded):
     auth, server = guarded()
     line.put(oauth(server))
     shutil.rmtree(line.tokens.parent, ignore_errors=True)
-    # A file in the place of the folder: root may write into any folder.
+    # A file in place of the folder, because root may write to any folder.
     line.tokens.parent.parent.mkdir(parents=True, exist_ok=True)
     line.tokens.parent.write_text("")
     done = line.run("login", "notes", "--no-browser")
@@ -532,7 +532,7 @@ def test_remove_takes_the_sign_in_back(line, guarded):
     assert [entry["agent_name"] for entry in line.entries] == ["other"]
 
 
-def test_remove_forgets_even_where_nobody_revokes(line, guarded):
+def test_remove_deletes_the_tokens_even_if_revocation_fails(line, guarded):
     auth, server = guarded()
     line.put(oauth(server))
     sign_in(line, "login", "notes")
@@ -543,7 +543,7 @@ def test_remove_forgets_even_where_nobody_revokes(line, guarded):
     assert "not revoked" in done.stdout + done.stderr, "it is said, since somebody should do it by hand"
 
 
-def test_remove_says_where_nobody_can_revoke(line, guarded):
+def test_remove_says_if_the_server_has_no_revocation(line, guarded):
     auth, server = guarded(metadata={"revocation_endpoint": None})
     line.put(oauth(server))
     sign_in(line, "login", "notes")
@@ -791,7 +791,7 @@ def test_add_a_runtime_of_agentcore(line, stands, given):
 
 
 def test_add_checks_at_first_that_it_can_write(line, guarded):
-    """Nobody is to sign in for nothing."""
+    """A user must not sign in if the entry cannot be written."""
     auth, server = guarded()
     for text in (None, "{}", "[{]"):
         if text:
@@ -815,7 +815,7 @@ def test_many_adds_at_once_lose_nothing(line, stands):
     at_once(len(names), add)
     written = {agent["agent_id"] for agent in json.loads(line.run("list", "--json").stdout)}
     for name, outcome in done.items():
-        # Who meets others again and again is told so, and has written nothing.
+        # A command that loses against other writers repeatedly fails with that message, and has written nothing.
         assert outcome.returncode == 0 or "changed by another process" in outcome.stderr
         assert (name in written) == (outcome.returncode == 0)
     assert {"calculator", "old"} < written and all(comment in line.file.read_text() for comment in COMMENTS)
@@ -825,7 +825,7 @@ def test_many_adds_at_once_lose_nothing(line, stands):
 
 
 class Terminal:
-    """A person at a terminal: answers what is asked, sees what is shown."""
+    """A pseudo-terminal with a running command. It types answers and reads the screen."""
 
     def __init__(self, line, *arguments):
         self.line, self.shown = line, ""
@@ -839,7 +839,7 @@ class Terminal:
             stderr=theirs,
             env=line.environment,
             start_new_session=True,
-            preexec_fn=take,  # without a terminal of its own it would ask the tests'
+            preexec_fn=take,  # without its own terminal it would prompt on the terminal of the tests
         )
         os.close(theirs)
 
@@ -852,7 +852,7 @@ class Terminal:
         os.write(self.mine, f"{text}\n".encode())
 
     def shows(self, pattern: str) -> str:
-        """Reads on until there is a match; gives its first group."""
+        """Reads until the output matches, and returns the first group of the match."""
         while not (found := re.search(pattern, self.shown)):
             assert self._read(), f"{pattern} is not shown: {self.shown}"
         return found.group(1)
@@ -984,7 +984,7 @@ def test_login_says_after_20_seconds_what_it_waits_for(line, guarded):
 
 @pytest.fixture
 def in_aws(world, backend, lines):
-    """Makes somebody whose entries are in AWS: `in_aws(entries)` gives them and the backend of that secret."""
+    """Creates a command line whose entries are in AWS: `in_aws(entries)` returns it and the backend of that secret."""
 
     def make(entries):
         made = backend(entries)
@@ -994,7 +994,7 @@ def in_aws(world, backend, lines):
 
 
 class Meanwhile(LoopbackServer):
-    """Between somebody and the local AWS: does something before it passes the first of an operation on."""
+    """A proxy before the local AWS. It calls a function before it forwards the first call of an operation."""
 
     def __init__(self, endpoint: str, operation: str, work):
         super().__init__()
@@ -1018,7 +1018,7 @@ class Meanwhile(LoopbackServer):
 
 
 def stages(world, name) -> dict[str, str]:
-    """The secret's labels, and the version that each is on."""
+    """Returns the version id of each staging label of the secret."""
     versions = world.secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
     return {stage: version for version, labels in versions.items() for stage in labels}
 
@@ -1081,7 +1081,7 @@ def test_a_login_into_the_stacks_store_serves_the_deployed_functions(in_aws, gua
     assert agent["status"] == "available"
     items = json.dumps(world.dynamodb.scan(TableName=store["CONNECTIONS_TABLE"])["Items"], default=repr)
     assert items and not [secret for secret in auth.secrets if secret in items]
-    # Who removes the entry takes the sign-in back for everybody.
+    # Removing the entry deletes the sign-in for all users.
     done = line.run("remove", "notes", **store)
     assert "taken back" in done.stdout and len(auth.requests("revoke")) == 1
 

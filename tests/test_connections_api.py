@@ -1,4 +1,4 @@
-"""The connections API: a user's way to a sign-in and back, over the deployed gateway and by its events."""
+"""The connections API: users' sign-ins, over the deployed gateway and with events of API Gateway."""
 
 import json
 import re
@@ -37,8 +37,8 @@ AGENT = "shelf"  # that no other test knows: the deployed functions remember age
 
 @pytest.fixture(scope="module")
 def notes(world):
-    """The stack's own secret with one agent that users sign in to, and its authorization server."""
-    # The table outlives ports: paths that never were before are no server's that it knows.
+    """Writes one agent that users sign in to into the stack's secret. Returns its authorization server."""
+    # The stack's table still has items of earlier servers on the same port, so each server has a new path.
     a = AuthorizationServer(f"/{uuid.uuid4().hex}")
     server = ProtectedServer(a, f"/{uuid.uuid4().hex}/mcp")
     entries = [{"mcp_url": server.url, "auth_type": "oauth2", "agent_name": AGENT}]
@@ -59,7 +59,7 @@ def mallory(world, notes):
 
 
 def browse(world, path: str):
-    """What a browser gets that has no token: the status, the page, its headers."""
+    """Opens a URL as a browser does, without a token. Returns the status, the page and the headers."""
     api = Api(world, None)
     request = urllib.request.Request(f"{api.base}{path}", headers={"host": api.host})
     try:
@@ -163,23 +163,23 @@ def test_only_an_administrator_signs_in_for_everybody(world, alice):
     assert started(sign_up(world, "root", "Admin"), owner="everybody")["state"]
 
 
-# By its events, on a secret and a table of the test's own
+# With events of API Gateway, on the test's own secret and table
 
 
 class Signing(Backend):
-    """A backend with `notes` that may reach loopback alone; has its authorization server and its server."""
+    """A backend with the agent `notes`, which may reach loopback only, its authorization server and its MCP server."""
 
     def __init__(self, world, *entries, **steered):
         self.authorization_server = AuthorizationServer(**steered)
         self.server = ProtectedServer(self.authorization_server)
         self.entry = {"mcp_url": self.server.url, "auth_type": "oauth2", "agent_name": "notes"}
-        # Tables of its own, since ports come again; each list asks the servers anew.
+        # Its own tables, because ports are reused. No tool cache, so each list asks the servers.
         tables = dict.fromkeys(("CONNECTIONS_TABLE", "CATALOG_TABLE"), world.table())
         options = {"TOOL_CACHE_TTL_SECONDS": "0.001", "ALLOW_PRIVATE_MCP_SERVERS": "127.0.0.0/8"}
         super().__init__(world, [self.entry, *entries], tables | options)
 
     def steer(self, **steered):
-        """Has the authorization server do otherwise."""
+        """Changes settings of the authorization server."""
         vars(self.authorization_server).update(steered)
 
     def stop(self):
@@ -190,7 +190,7 @@ class Signing(Backend):
 
 @pytest.fixture
 def signing(world):
-    """Makes one of the test's own: `signing(*entries, **steered)`."""
+    """Creates a `Signing` for one test: `signing(*entries, **steered)`."""
     made = []
 
     def make(*entries, **steered):
@@ -241,7 +241,7 @@ def refusal(answered) -> tuple[int, str]:
 
 
 def kinds(signing) -> list[str]:
-    """Why sign-ins were not taken in, as the log has it: the pages are for people."""
+    """Returns the reasons why sign-ins were refused, from the log. The pages show text for users only."""
     return [event["error.kind"] for event in signing.log_events("External MCP: a sign-in was not taken in")]
 
 
@@ -253,7 +253,7 @@ def states(signing) -> list[dict]:
     return [item for item in items(signing) if item["PK"]["S"].startswith("state#")]
 
 
-def test_a_state_cannot_be_guessed_and_stands_nowhere(signing):
+def test_a_state_is_random_and_is_stored_nowhere(signing):
     signing = signing()
     first, second = start(signing), start(signing)
     assert first["state"] != second["state"] and min(len(first["state"]), len(second["state"])) >= 43
@@ -356,7 +356,7 @@ def test_a_redirect_that_is_wrong_is_refused_and_uses_its_state_up(shared, chang
 
 
 @pytest.mark.parametrize("query", [{}, {"code": "x"}, {"state": "", "code": "x"}, {"state": "x" * 43, "code": "x"}])
-def test_a_redirect_that_nobody_waits_for_is_refused(shared, query):
+def test_a_redirect_with_an_unknown_state_is_refused(shared, query):
     assert open_redirect_uri(shared, query)[0] == 400 and kinds(shared)[-1] == "state_mismatch"
     assert refusal(complete(shared, "x" * 43)) == (400, "state_mismatch")
 
@@ -372,7 +372,7 @@ def test_an_issuer_that_is_not_announced_need_not_be_named_but_must_be_right(sig
 
 
 def test_a_client_has_an_address_of_its_own_at_a_server_that_does_not_say_who_it_is(signing):
-    """Else a server could have the code of another one brought to itself (RFC 9700, section 4.4)."""
+    """Otherwise a server could receive the code of another one (mix-up attack, RFC 9700, section 4.4)."""
     signing = signing(sends_iss=False)
     callback = urlsplit(signing.world.outputs["OAuthCallbackUrl"]).path
     started = start(signing)
@@ -422,7 +422,7 @@ METADATA = {
 
 
 @pytest.mark.parametrize(("metadata", "error"), METADATA.values(), ids=METADATA.keys())
-def test_nobody_is_sent_to_an_authorization_server_that_is_wrong(shared, metadata, error):
+def test_no_user_is_sent_to_an_invalid_authorization_server(shared, metadata, error):
     before = len(states(shared))
     shared.steer(metadata=metadata)
     assert refusal(shared.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, error)
@@ -440,7 +440,7 @@ def test_nobody_is_sent_to_an_authorization_server_that_is_wrong(shared, metadat
         (Answer(404), "no_metadata"),
     ],
 )
-def test_metadata_that_is_none_is_told_apart(shared, answer, error):
+def test_missing_and_invalid_metadata_are_distinguished(shared, answer, error):
     shared.steer(metadata_answer=answer)
     assert refusal(shared.http("POST", "/oauth/start", {"agent_id": "notes"})) == (502, error)
 
@@ -452,20 +452,20 @@ def test_a_server_whose_metadata_is_for_another_resource_is_refused(shared):
     assert len(shared.authorization_server.seen) == before
 
 
-def test_an_authorization_server_that_is_down_is_told(signing):
+def test_an_authorization_server_that_is_down_is_reported(signing):
     signing = signing()
     signing.authorization_server.stop()
     answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
     assert refusal(answered) == (502, "authorization_server_unreachable")
 
 
-def test_an_authorization_server_that_stays_silent_is_told_before_the_function_is_cut_off(signing):
+def test_a_silent_authorization_server_is_reported_before_the_functions_timeout(signing):
     signing = signing(delays={"metadata": 5.0})
     signing.function("ConnectionsApiFunctionArn", timeout=3)
     assert refusal(signing.http("POST", "/oauth/start", {"agent_id": "notes"})) == (504, "timeout")
 
 
-def test_a_client_that_cannot_register_is_told_why(signing):
+def test_a_failed_registration_is_reported_with_its_reason(signing):
     refused = {"error": "invalid_client_metadata", "error_description": "no"}
     signing = signing(registration_error=refused)
     answered = signing.http("POST", "/oauth/start", {"agent_id": "notes"})
@@ -492,7 +492,7 @@ def test_a_client_that_cannot_register_is_told_why(signing):
         ({"lost": {"token": 1}}, "authorization_server_unreachable", "was not reached"),
     ],
 )
-def test_a_code_that_brings_no_token_is_told_and_not_tried_again(shared, steered, error, said):
+def test_a_failed_code_exchange_is_reported_and_not_repeated(shared, steered, error, said):
     before = len(shared.authorization_server.requests("token"))
     state = start(shared)
     shared.steer(**steered)
@@ -506,7 +506,7 @@ def test_a_code_that_brings_no_token_is_told_and_not_tried_again(shared, steered
 
 
 @pytest.mark.parametrize("step", ["start", "regenerate"])
-def test_agents_that_cannot_be_signed_in_to_are_told_apart(shared, step):
+def test_agents_that_cannot_be_signed_in_to_are_distinguished(shared, step):
     before = len(shared.authorization_server.seen)
 
     def ask(body, **who):
@@ -561,7 +561,7 @@ def test_taking_a_sign_in_back_revokes_it_and_nobody_elses(signing):
 
 
 def agent_token(signing, user) -> str:
-    """The access token that a user's list was made with."""
+    """Returns the access token that a user's list has used."""
     assert signing.agents(as_user(user))[0]["status"] == "available"
     return signing.server.requests("tools/list")[-1].bearer
 
@@ -580,7 +580,7 @@ def test_an_id_with_slashes_is_taken_back_by_path_and_by_query(signing):
     assert refusal(signing.http("DELETE", "/oauth")) == (400, "invalid_request")
 
 
-def test_a_server_that_cannot_revoke_keeps_nobody_from_leaving(signing):
+def test_a_sign_in_can_be_deleted_if_the_server_cannot_revoke(signing):
     for steered in ({"metadata": {"revocation_endpoint": None}}, {}):
         leaving = signing(**steered)
         connect(leaving, "notes")
@@ -603,7 +603,7 @@ def test_everybodys_sign_in_is_taken_back_by_an_administrator_alone(signing):
 
 
 def test_regenerating_replaces_what_is_kept_and_an_administrator_registers_anew(signing):
-    """The client that registered itself is everybody's."""
+    """A client that registered itself is shared by all users."""
     signing = signing()
     a = signing.authorization_server
     connect(signing, "notes")
@@ -653,7 +653,7 @@ def test_a_server_that_names_another_authorization_server_gets_no_clients_secret
         assert {request.endpoint for request in moved.seen} == {"metadata"}
 
 
-def test_connections_say_how_one_stands_and_nothing_of_others(signing, world):
+def test_connections_show_the_callers_sign_ins_only(signing, world):
     signing = signing({"mcp_url": world.server().url, "agent_name": "open"})
     connect(signing, "notes", "ada")
     ada, grace = (signing.http("GET", "/oauth/connections", user=user)[1]["connections"] for user in ("ada", "grace"))
@@ -689,7 +689,7 @@ APP = "https://app.example.com"
 
 
 def callback_page(backend: Backend, user: str, **fields) -> dict:
-    """The answer that the browser gets at the end of a sign-in started so: status, headers and page."""
+    """Starts a sign-in with these fields. Returns the callback's status, headers and page."""
     status, start = backend.http("POST", "/oauth/start", {"agent_id": "notes"} | fields, user)
     assert status == 200, start
     query = follow(start["authorization_url"])
@@ -700,7 +700,7 @@ def callback_page(backend: Backend, user: str, **fields) -> dict:
 
 @pytest.fixture
 def waited_for(backend, world, stands):
-    """A backend with one agent that users sign in to, and with the origin of one page."""
+    """A backend with one agent that users sign in to, and with one allowed origin."""
     server = stands(ProtectedServer, stands(AuthorizationServer))
     tables = own_tables(world)
     return backend([user_entry(server)], OAUTH_ALLOWED_ORIGINS=f"http://localhost:3000,{APP}", **tables)
@@ -709,7 +709,7 @@ def waited_for(backend, world, stands):
 def test_the_page_speaks_to_the_named_origin_alone(waited_for):
     page = callback_page(waited_for, "ada", origin=APP)
     assert page["statusCode"] == 200 and f'data-origin="{APP}"' in page["body"]
-    # Its opener must reach it, and it its opener.
+    # The page and its opener must be able to reach each other.
     assert "cross-origin-opener-policy" not in page["headers"]
     assert page["body"].count("postMessage(") == 2
     assert "postMessage(message, origin)" in page["body"] and "BroadcastChannel" in page["body"]

@@ -1,7 +1,7 @@
-"""Finding out who signs people in, where documents and entries are as people really have them.
+"""Discovery of the authorization server, with faulty metadata documents and with entries that replace them.
 
-One bad document hides no good one beside it, and what the entry says goes before what documents say. Seen from a
-terminal; the last tests are about the answers of token endpoints.
+A bad document never hides a good one at another place, and fields of the entry take precedence over documents. The
+tests use the command line. The last tests are about token responses.
 """
 
 import json
@@ -13,13 +13,13 @@ from tests.lab import Answer, AuthorizationServer, ProtectedServer, follow
 from tests.lab.loopback import Request
 from tests.support.terminal import EVIL, PAGE, SECRET, Lab, check_failed_login, serve_at
 
-# Where nobody listens: told at once, where a resolver takes its time with a name that is none.
+# A port that no process listens on fails at once. A resolver needs time for a name that does not exist.
 NOWHERE = "https://127.0.0.1:1"
 TEMPLATE = f"{NOWHERE}/{{tenantid}}/v2.0"
 
 
 def put(server, **members):
-    """From now on the server's metadata has these members, null and empty ones too."""
+    """Sets the members of the server's metadata, including null and empty ones."""
     usual = server.answer
 
     def answer(request: Request):
@@ -31,7 +31,7 @@ def put(server, **members):
     server.answer = answer
 
 
-# A document that is no good counts as missing
+# An unusable document counts as missing
 
 SERVERS_FAULTS = {
     "another resource": Answer(200, {"resource": f"{EVIL}/mcp", "authorization_servers": [EVIL]}),
@@ -96,8 +96,8 @@ def test_a_document_without_pkce_hides_none_that_has_it(lab):
     lab.works()
 
 
-def test_where_no_document_is_right_the_mismatch_is_told(lab):
-    """A page at one place says less than a document that is somebody else's."""
+def test_if_no_document_is_valid_the_mismatch_is_reported(lab):
+    """A document with another issuer is a better explanation than an HTML page at another place."""
     lab.server.locations = [lab.server.root]
     serve_at(lab.server, lab.server.inserted, PAGE)
     lab.server.metadata = {"resource": f"{EVIL}/mcp"}
@@ -161,7 +161,7 @@ def test_a_needed_member_that_is_garbled_is_named(lab, whose, member, garbled):
     expected = {"resource": "resource_mismatch", "issuer": "issuer_mismatch"}.get(member, "metadata_unusable")
     is_not_given = member == "authorization_endpoint" and garbled in ("", None)
     if is_not_given:
-        # Without a page only clients can sign in, and none is known.
+        # Without an authorization endpoint only a client can sign in for itself, and no client is known.
         lab.fails("signed_in", "needs_sign_in")
         lab.refuses_to_start("not_offered")
     elif garbled == "not a URL" and member in ("resource", "issuer"):
@@ -212,7 +212,7 @@ def test_the_second_authorization_server_is_used_where_the_first_cannot_be(lab, 
     lab.sign_in()
     assert not first.requests("token") and not first.requests("register") and not first.requests("authorize")
     lab.works()
-    # And stays in use when the first is well again: a grant is of one authorization server.
+    # It stays in use when the first one works again: a grant belongs to one authorization server.
     first.metadata, first.registers, first.delays = {}, True, {}
     lab.works()
     assert not first.requests("token")
@@ -231,7 +231,7 @@ def test_the_second_authorization_server_is_used_where_the_first_announces_regis
     assert lab.token_requests(grant_type="refresh_token")
 
 
-def test_where_no_authorization_server_registers_anybody_the_first_is_told_and_the_others_are_named(lab):
+def test_if_no_authorization_server_allows_registration_the_first_is_reported_and_the_others_are_named(lab):
     second = lab.add_authorization_server(registration_answer=Answer(403, "<h1>Forbidden</h1>"))
     lab.auth.registration_answer = CLOSED
     lab.server.metadata = {"authorization_servers": [lab.auth.issuer, second.issuer]}
@@ -243,7 +243,7 @@ def test_where_no_authorization_server_registers_anybody_the_first_is_told_and_t
     )
     assert f"as issuer in the entry: {second.issuer}" in done.stderr
     assert "register a client at the authorization server with the redirect URI http://127.0.0.1:" in done.stderr
-    # Where the entry means one alone, no other is asked or named.
+    # If the entry names one authorization server, no other is asked or named.
     second.seen.clear()
     lab.entry(issuer=lab.auth.issuer)
     assert second.issuer not in lab.refuses_to_start("client_needed")
@@ -257,7 +257,7 @@ def test_the_first_authorization_server_that_works_is_used(lab):
     assert not other.seen
 
 
-def test_where_no_authorization_server_works_the_first_fault_is_told_and_the_others_are_named(lab):
+def test_if_no_authorization_server_works_the_first_fault_is_reported_and_the_others_are_named(lab):
     second, third = lab.add_authorization_server(), lab.add_authorization_server()
     lab.auth.metadata = {"code_challenge_methods_supported": None}
     second.locations = third.locations = []
@@ -269,14 +269,14 @@ def test_where_no_authorization_server_works_the_first_fault_is_told_and_the_oth
 
 
 def test_an_entrys_secret_goes_to_no_second_authorization_server(lab):
-    """It is meant for one of them, and which one only the entry can say."""
+    """The secret belongs to one of them, and only the entry can say which."""
     first = lab.add_authorization_server(locations=[])
     lab.machine()
     lab.server.metadata = {"authorization_servers": [first.issuer, lab.auth.issuer]}
     last = lab.fails("discovered", "no_metadata")
     assert lab.auth.issuer in last["detail"] and f"issuer in the entry: {lab.auth.issuer}" in last["remedy"]
     assert not lab.auth.seen
-    # The remedy, followed as it stands.
+    # The remedy, followed literally.
     lab.machine(issuer=lab.auth.issuer)
     lab.works()
 
@@ -300,13 +300,13 @@ def test_of_very_many_authorization_servers_only_some_are_asked(lab):
     assert len([each for each in many if each.seen]) == 5
 
 
-def test_one_that_is_no_url_hides_no_other(lab):
+def test_an_authorization_server_that_is_no_url_hides_no_other(lab):
     lab.server.metadata = {"authorization_servers": ["example", lab.auth.issuer, lab.auth.issuer]}
     lab.machine()
     lab.works()
 
 
-# What the entry says wins
+# The entry takes precedence
 
 
 def own_urls(auth) -> dict:
@@ -351,7 +351,7 @@ BROKEN = {
     "nothing": lambda lab: (setattr(lab.server, "locations", []), setattr(lab.auth, "locations", [])),
     "pages": lambda lab: (setattr(lab.server, "metadata_answer", PAGE), setattr(lab.auth, "metadata_answer", PAGE)),
     "others": lambda lab: (
-        # It would expect tokens for the name that it wrongly gives itself.
+        # The server would expect tokens for the wrong name in its metadata.
         setattr(lab.server, "checks_audience", False),
         setattr(lab.server, "metadata", {"resource": f"{EVIL}/mcp"}),
         setattr(lab.auth, "metadata", {"issuer": EVIL}),
@@ -388,7 +388,7 @@ def test_documents_that_come_and_go_cost_no_sign_in_where_both_urls_are_given(la
 
 
 def test_scopes_of_another_authorization_server_are_not_asked_for(lab):
-    """A document is believed only about itself."""
+    """A document is trusted only for its own issuer."""
     other = lab.add_authorization_server()
     lab.auth.add_client("known")
     lab.server.metadata = {"scopes_supported": ["mcp:read"], "authorization_servers": [other.issuer]}
@@ -411,7 +411,7 @@ def test_the_entrys_issuer_may_be_that_of_a_document_at_another_address(lab, iss
 
 
 def test_such_an_address_is_remembered(lab):
-    """Only the document itself says that it is the issuer's: another address gets nothing after the first sign-in."""
+    """Only the document itself claims the issuer, so after the first sign-in no other address receives secrets."""
     lab.auth.metadata = {"issuer": f"{NOWHERE}/"}
     lab.auth.token_with = {"expires_in": 0}
     lab.machine(issuer=f"{NOWHERE}/")
@@ -480,12 +480,12 @@ def test_an_iss_that_differs_by_the_slash_has_a_remedy_that_works(lab):
     lab.entry(issuer=f"{lab.auth.issuer}/")
     lab.sign_in()
     lab.works()
-    # Compared as strings still: a third one is refused.
+    # Still compared as strings: a third spelling is refused.
     lab.auth.redirect_with = {"iss": f"{lab.auth.issuer}//"}
     lab.refuses("iss_mismatch")
 
 
-def test_what_the_entrys_page_has_in_its_query_goes_before(lab):
+def test_query_parameters_of_the_entrys_authorization_url_take_precedence(lab):
     lab.auth.add_client("known")
     page = f"{lab.auth.issuer}/authorize?access_type=offline&prompt=login&state=old&client_id=old"
     lab.entry(client_id="known", authorization_url=page, scopes="mcp:read offline_access")
@@ -502,7 +502,7 @@ def test_what_the_entrys_page_has_in_its_query_goes_before(lab):
 
 
 def answers_with(auth, change):
-    """Has the token endpoint's answers to grants changed."""
+    """Changes the token endpoint's responses to grants."""
     usual = auth.answer
 
     def answer(request: Request):
@@ -550,14 +550,14 @@ def test_tokens_are_taken_in_every_form_that_servers_give_them_in(lab, shape):
 
 
 @pytest.mark.parametrize("shape", ["under authed_user", "a form"])
-def test_a_refusal_in_such_a_form_is_told(lab, shape):
+def test_a_refusal_in_an_unusual_form_is_reported(lab, shape):
     answers_with(lab.auth, AGENT_FIELDS[shape])
     lab.auth.token_error = {"error": "bad_verification_code"}
     assert "bad_verification_code" in lab.refuses("refused")
 
 
 @pytest.mark.parametrize("kind", ["DPoP", "pop", "MAC", "N_A"])
-def test_a_token_that_proves_possession_is_none_to_bear(lab, kind):
+def test_a_proof_of_possession_token_is_not_used_as_a_bearer_token(lab, kind):
     lab.auth.token_with = {"token_type": kind}
     lab.machine()
     lab.fails("signed_in", "token_type")

@@ -1,4 +1,4 @@
-"""`mcp-agents doctor`: the first step that fails, with its reason and what to do; no credential ever."""
+"""`mcp-agents doctor`: the first step that fails, its reason and its remedy. It never prints a credential."""
 
 import json
 import socket

@@ -1,7 +1,7 @@
-"""Servers that do harm on purpose, and accidents beside a sign-in: who loses nothing, and who is shown nothing.
+"""Malicious servers, and faults during a sign-in: no grant is lost and no secret is shown.
 
-What an authorization server must be asked once is asked once; what one server was to get, no other gets; what
-an entry keeps secret, no server can have us say.
+A request that must be sent once is sent once. A credential for one server goes to no other server. No server can make
+the functions show a secret of an entry.
 """
 
 import gzip
@@ -32,20 +32,20 @@ def backend(backend, world):
 
 
 def guarded(stands, server=None, **authorization):
-    """A server and its authorization server, which knows the client of `machine`."""
+    """Starts an MCP server and its authorization server, which has the client of `machine_entry`."""
     a = stands(AuthorizationServer, **authorization)
     a.add_client("machine", "machine-secret")
     return stands(ProtectedServer, a, **server or {}), a
 
 
 def listed(backend, user: str = "ada") -> dict:
-    """The one agent, as it is for a user."""
+    """Returns the only agent of the list, for a user."""
     [agent] = backend.agents(as_user(user))
     return agent
 
 
 def listed_cold(backend, user: str = "ada") -> dict:
-    """The one agent, as an environment sees it that knows nothing of earlier failures."""
+    """Returns the only agent of the list, from a new environment, which has no record of earlier failures."""
     backend.go_cold()
     return listed(backend, user)
 
@@ -65,7 +65,7 @@ def sign_in(line, agent="notes"):
 
 
 class Fronted(AuthorizationServer):
-    """Refreshes, and then something stands between it and whoever asked."""
+    """An authorization server that refreshes, but behind a proxy that replaces its answer."""
 
     def __init__(self, **steered):
         self.held: threading.Event | None = None  # there is no answer before it is set
@@ -120,7 +120,7 @@ def test_a_403_beside_a_refresh_does_not_let_another_process_refresh_too(world, 
 
 
 class Insatiable(ProtectedServer):
-    """Wants fifty other scopes with every request for its tools, as long as it has `turns`."""
+    """An MCP server that needs fifty new scopes for each of the next `turns` tool lists."""
 
     turns = None
 
@@ -132,7 +132,7 @@ class Insatiable(ProtectedServer):
 
 
 def test_ever_new_scopes_are_not_followed_for_ever(backend, stands, world):
-    """Each of sixty refusals names ten kilobytes of scopes that nobody has heard of."""
+    """Each of sixty refusals names ten kilobytes of unknown scopes."""
     a = stands(AuthorizationServer)
     server = stands(Insatiable, a)
     asked = backend(user_entry(server))
@@ -158,11 +158,11 @@ def test_ever_new_scopes_are_not_followed_for_ever(backend, stands, world):
 
 
 def test_a_token_whose_life_is_not_told_is_good_until_the_server_refuses_it(line, stands):
-    """As GitHub gives them: no expires_in, no refresh token."""
+    """As GitHub issues them: without expires_in and without a refresh token."""
     server, a = guarded(stands, refresh_tokens="never", token_with={"expires_in": None})
     line.put(user_entry(server))
     sign_in(line)
-    # As if it had been given a day ago.
+    # As if it had been issued a day ago.
     kept = json.loads(line.tokens.read_text())
     [key] = [key for key in kept if key.startswith("grant#")]
     grant = json.loads(kept[key]["text"])
@@ -177,7 +177,7 @@ def test_a_token_whose_life_is_not_told_is_good_until_the_server_refuses_it(line
     assert len(a.requests("token")) == 1
 
 
-def test_who_is_granted_less_than_the_entry_asks_for_is_signed_in_all_the_same(backend, stands):
+def test_a_grant_with_fewer_scopes_than_requested_is_accepted(backend, stands):
     server, a = guarded(stands, token_with={"scope": "mcp:read"})
     asked = backend(user_entry(server, scopes="mcp:read offline_access"))
     connect(asked, "notes")
@@ -202,7 +202,7 @@ def test_scopes_that_a_client_cannot_have_do_not_stand_in_its_way_later(backend,
 
 
 @pytest.mark.parametrize("entry", [user_entry, machine_entry])
-def test_metadata_that_is_wrong_for_a_while_costs_nobody_the_sign_in(backend, stands, entry):
+def test_temporarily_wrong_metadata_ends_no_sign_in(backend, stands, entry):
     server, a = guarded(stands)
     other = stands(AuthorizationServer)
     asked = backend(entry(server))
@@ -228,7 +228,7 @@ PROXIES = [Answer(502, "<h1>Bad Gateway</h1>"), Answer(504, "<h1>Timeout</h1>"),
 
 @pytest.mark.parametrize("said", PROXIES, ids=["502", "504", "502-json"])
 def test_a_refresh_that_a_proxy_answered_is_not_sent_again(backend, stands, said):
-    """Whether the refresh token is used up nobody knows, and a second use would revoke the whole grant."""
+    """It is unknown whether the refresh token has been used, and a second use would revoke the whole grant."""
     a = stands(Fronted)
     server = stands(ProtectedServer, a)
     asked = backend(user_entry(server))
@@ -254,7 +254,7 @@ def test_a_header_of_an_entry_may_change_and_nobody_signs_in_anew(backend, stand
 
 
 class Between(LoopbackServer):
-    """The way to the local AWS; `before["DeleteItem"]()` is run before the first such call goes on."""
+    """A proxy before the local AWS. `before["DeleteItem"]()` is called before the first such call is forwarded."""
 
     def __init__(self, endpoint: str):
         super().__init__()
@@ -316,7 +316,7 @@ def test_scopes_that_two_processes_are_told_of_at_once_are_told_by_both(backend,
 
 
 def test_a_sign_in_is_for_the_entry_that_it_was_started_for(backend, stands):
-    """An agent's id is its place in the secret; an entry before it goes while a user is away signing in."""
+    """The agent's id is its position in the secret. An earlier entry is removed while a user signs in."""
     a = stands(AuthorizationServer)
     meant, other = stands(ProtectedServer, a), stands(ProtectedServer, a)
     entries = [{"mcp_url": server.url, "auth_type": "oauth2"} for server in (meant, other)]
@@ -352,23 +352,23 @@ def test_only_an_administrator_replaces_the_token_that_everybody_uses(backend, s
     assert len(a.requests("token")) == 2
 
 
-# What is secret is not said
+# Secrets are not shown
 
 
 def everything(backend, *answers) -> str:
-    """All that came out of the functions: answers, logs, what they wrote into the catalog."""
+    """Returns all output of the functions: answers, logs, and items of the catalog table."""
     return json.dumps(answers) + "\n".join(backend.log_lines()) + "\n".join(snapshots(backend))
 
 
 def snapshots(backend) -> list[str]:
-    """What is kept of servers' tools, unpacked."""
+    """Returns the stored tool lists, decompressed."""
     items = backend.world.dynamodb.scan(TableName=backend.environment["CATALOG_TABLE"])["Items"]
     packed = [value["B"] for item in items for value in item.values() if "B" in value and "sealed" not in item]
     return [gzip.decompress(bytes).decode() for bytes in packed if bytes[:2] == b"\x1f\x8b"]
 
 
 def forms(secret: str) -> set[str]:
-    """A secret as it is, and as it may stand in a URL."""
+    """Returns a secret as it is and as it may be encoded in a URL."""
     return {secret, quote(secret), quote(secret, safe="")}
 
 
@@ -377,13 +377,13 @@ def shown(secret: str, text: str) -> list[str]:
 
 
 EVIL = "https://evil.example.com/"
-SHOWN = 300  # characters of what a server says
+SHOWN = 300  # number of characters of a server's text that are shown
 
 
-# The second name is as long as is shown, but for the value's last character.
+# The second name is cut before the value's last character.
 @pytest.mark.parametrize("padding", ["", "x" * (SHOWN + 1 - len(EVIL) - len(CANARY))], ids=["short", "cut"])
 def test_servers_that_name_themselves_after_a_header_are_not_repeated(backend, stands, line, padding):
-    """One says that it is another resource, the other's authorization server that it is another issuer."""
+    """One server names another resource; the other's authorization server names another issuer."""
     name = f"{EVIL}{padding}{CANARY}"
     one, _ = guarded(stands, server={"metadata": {"resource": name}})
     other, _ = guarded(stands, metadata={"issuer": name})
@@ -448,7 +448,7 @@ def test_what_servers_say_of_a_header_in_scopes_and_descriptions_is_not_repeated
 
 
 def test_an_authorization_server_that_lies_at_a_headers_value_is_not_repeated(backend, stands, line):
-    """The server sends people to an issuer whose path is the value, and they do sign in there."""
+    """The MCP server names an issuer whose path contains the value, and users sign in there."""
     a = stands(AuthorizationServer, path=f"/{CANARY}")
     a.add_client("machine", "machine-secret")
     server = stands(ProtectedServer, a)
@@ -525,23 +525,23 @@ def test_a_key_that_a_server_escapes_is_known_all_the_same(backend, stands, line
     done = line.run("tools", "notes", "--json")
     assert done.stdout.count("quotes <Bearer [credential]>") == len(Escaping.ways)
     assert snapshots(asked), "there is something to look into"
-    # An escape of an escape is what the answers and the records make of it.
+    # Answers and records escape the escape again.
     out = (everything(asked, job) + line.printed).replace("\\", "")
     assert not shown(KEY, out)
 
 
-# What servers say, in whatever form, and what entries say
+# Forms of servers' answers, and fields of entries
 
 
 class Negotiating(ProtectedServer):
-    """Offers another scheme too, in a line of its own before its own."""
+    """Offers another scheme too, in a separate header line before its own."""
 
     def _header(self, right, wrong):
         return {"WWW-Authenticate": "Negotiate"} | super()._header(right, wrong)
 
 
 def test_each_scheme_may_be_offered_in_a_line_of_its_own(backend, stands):
-    """The metadata lies where only the challenge says, and only the 403 names the scopes."""
+    """Only the challenge names the metadata's URL, and only the 403 names the scopes."""
     a = stands(AuthorizationServer)
     a.add_client("machine", "machine-secret")
     elsewhere = ["/elsewhere/.well-known/oauth-protected-resource"]

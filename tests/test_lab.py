@@ -1,4 +1,4 @@
-"""The lab itself: its servers do what the tests of signing in take for granted. Nothing of ours runs here."""
+"""Tests of the test servers in tests/lab. No product code runs here."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ RESOURCE = "http://127.0.0.1:9/mcp"
 
 
 def send(method: str, url: str, body: bytes | None = None, **headers: str):
-    """The status, the JSON (or else the text), and the headers of an answer."""
+    """Sends a request. Returns the status, the JSON (or else the text), and the headers of the response."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         answer = urllib.request.urlopen(urllib.request.Request(url, body, names, method=method), timeout=10)
@@ -64,7 +64,7 @@ def post(url: str, form: dict, basic: tuple[str, str] | None = None):
 
 
 class SignIn:
-    """A client that does as it should: the authorization code flow at a server that it found."""
+    """A correct client: it runs the authorization code flow at a server that it has discovered."""
 
     def __init__(self, metadata: dict, client_id: str, secret: str | None = None):
         self.metadata, self.client_id, self.secret = metadata, client_id, secret
@@ -96,7 +96,7 @@ class SignIn:
         return self.ask(grant_type="refresh_token", refresh_token=token, **form)
 
     def tokens(self, **params: str) -> dict:
-        """Signs in, for the resource if one is named."""
+        """Signs in, for `resource` if it is given, and returns the token response."""
         params = {"resource": RESOURCE} | params
         status, answer = self.exchange(follow(self.url(**params))["code"], resource=params["resource"])
         assert status == 200, answer
@@ -415,7 +415,7 @@ def signed(key, claims: dict) -> str:
     return ".".join([*parts, base64url_encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))])
 
 
-def test_a_stopped_server_answers_nobody(stands):
+def test_a_stopped_server_answers_no_request(stands):
     server = AuthorizationServer()
     assert discover(server)
     server.stop()
@@ -555,7 +555,7 @@ def test_the_sdk_server_answers_its_own_client(stands, transport):
 
 
 def test_the_recorder_hands_on_what_is_said_and_keeps_it(stands):
-    """The SDK's own client notices no difference; it also opens a stream that does not end."""
+    """The SDK's own client works through the recorder, with a stream that does not end."""
     server, recorder = stands(SseServer, "streamable-http", bearer="open-sesame"), stands(Recorder)
     recorder.upstream = server.base
     done = []
@@ -639,7 +639,7 @@ def test_the_suites_have_what_the_runner_and_the_baselines_name(suite):
     scenarios = suite.scenarios()
     assert len(scenarios) == {"0.1": 26, "0.2": 39}[suite.version]
     conformance.expected_failures(suite, scenarios)
-    # The revision has neither a handshake nor a stream to come back to.
+    # This revision has neither a handshake nor a resumable stream.
     assert conformance.MUST_PASS - set(scenarios) == (set() if suite.version == "0.1" else {"initialize", "sse-retry"})
 
 

@@ -1,4 +1,4 @@
-"""ListAvailableAgents, deployed: what is listed, how servers are signed in to, what a fault costs."""
+"""The deployed ListAvailableAgents: listed agents, sign-ins, faults of servers."""
 
 import json
 import time
@@ -16,7 +16,7 @@ def statuses(agents):
 # What is listed
 
 
-def test_an_empty_secret_lists_nobody(backend):
+def test_an_empty_secret_lists_no_agents(backend):
     assert backend().agents() == []
 
 
@@ -213,7 +213,7 @@ def test_a_rotated_password_is_used_at_once_when_asked_anew(backend, server, wor
     assert guarded.seen["tokens"] == 2
 
 
-def test_a_server_that_refuses_the_token_is_told_apart(backend, server, world):
+def test_a_server_that_refuses_the_token_has_its_own_error(backend, server, world):
     [agent] = backend([world.pool().entry(server(status=401).url)]).agents()
     assert "401" in agent["status_reason"]
     [agent] = backend([world.pool().entry(server(status=403).url)]).agents()
@@ -301,7 +301,7 @@ def test_an_emptied_server_is_a_fault_and_keeps_its_tools(backend, server):
 # Addresses
 
 
-def test_private_addresses_need_leave_and_metadata_gets_none(backend, server):
+def test_private_addresses_must_be_allowed_and_metadata_addresses_never_are(backend, server):
     good = server()
     entries = [
         {"mcp_url": good.url, "agent_name": "literal"},
@@ -321,7 +321,7 @@ def test_private_addresses_need_leave_and_metadata_gets_none(backend, server):
 # The cache
 
 
-def test_inside_the_ttl_nobody_is_contacted_and_after_it_once(backend, server, world):
+def test_within_the_ttl_no_server_is_contacted_and_after_it_once(backend, server, world):
     good = server(require_auth=True)
     cached = backend([world.pool().entry(good.url)], TOOL_CACHE_TTL_SECONDS="3")
     cached.agents()
@@ -338,7 +338,7 @@ def test_inside_the_ttl_nobody_is_contacted_and_after_it_once(backend, server, w
     assert cached.calls("InitiateAuth") == 1, "the token is good for longer than the list"
 
 
-def test_an_environment_restarted_inside_the_ttl_contacts_nobody(backend, server, world):
+def test_an_environment_restarted_within_the_ttl_contacts_no_server(backend, server, world):
     good = server(require_auth=True)
     restarted = backend([world.pool().entry(good.url)])
     before = restarted.agents()
@@ -368,7 +368,7 @@ def test_without_a_catalog_table_the_cache_is_in_the_process(backend, server):
     assert alone.calls("BatchGetItem") + alone.calls("PutItem") == 0
 
 
-def test_a_failed_server_is_left_alone_for_a_while(backend, server):
+def test_a_failed_server_is_not_asked_again_during_its_pause(backend, server):
     failing = server(status=503)
     patient = backend([{"mcp_url": failing.url}])
     patient.agents()
@@ -403,7 +403,7 @@ def test_refresh_asks_a_server_in_its_pause(backend, server):
 
 
 def test_servers_are_told_apart_by_credential(backend, server, world):
-    """What one user sees is never shown to another entry's user."""
+    """Tools that one credential sees are never shown to the user of another entry."""
     shared = server(require_auth=True)
     first, second = world.pool(), world.pool()
     backend([first.entry(shared.url)]).agents()
@@ -436,7 +436,7 @@ def test_words_of_extra_headers_stay_in_the_names_of_tools(backend, server):
 
 
 def test_names_of_control_characters_do_not_make_the_list_too_large(backend, stands):
-    """Six bytes each in the answer: without a bound that counts them so, it is too large for Lambda."""
+    """Each is six bytes in the answer. The limit must count them so, or the answer is too large for Lambda."""
     counts = (1_000, 1_200, 1_000, 1)
     servers = [stands(PlainServer, tools=["\u0001" * 250 + str(n) for n in range(count)]) for count in counts]
     agents = backend([{"mcp_url": each.url, "agent_name": f"a{n}"} for n, each in enumerate(servers)]).agents()
@@ -445,7 +445,7 @@ def test_names_of_control_characters_do_not_make_the_list_too_large(backend, sta
 
 
 def test_large_lists_of_many_servers_are_not_in_memory_at_once(backend, server):
-    """16 lists of 1.4 MB took 521 MB of the function's 256; each takes some 30 MB while it is parsed."""
+    """16 lists of 1.4 MB in parallel need 521 MB, and the function has 256 MB; parsing one list needs about 30 MB."""
     tools = [tool(f"t{n}", description="x " * 1_000) for n in range(700)]
     servers = [server(pages=[tools]) for _ in range(16)]
     asked = backend([{"mcp_url": each.url, "agent_name": f"a{n}"} for n, each in enumerate(servers)])

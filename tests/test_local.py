@@ -1,6 +1,6 @@
-"""`make local`: what it says in target/local.json is there and can be used, and nothing is left when it ends.
+"""`make local`: the addresses and users in target/local.json work, and nothing is left when it ends.
 
-Each run has a target folder of its own, so that a stack somebody works with stays as it is.
+Each run has its own target folder, so that a running stack of a developer is not affected.
 """
 
 import json
@@ -30,7 +30,7 @@ UP_WITHIN_SECONDS = 120
 
 
 class Run:
-    """One run of `make local`, or of what it runs, until it is asked to end."""
+    """One run of `make local`, or of local.up directly, until it is stopped."""
 
     def __init__(self, folder: Path, command=None, **environment: str):
         self.mark = uuid.uuid4().hex
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def processes(self) -> list[str]:
-        """The command lines of all processes that the run has started and that are still there."""
+        """The command lines of all running processes that the run has started."""
         found, mark = [], f"{MARK}={self.mark}".encode()
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -85,7 +85,7 @@ class Run:
         return found
 
     def left(self) -> list[str]:
-        """What is left of the run: processes, its file, folders of its local AWS."""
+        """Returns what the run has left behind: processes, its local.json, folders of its local AWS."""
         files = [str(path) for path in (*self.target.glob("*local.json*"), *self.temporary.glob("mcp-agents-*"))]
         return self.processes + files
 
@@ -106,7 +106,7 @@ def start():
     def make(
         makes=False, stale: str | None = None, debug=(*FUNCTIONS, "test-support"), release=(), **environment
     ) -> Run:
-        # In the system's own folder: paths of sockets and of the emulator's files have a limit.
+        # In the system's folder for temporary files: the length of paths of sockets is limited.
         folder = Path(tempfile.mkdtemp(prefix="local-test-"))
         folders.append(folder)
         for profile, names in (("debug", debug), ("release", release)):
@@ -115,7 +115,7 @@ def start():
                 (folder / "target" / profile / name).symlink_to(TARGET / "debug" / name)
         if stale:
             (folder / "target" / "local.json").write_text(stale)
-        # The Makefile sets the target folder itself: what the command line says goes before.
+        # The Makefile sets the target folder itself; a variable on the command line takes precedence.
         command = ["make", "local", f"CARGO_TARGET_DIR={folder / 'target'}"] if makes else None
         started.append(Run(folder, command, **environment))
         return started[-1]
@@ -128,7 +128,7 @@ def start():
 
 
 def ask(url: str, token: str | None, method="GET", body=None):
-    """Status and answer of one request."""
+    """Sends one request. Returns the status and the JSON body."""
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
     request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers, method=method)
     try:
@@ -140,7 +140,7 @@ def ask(url: str, token: str | None, method="GET", body=None):
 
 
 def sign_in(up: dict, groups: list[str]) -> str:
-    """The access token of the user with these groups."""
+    """Signs in the user with these groups, and returns the access token."""
     [user] = [user for user in up["users"] if user["groups"] == groups]
     cognito = boto3.client(
         "cognito-idp",
@@ -185,14 +185,14 @@ def test_what_the_file_says_can_be_used_and_sigterm_leaves_nothing(start):
     )
     assert ended["status"] == "COMPLETED" and "5" in json.dumps(ended["result"])
 
-    # The local AWS, two example servers, the stand-in for a model, this process.
+    # The local AWS, two example servers, the stand-in for a model, and local.up itself.
     assert len(run.processes) >= 5
     assert run.end() == 0, run.said
     assert run.left() == []
 
 
 def test_make_passes_sigterm_on_and_release_binaries_go_without_servers(start):
-    """Only release has the functions, so that these are what is deployed; and nothing is built."""
+    """Only the release folder has the functions, so they must be deployed from there, without a build."""
     run = start(makes=True, debug=["test-support"], release=FUNCTIONS, PROFILE="release", SERVERS="none")
     up = run.wait_until_up()
     assert ask(f"{up['urls']['api']}/agents", sign_in(up, ["Author"])) == (200, [])

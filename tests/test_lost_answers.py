@@ -1,6 +1,6 @@
-"""Jobs whose table loses answers, is busy, or refuses one item: a proxy before the table does so to the functions.
+"""Jobs whose table loses answers, throttles, or refuses an item. A proxy before the table injects these faults.
 
-A write that was made counts as made, whoever asks again; a write that was not is never reported as made.
+A write that was made counts as made when it is repeated. A write that was not made is never reported as made.
 """
 
 import gzip
@@ -27,7 +27,7 @@ CLAIM, END = "ADD attempt", "completedAt"
 
 @pytest.fixture
 def asked(backend, server):
-    """A backend with one agent, and a user of its own for jobs that nobody runs."""
+    """A backend with one agent, and a user of its own for jobs that no process runs."""
     asked = backend([{"mcp_url": server().url, "agent_name": "helper"}], AGENT_PROCESSOR_FUNCTION="nobody")
     asked.user = f"user-{uuid.uuid4().hex[:8]}"
     return asked
@@ -48,7 +48,7 @@ def http(asked, method: str, path: str, body=None, **headers):
 
 
 def keep_piece(asked, event: dict, attempt: int, *messages: dict):
-    """A piece of a transcript, as a run keeps it beside its job."""
+    """Writes a piece of a transcript, as a run stores it in addition to its job."""
     piece = {
         "PK": {"S": f"transcript#{event['jobId']}"},
         "SK": {"S": f"{event['userId']}#{attempt:06}#000000"},
@@ -89,7 +89,7 @@ def test_no_effect_begins_after_the_lease_and_the_run_stops(backend, server):
     with pytest.raises(Failed) as failed:
         asked.process(event)
     assert failed.value.type == "JobTable" and "was not renewed in time" in str(failed.value)
-    # Nobody has ended it: the next delivery finds what was called, and does not call it again.
+    # The job has not ended. The next delivery finds the note of the call, and does not repeat the call.
     assert asked.job(event)["status"] == "PROCESSING"
     calls = len(called.seen["calls"])
     assert 1 <= calls < 60
@@ -105,7 +105,7 @@ def test_no_effect_begins_after_the_lease_and_the_run_stops(backend, server):
 def test_a_job_is_counted_once_where_the_answer_is_lost(asked):
     asked.environment["MAX_JOBS_PER_DAY_PER_USER"] = "2"
     asked.add_fault("UpdateItem", f"quota#{asked.user}", times=2)
-    # The processor is not there: what was counted stays counted.
+    # The processor does not exist. The job stays counted.
     statuses = [http(asked, "POST", "/jobs", {"query": "hi", "agentIds": ["helper"]})[0] for _ in range(3)]
     assert statuses == [503, 503, 429]
 
@@ -113,7 +113,7 @@ def test_a_job_is_counted_once_where_the_answer_is_lost(asked):
 @pytest.mark.parametrize("key", [{}, {"idempotency-key": "a-key"}])
 def test_a_submission_whose_answer_is_lost_is_one_job(asked, key):
     asked.add_fault("TransactWriteItems")
-    # The processor is not there, so that the job stays, or is taken back.
+    # The processor does not exist, so the job stays or is deleted again.
     status, answer = http(asked, "POST", "/jobs", {"query": "hi", "agentIds": ["helper"]}, **key)
     assert (status, answer["error"]) == (503, "unavailable")
     assert len(items(asked, f"agent#{asked.user}")) == len(key), "with a key a repetition starts it"
@@ -142,7 +142,7 @@ def test_a_busy_table_is_asked_again_and_never_called_another_query(asked):
         ({"query": "x", "agentIds": ["helper"] * 65}, "agentIds may name at most 64"),
     ],
 )
-def test_what_could_not_be_ended_is_not_taken(asked, submission, field):
+def test_a_job_too_large_to_be_ended_is_refused(asked, submission, field):
     status, answer = http(asked, "POST", "/jobs", submission, **{"idempotency-key": "large"})
     jobs = items(asked, f"agent#{asked.user}")
     if field:
@@ -175,7 +175,7 @@ def test_a_deletion_whose_answer_is_lost_is_told_as_one(asked):
 def test_a_deletion_that_was_cut_off_before_the_transcript_is_finished_by_the_next(asked):
     event = asked.submit("hi", ["helper"], user=asked.user)
     keep_piece(asked, event, 1, {"role": "user"})
-    # Whoever else has the job's id has pieces of their own.
+    # Another user's job with the same id has its own pieces.
     keep_piece(asked, event | {"userId": "another"}, 1, {"role": "user"})
     broken = {"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "oh"}
     asked.add_fault("DeleteItem", f"transcript#{event['jobId']}", times=3, error=broken, status=500)
@@ -195,7 +195,7 @@ def test_an_id_that_no_job_can_have_is_not_there(asked):
 # Transcripts
 
 
-def test_pieces_of_an_attempt_that_was_cut_off_are_nobodys_transcript(asked):
+def test_pieces_of_an_interrupted_attempt_are_not_in_the_transcript(asked):
     on_item = [{"role": "user", "content": "of the second attempt", "sequence_number": 1}]
     ended = {"status": {"S": "COMPLETED"}, "attempt": {"N": "2"}, "agent_messages": {"S": json.dumps(on_item)}}
     event = asked.submit("hi", ["helper"], user=asked.user, **ended)

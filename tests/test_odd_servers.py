@@ -1,7 +1,7 @@
-"""MCP servers as people really have them: what is odd about an answer costs that answer nothing else.
+"""MCP servers with unusual answers, made after public bug reports. An unusual part of an answer affects no other part.
 
-Made after public bug reports. Each test drives the deployed functions or the command line; what is told to
-people names what happened, and no answer is waited for that came already.
+The tests use the deployed functions or the command line. Errors say what happened, and come without waiting for a
+timeout.
 """
 
 import base64
@@ -23,13 +23,13 @@ NOT_MCP = "does not speak MCP"
 
 @pytest.fixture
 def backend(backend, world):
-    """With a catalog of its own, since ports come again."""
+    """Creates a backend with its own catalog table, because ports are reused."""
     return lambda *entries, **environment: backend(entries, **{"CATALOG_TABLE": world.table()} | environment)
 
 
 @pytest.fixture
 def doctor(line):
-    """The doctor's last step for one server."""
+    """Returns the last step of `mcp-agents doctor` for one server."""
 
     def examine(server, **fields) -> dict:
         line.put({"mcp_url": server.url, "agent_name": "odd"} | fields)
@@ -47,13 +47,13 @@ def listed(backend, server, **environment) -> dict:
 
 
 def ran(backend, server, *steps, **fields) -> dict:
-    """The job of a scripted run."""
+    """Runs a scripted job, and returns its item."""
     made = backend({"mcp_url": server.url, "agent_name": "odd"} | fields)
     return made.ask(script(*steps), ["odd"])[1]
 
 
 def heard(job: dict) -> str:
-    """What the model was given, as it retold it."""
+    """Returns the text that the model was given, which the scripted model repeats."""
     assert job["status"] == "COMPLETED", job
     return json.loads(job["result"])["content"]
 
@@ -65,11 +65,11 @@ def messages(job: dict) -> list[dict]:
 CALL = ({"call": "echo", "with": {"text": "hi"}}, {"say": "{status}: {result}"})
 
 
-# The answer to a request belongs to that request
+# Every request gets one answer
 
 
 def refusing(status, id, code=-32000, text="no such session here"):
-    """Answers with an error under an id that is not the request's."""
+    """Answers with an error whose id is not the request's id."""
 
     def answer(message):
         error = {"jsonrpc": "2.0", "error": {"code": code, "message": text}}
@@ -80,7 +80,7 @@ def refusing(status, id, code=-32000, text="no such session here"):
 
 @pytest.mark.parametrize("method", ["initialize", "tools/list"])
 @pytest.mark.parametrize(("status", "id"), itertools.product((200, 400, 500), (None, "server-error", "missing")))
-def test_an_error_under_another_id_is_told_at_once(doctor, stands, method, status, id):
+def test_an_error_under_another_id_is_reported_at_once(doctor, stands, method, status, id):
     server = stands(OddServer, odd={method: refusing(status, id, -32011, "it is closed today")})
     step = doctor(server)
     assert step["reason"] == "rejected"
@@ -90,7 +90,7 @@ def test_an_error_under_another_id_is_told_at_once(doctor, stands, method, statu
 
 
 @pytest.mark.parametrize(("status", "id"), [(200, None), (400, "server-error"), (500, "missing")])
-def test_a_refused_call_is_told_to_the_model_at_once(backend, stands, status, id):
+def test_a_refused_call_is_reported_to_the_model_at_once(backend, stands, status, id):
     server = stands(OddServer, odd={"tools/call": refusing(status, id, -32602, "b must be above 0")})
     started = time.monotonic()
     said = heard(ran(backend, server, *CALL))
@@ -119,7 +119,7 @@ def test_a_refusals_words_lose_the_secrets_that_they_quote(backend, stands):
         (lambda message: Answer(200, "<html>Please wait</html>"), "neither JSON nor an event stream"),
     ],
 )
-def test_an_answer_that_is_none_is_told_at_once_and_as_what_it_is(doctor, stands, odd, reason):
+def test_an_invalid_answer_is_reported_at_once_with_its_kind(doctor, stands, odd, reason):
     step = doctor(stands(OddServer, odd={"tools/list": odd}))
     assert step["step"] == "tools_listed" and reason in step["detail"], step
     assert "tools/list" in step["detail"] and NOT_MCP not in step["detail"]
@@ -181,7 +181,7 @@ def test_a_session_lost_before_the_list_is_replaced(backend, stands, lost):
     assert len(server.requests("initialize")) == 2
 
 
-def test_a_server_that_knows_no_session_ever_is_told_once_more_and_no_more(doctor, stands):
+def test_a_server_that_loses_every_session_is_asked_once_more_only(doctor, stands):
     server = stands(OddServer, sessions=True, lost=LOST["400, id null"])
     server.odd["notifications/initialized"] = lambda message: server.forget_sessions()
     step = doctor(server)
@@ -260,7 +260,7 @@ def test_a_model_that_takes_no_images_is_told_of_them_in_words(backend, stands):
     assert said == "success: [image, 96 bytes, which cannot be shown here]"
 
 
-# JSON, as far as its meaning is clear
+# Invalid JSON with a clear meaning
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_bytes_that_are_no_utf_8_are_replaced(backend, stands):
     assert listed(backend, stands(OddServer, odd=odd))["tools"] == ["echo"]
 
 
-# What is not given
+# Missing values
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_a_null_error_beside_a_result_is_none(backend, stands):
 
 
 def paged(*pages):
-    """Pages by the cursor that asks for them: `(cursor, tools, next)`."""
+    """A tool list in pages: `(cursor, tools, next)` for each page."""
 
     def answer(message):
         asked = (message.get("params") or {}).get("cursor")
@@ -453,7 +453,7 @@ def test_a_refused_notification_is_named_where_later_requests_fail(doctor, stand
     assert "had answered notifications/initialized with HTTP status 500" in step["detail"]
 
 
-# What firewalls, CDNs and load balancers expect
+# Requirements of firewalls, CDNs and load balancers
 
 
 def test_every_request_names_this_client_and_asks_for_no_coding(backend, stands):
@@ -466,7 +466,7 @@ def test_every_request_names_this_client_and_asks_for_no_coding(backend, stands)
 
 
 def test_a_server_without_a_user_agent_is_refused_by_name_where_it_wants_its_own(backend, stands):
-    """An entry can say otherwise."""
+    """An entry can set another one."""
     server = stands(OddServer)
     made = backend({"mcp_url": server.url, "extra_headers": {"User-Agent": "curl/8"}})
     assert made.agents()[0]["status"] == "available"
@@ -510,7 +510,7 @@ def test_cookies_last_as_long_as_the_connection_and_serve_nobody_else(backend, s
     assert all(request.headers["cookie"] is None for request in server.requests("initialize"))
 
 
-def test_a_server_that_speaks_http_2_alone_is_spoken_to(line, stands, tmp_path):
+def test_a_server_with_http_2_only_works(line, stands, tmp_path):
     authority, certificate, key = certify(tmp_path)
     server = stands(Http2Server, certificate, key)
     line.put({"mcp_url": server.url, "agent_name": "odd"})
@@ -530,7 +530,7 @@ def test_a_redirect_names_its_target_in_the_remedy(doctor, stands, status):
     assert doctor(server)["remedy"] == "if you trust that server, give mcp_url as https://elsewhere.example/mcp"
 
 
-def test_a_403_to_nobody_speaks_of_a_firewall(doctor, stands):
+def test_a_403_without_a_sign_in_mentions_a_firewall(doctor, stands):
     step = doctor(stands(OddServer, odd={"initialize": lambda message: Answer(403, "<html>Forbidden</html>")}))
     assert "user who signs in" not in step["detail"] + step["remedy"] and "firewall" in step["remedy"]
 
@@ -545,7 +545,7 @@ def test_a_403_to_nobody_speaks_of_a_firewall(doctor, stands):
     ids=["403 challenge", "400 body", "403 body"],
 )
 def test_a_dead_token_under_another_status_is_renewed_once(backend, stands, world, refusal):
-    """The pool gives a token each time, of which the server takes every one but the first."""
+    """The pool issues a new token each time. The server refuses the first one only."""
     server = stands(OddServer)
     seen = []
 

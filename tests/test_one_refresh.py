@@ -1,7 +1,7 @@
-"""A refresh token that is good for one use, and many processes that want to refresh at once.
+"""Many processes that refresh at once, with a refresh token that works once.
 
-Real processes (the command line on the stack's own table and key) against a certified authorization server
-that takes a second use of a refresh token for theft and revokes the whole grant.
+Real processes (the command line on the stack's table and key) use a certified authorization server. It treats a second
+use of a refresh token as theft, and revokes the whole grant.
 """
 
 import json
@@ -17,12 +17,12 @@ from tests.lab import AuthorizationServer, OidcProvider, ProtectedServer, follow
 from tests.support import wait_for
 
 PROCESSES = 50
-# The fifty at once are what finds a second refresh; a trial takes four seconds.
+# Fifty concurrent processes find a second refresh; a trial takes four seconds.
 TRIALS = 6
 
 
 class Machines:
-    """Runs the command line as it runs anywhere: on the stack's table, with an entry in a file."""
+    """Command lines with an entry in a file, which store tokens in the stack's table."""
 
     def __init__(self, world, folder, url):
         self.secret = folder / "servers.json"
@@ -62,14 +62,14 @@ def ends(process) -> tuple[int, str]:
 
 @pytest.fixture
 def machines(world, tmp_path):
-    """Makes machines for a server behind an authorization server: `machines(server)`."""
+    """Creates `Machines` for a server behind an authorization server: `machines(server)`."""
     return lambda server: Machines(world, tmp_path, server.url)
 
 
 def test_fifty_processes_refresh_once_and_no_grant_is_lost(machines, stands):
-    """Each trial the server refuses the token that all of them hold; the refresh tokens are one chain.
+    """In each trial, the server refuses the token that all processes have. The refresh tokens form one chain.
 
-    The answer takes its time, so that all are there before it comes.
+    The token response is delayed until all processes have started.
     """
     provider = stands(OidcProvider, token_delay_ms=1500)
     server = stands(ProtectedServer, provider)
@@ -91,7 +91,7 @@ def test_fifty_processes_refresh_once_and_no_grant_is_lost(machines, stands):
 
 @pytest.fixture
 def cut_off(world, machines, stands):
-    """A process killed after it has sent the refresh token, and before it has kept the answer."""
+    """Kills a process after it has sent the refresh token, and before it has stored the response."""
     provider = stands(AuthorizationServer, delays={})
     server = stands(ProtectedServer, provider)
     machine = machines(server)
@@ -108,7 +108,7 @@ def cut_off(world, machines, stands):
 
 
 def run_out(world):
-    """Ends every lease, as half a minute would."""
+    """Ends every lease, as waiting for half a minute would do."""
     table = world.outputs["ConnectionsTableName"]
     for page in world.dynamodb.get_paginator("scan").paginate(TableName=table):
         for item in page["Items"]:
@@ -131,7 +131,7 @@ def test_a_refresh_that_was_cut_off_ends_in_a_new_sign_in(world, cut_off):
     assert ends(machine.ask())[0] == 0
 
 
-def test_nobody_refreshes_while_the_lease_lasts(cut_off):
+def test_no_process_refreshes_while_the_lease_lasts(cut_off):
     machine, provider = cut_off
     waiting = machine.start("tools", "notes", "--timeout", "3")
     code, output = ends(waiting)

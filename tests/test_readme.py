@@ -1,4 +1,4 @@
-"""README.md and the pages that it leads to: their links lead somewhere, and the figures are the measured ones."""
+"""README.md and the linked pages: their links are valid, and the figures are the measured ones."""
 
 import re
 
@@ -12,7 +12,7 @@ PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md"
 
 
 def anchors(page) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
+    """Returns the anchors that GitHub generates for the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

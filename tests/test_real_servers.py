@@ -1,6 +1,6 @@
-"""The servers that people really run, each signed in to, listed, refreshed and revoked as a user would.
+"""Third-party servers: sign-in, list, refresh and revocation, as a user does it.
 
-Their software is of others, as it comes from the registries: see tests/peers/real_servers.py.
+The servers are packages from public registries: see tests/peers/real_servers.py.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.peers.real_servers import (
 )
 from tests.support import as_user, connect, own_tables, script
 
-# Long enough for a command on a slow machine, short enough to wait for.
+# Long enough for a command on a slow machine, short enough for a test to wait.
 ACCESS_TOKEN_SECONDS = 2
 TOOL = "count_calls"
 
@@ -36,8 +36,8 @@ SIGN_IN_SERVERS = {
     "typescript-sdk": lambda: TypeScriptSdk(ACCESS_TOKEN_SECONDS),
     "workers-oauth-provider": Workers,
 }
-# One of each kind: the command line has gone the same way through the others.
-# Which method a server holds a client to that was registered beforehand.
+# One server of each kind. The command line tests all servers.
+# The authentication method that each server requires of a preregistered client.
 HELD = [
     ("python-sdk-1", "client_secret_basic"),
     ("python-sdk-2", "client_secret_post"),
@@ -45,7 +45,7 @@ HELD = [
     ("workers-oauth-provider", "client_secret_basic"),
     ("workers-oauth-provider", "client_secret_post"),
 ]
-# Each tells in its own way that it does not know a client.
+# Each server reports an unknown client differently.
 FORGETFUL = ["python-sdk-1", "fastmcp-4", "typescript-sdk", "workers-oauth-provider"]
 DEPLOYED = ["python-sdk-2", "fastmcp-4-proxy", "typescript-sdk", "workers-oauth-provider"]
 SESSION_SERVERS = {
@@ -75,21 +75,19 @@ def running():
 
 @pytest.fixture(params=SIGN_IN_SERVERS)
 def signed(request, running) -> SignInServer:
-    """A server that wants users to sign in."""
+    """A server that needs users to sign in."""
     return running(SIGN_IN_SERVERS, request.param)
 
 
 @pytest.fixture(params=SESSION_SERVERS)
 def sessions(request, running):
-    """A server with sessions that it can be told to forget."""
+    """A server with sessions that a test can delete."""
     return running(SESSION_SERVERS, request.param)
 
 
 @pytest.fixture
 def backend(backend, world):
-    """No client metadata document: no server of this machine could fetch one from an API that is not out there, and
-    FastMCP's proxy would try.
-    """
+    """Creates a backend without a client metadata document: FastMCP's proxy would fetch it but cannot reach it."""
     return lambda *entries: backend(entries, **own_tables(world), OAUTH_CLIENT_METADATA_URL="")
 
 
@@ -98,12 +96,12 @@ def entry(server, auth_type: str = "oauth2") -> dict:
 
 
 def browser(server):
-    """A user's browser, in which the consent page of the server is agreed to."""
+    """A user's browser that accepts the server's consent page."""
     return lambda url: follow(url, form=server.consent)
 
 
 def assert_refreshed(server, over: str) -> str:
-    """The last list was made with a token that a refresh gave. Gives the refresh token that is good now."""
+    """Checks that the last list used a token of a refresh. Returns the current refresh token."""
     listed = server.requests("tools/list")[-1]
     assert (listed.status, listed.bearer != over) == (200, True)
     refreshes = server.requests("token", grant_type="refresh_token")
@@ -138,7 +136,7 @@ def test_the_command_line_signs_in_lists_refreshes_and_revokes(signed, line):
 
 @pytest.mark.parametrize("signed", FORGETFUL, indirect=True)
 def test_a_server_that_forgot_its_clients_is_registered_at_anew(signed, line):
-    """As one is that keeps them in memory and is restarted."""
+    """Like a server that stores clients in memory and is restarted."""
     line.put(entry(signed))
     sign_in(line, signed, "login", "notes")
     assert tools(line) == [TOOL]
@@ -152,7 +150,7 @@ def test_a_server_that_forgot_its_clients_is_registered_at_anew(signed, line):
 
 @pytest.mark.parametrize(("signed", "method"), HELD, indirect=["signed"])
 def test_an_entrys_client_proves_itself_as_the_server_holds_it(signed, method, line):
-    """Metadata says what a server takes at all; only its refusal says what it wants of this client."""
+    """Metadata lists the methods that a server supports. Only its refusal shows which one this client needs."""
     port = free_port()
     client = signed.register(f"http://127.0.0.1:{port}/oauth/callback", method)
     line.put(entry(signed) | client)
@@ -171,7 +169,7 @@ def test_an_entrys_client_proves_itself_as_the_server_holds_it(signed, method, l
 
 
 def sign_in(line, server, *command):
-    """Runs a command that sends a user to a browser, and is that user and that browser."""
+    """Runs a command that opens a browser for a sign-in, and acts as the user and the browser."""
     pending = line.start(*command)
     pending.open_redirect_uri(browser(server)(pending.url))
     done = pending.done()
@@ -213,13 +211,13 @@ def test_the_deployed_functions_sign_in_list_run_refresh_and_revoke(signed, back
 
 
 def agent(backend) -> dict:
-    """The one agent, as it is for ada."""
+    """Returns the only agent of the list, for the user ada."""
     [agent] = backend.agents(as_user("ada"))
     return agent
 
 
 def count(backend) -> int:
-    """Has a job call the tool once; gives how often it was called by then."""
+    """Runs a job that calls the tool once. Returns how often the tool has been called so far."""
     event = backend.submit(script({"call": TOOL, "with": {}}, {"say": "{result}"}), ["notes"], user="ada")
     backend.process(event)
     job = backend.job(event)

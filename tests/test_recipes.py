@@ -1,6 +1,6 @@
-"""The recipes of docs/entries.md, each as it is written there, against a stand-in that behaves as that service does.
+"""The recipes of docs/entries.md, exactly as written there, with stand-ins that behave like the services.
 
-What is in a recipe for a reason breaks the sign-in when it is left out.
+Without a field that a recipe needs, the sign-in fails.
 """
 
 import json
@@ -18,7 +18,7 @@ SECRET = f"{CANARY}-secret"
 
 
 class Service(AuthorizationServer):
-    """An authorization server that the MCP server names; its clients are registered by hand."""
+    """A stand-in for a service: an authorization server with one client that is registered by hand."""
 
     path = ""
 
@@ -33,7 +33,7 @@ class Service(AuthorizationServer):
         pass
 
     def _authenticate(self, request):
-        # These take a secret in the header as well as in the form.
+        # These services accept a secret in the header as well as in the form.
         client = self.clients["client"]
         has_header = request.headers.get("authorization", "").startswith("Basic ")
         client.method = "client_secret_basic" if has_header else "client_secret_post"
@@ -147,7 +147,7 @@ class Auth0(Service):
         self.refresh_tokens = "offline_access"
 
     def _authorize(self, request):
-        # It passes over `resource`.
+        # Auth0 ignores `resource`.
         request.query["resource"] = request.query.get("audience", f"{self.issuer}/userinfo")
         return super()._authorize(request)
 
@@ -193,7 +193,7 @@ def recipes() -> dict[str, dict]:
 
 @pytest.fixture
 def cooked(stands):
-    """A recipe with the stand-in's addresses in the place of the service's: the service, the server, the entry."""
+    """Returns a stand-in, an MCP server, and the recipe's entry with the stand-in's URLs in place of the service's."""
 
     def make(name: str):
         service = stands(SERVICES[name])
@@ -249,7 +249,7 @@ def test_a_recipe_signs_in_and_stays_signed_in(line, cooked, name):
         ("Keycloak", "client_id", "client_needed"),
     ],
 )
-def test_what_a_recipe_has_for_a_reason_is_missed(line, cooked, name, without, reason):
+def test_a_recipe_without_a_needed_field_fails(line, cooked, name, without, reason):
     _, _, entry = cooked(name)
     entry.pop(without)
     if without == "client_id":
@@ -268,7 +268,7 @@ def test_entra_id_refuses_a_resource(line, cooked):
     assert done.returncode != 0 and "omit" in done.stderr, done.stderr
 
 
-def test_google_gives_no_refresh_token_to_who_does_not_ask_for_it(line, cooked):
+def test_google_issues_no_refresh_token_without_the_recipes_parameters(line, cooked):
     service, server, entry = cooked("Google")
     entry.pop("authorization_url")
     line.put(entry)
@@ -279,7 +279,7 @@ def test_google_gives_no_refresh_token_to_who_does_not_ask_for_it(line, cooked):
     assert not service.requests("token", grant_type="refresh_token")
 
 
-def test_auth0_gives_a_token_for_something_else_to_who_names_no_audience(line, cooked):
+def test_auth0_issues_a_token_for_another_resource_without_an_audience(line, cooked):
     _, _, entry = cooked("Auth0")
     entry.pop("audience")
     line.put(entry)

@@ -1,6 +1,6 @@
-"""More kinds of refusals of authorization servers, beside `test_refusals.py`: what each means, what people are told.
+"""More kinds of refusals by authorization servers than in `test_refusals.py`: their verdicts and error messages.
 
-Seen from a terminal (`doctor`, `login`) and through the deployed functions (lists, `/oauth/*`).
+The tests use the command line (`doctor`, `login`) and the deployed functions (lists, `/oauth/*`).
 """
 
 import json
@@ -29,7 +29,7 @@ def lab(tmp_path):
 
 @pytest.fixture
 def port(free_port) -> tuple[str, str]:
-    """The same redirect URI each time, so that a kept registration is used again."""
+    """A port for the same redirect URI each time, so that a stored registration is used again."""
     return ("--port", str(free_port))
 
 
@@ -49,7 +49,7 @@ def sign_in(lab, *arguments):
 
 
 def refused_at_the_end(lab, reason: str, *arguments):
-    """A login whose browser comes back, and which fails then; gives what is said."""
+    """Runs a login that fails after the browser has come back. Returns its output."""
     pending = lab.line.start("login", "notes", *arguments)
     pending.open_redirect_uri(follow(pending.url))
     done = pending.done()
@@ -58,7 +58,7 @@ def refused_at_the_end(lab, reason: str, *arguments):
 
 
 def stuck_on_a_page(lab, *arguments):
-    """A login whose user stays on the authorization server's error page, and gives up."""
+    """Starts a login whose user stays on the authorization server's error page, and ends it."""
     pending = lab.line.start("login", "notes", *arguments)
     with pytest.raises(AssertionError, match="not with a redirect"):
         follow(pending.url)
@@ -71,7 +71,7 @@ def refreshes(lab) -> int:
 
 
 def kept(lab, kind: str) -> list[dict]:
-    """What the terminal keeps of this kind."""
+    """Returns the items of this kind that the command line has stored."""
     items = json.loads(lab.line.tokens.read_text())
     return [item for key, item in items.items() if key.startswith(f"{kind}#")]
 
@@ -80,7 +80,7 @@ def kept(lab, kind: str) -> list[dict]:
 
 
 def test_a_server_that_wants_the_client_id_in_the_form_is_signed_in_to_refreshed_and_left(lab):
-    """The MCP Python SDK's own endpoints, as they announce themselves."""
+    """With the behaviour and metadata of the MCP Python SDK's endpoints."""
     lab.auth.wants_client_id_in_form = True
     lab.auth.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_basic"]}
     lab.auth.token_with = {"expires_in": 0}
@@ -122,13 +122,13 @@ def test_a_secret_that_goes_by_the_form_alone(lab, announced, kind):
         lab.entry(client_id="web", client_secret=SECRET)
         lab.sign_in()
     else:
-        # It echoes nothing, so that what was asked for is taken.
+        # The registration response does not repeat the method, so the requested one applies.
         lab.auth.registration_with = {"token_endpoint_auth_method": None}
         lab.sign_in()
     lab.works()
     asked = lab.auth.requests("token")
     assert len([request for request in asked if "authorization" in request.headers]) <= 1, "what works is remembered"
-    # Another process, which has only what is kept.
+    # Another process, which has only the stored items.
     lab.works()
     [last] = lab.auth.requests("token")[-1:]
     assert "authorization" not in last.headers and last.form["client_secret"]
@@ -157,7 +157,7 @@ def test_a_refresh_token_is_sent_again_only_where_the_client_was_not_known(lab):
     lab.entry(client_id="web", client_secret=SECRET)
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
-    # A gateway's words, a server that failed, another code: the token may have been used.
+    # A gateway's answer, a failed server, another code: the token may have been used.
     for answer in (
         Answer(502, {"error": "invalid_client"}),
         Answer(500, {"error": "invalid_client"}),
@@ -172,7 +172,7 @@ def test_a_refresh_token_is_sent_again_only_where_the_client_was_not_known(lab):
     assert lab.auth.reuses == 0
 
 
-def test_a_wrong_secret_is_told_with_the_words_of_the_first_answer(lab):
+def test_a_wrong_secret_is_reported_with_the_error_of_the_first_answer(lab):
     lab.auth.add_client("web", SECRET)
     lab.entry(client_id="web", client_secret=f"{SECRET}-wrong")
     said = refused_at_the_end(lab, "refused")
@@ -226,7 +226,7 @@ def test_a_purged_client_is_found_out_at_the_exchange_and_registered_anew(lab, p
 
 
 def test_a_user_whom_the_page_does_not_send_back_is_not_stuck(lab, port):
-    """Nobody refreshed, so nothing is known yet when the page refuses the purged client."""
+    """No refresh has happened, so the purge is unknown when the page refuses the client."""
     sign_in(lab, *port)
     lab.auth.purge_clients()
     stuck = stuck_on_a_page(lab, *port)
@@ -242,7 +242,7 @@ def test_a_user_who_starts_over_and_over_registers_no_crowd_of_clients(lab, port
         lab.line.start("login", "notes", *port).stop()
     assert len(lab.auth.requests("register")) == 2
     sign_in(lab, *port)
-    # A sign-in that was completed leaves nothing to be doubted.
+    # After a completed sign-in, the client is not in doubt any more.
     for _ in range(2):
         sign_in(lab, *port)
     assert len(lab.auth.requests("register")) == 2
@@ -259,7 +259,7 @@ def test_a_redirect_that_says_the_client_is_unknown_registers_anew(lab, port):
 
 
 def test_a_client_that_was_registered_anew_meanwhile_is_not_dropped(lab, port):
-    """The dead client is another user's; the kept one is good."""
+    """The deleted client belongs to another user's grant; the stored one is valid."""
     lab.auth.token_with = {"expires_in": 0}
     sign_in(lab, *port, "--user", "ada")
     [old] = lab.auth.clients
@@ -273,7 +273,7 @@ def test_a_client_that_was_registered_anew_meanwhile_is_not_dropped(lab, port):
 
 
 def test_what_an_earlier_version_kept_of_a_purged_client_is_replaced(lab, port):
-    """It does not say with which redirect URI its client registered itself, nor that it did."""
+    """The stored item has neither the client's redirect URI nor a mark that the client registered itself."""
     lab.auth.token_with = {"expires_in": 0}
     sign_in(lab, *port)
     items = json.loads(lab.line.tokens.read_text())
@@ -306,7 +306,7 @@ def test_a_client_of_the_entry_that_is_not_known_ends_nothing(lab):
     lab.works()
 
 
-# A refresh token that is dead for good
+# Refresh tokens that are permanently invalid
 
 
 DEAD = {
@@ -325,7 +325,7 @@ DEAD = {
 
 @pytest.mark.parametrize("client", ["registered", "entry's"])
 @pytest.mark.parametrize("how", DEAD)
-def test_a_dead_refresh_token_needs_a_sign_in_however_it_is_told(lab, how, client):
+def test_an_invalid_refresh_token_needs_a_sign_in_whatever_the_error_code(lab, how, client):
     if client == "entry's":
         lab.auth.add_client("web", SECRET)
         lab.entry(client_id="web", client_secret=SECRET)
@@ -336,7 +336,7 @@ def test_a_dead_refresh_token_needs_a_sign_in_however_it_is_told(lab, how, clien
     first = lab.fails("signed_in", "needs_sign_in")
     assert lab.fails("signed_in", "needs_sign_in") == first
     assert "sign in" in first["remedy"]
-    # A bare 401 is about the client, whose secret is then sent in the other way.
+    # A 401 without a body is about the client. Its secret is then sent with the other method.
     tries = 2 if (how, client) == ("no OAuth", "entry's") else 1
     assert refreshes(lab) == before + tries, "it is not sent every time"
     lab.auth.token_answers.clear()
@@ -360,7 +360,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("how", WAITS)
-def test_what_is_no_last_word_costs_nobody_the_sign_in(lab, how):
+def test_a_temporary_refusal_ends_no_sign_in(lab, how):
     lab.auth.token_with = {"expires_in": 0}
     lab.sign_in()
     lab.auth.token_answers["refresh_token"] = WAITS[how]
@@ -374,7 +374,7 @@ def test_what_is_no_last_word_costs_nobody_the_sign_in(lab, how):
 
 
 def due(lab):
-    """The refused refresh token is to be tried again now."""
+    """Makes the refused refresh token due to be tried again."""
     items = json.loads(lab.line.tokens.read_text())
     for key, item in items.items():
         if key.startswith("grant#"):
@@ -394,7 +394,7 @@ def test_a_server_that_is_mended_heals_a_refused_refresh_without_a_user(lab):
     for _ in range(2):
         lab.fails("signed_in", "needs_sign_in")
     assert refreshes(lab) == before + 1, "it is tried once more, and then left alone again"
-    # A server that cannot answer now leaves it as it is: over, and to be tried again.
+    # A server that cannot answer now changes nothing: the token stays expired and is tried again later.
     due(lab)
     lab.auth.token_answers["refresh_token"] = WAITS["busy"]
     for _ in range(2):
@@ -516,7 +516,7 @@ def test_a_server_silent_on_methods_may_take_public_clients_alone(lab):
     lab.works()
 
 
-def test_a_registration_that_is_wrong_is_told_with_the_redirect_uri(lab, port):
+def test_a_refused_registration_is_reported_with_the_redirect_uri(lab, port):
     lab.auth.registration_judge = lambda asked: refuses(error="invalid_redirect_uri", error_description="no loopback")
     done = lab.line.run("login", "notes", "--no-browser", *port)
     assert "invalid_redirect_uri: no loopback" in check_failed_login(done, "refused")
@@ -556,7 +556,7 @@ def test_a_client_for_itself_is_told_of_resource_and_scopes_and_of_no_redirect_u
 
 @pytest.fixture
 def deployed(backend, world, stands):
-    """A server that users sign in to, its authorization server, and a backend with a table of its own."""
+    """Starts an MCP server, its authorization server, and a backend with its own table."""
     auth = stands(AuthorizationServer)
     server = stands(ProtectedServer, auth)
     return server, auth, backend([user_entry(server)], **own_tables(world))
@@ -575,7 +575,7 @@ def connection(backend, user: str) -> dict:
 
 
 def start(backend, user: str) -> str:
-    """The client id with which a user is sent to the authorization server."""
+    """Starts a sign-in, and returns the client id of the authorization request."""
     status, started = backend.http("POST", "/oauth/start", {"agent_id": "notes"}, user)
     assert status == 200, started
     return dict(parse_qsl(urlsplit(started["authorization_url"]).query))["client_id"]
@@ -596,7 +596,7 @@ def test_a_purged_client_is_seen_in_lists_and_connections_and_mended_without_an_
     assert len(auth.requests("token", grant_type="refresh_token")) == 1
     stands = connection(backend, "ada")
     assert stands["status"] == "needs_sign_in" and "no longer knows this client" in stands["reason"]
-    # Nobody else has asked yet: the registration is gone for all users at once.
+    # The registration is deleted for all users at once, before another user asks.
     new = start(backend, "carol")
     assert new in auth.clients
     connect(backend, "notes", "ada")
@@ -664,7 +664,7 @@ def test_a_refresh_refused_for_scopes_keeps_the_sign_in_and_says_so(deployed):
     assert listed(backend, "ada")["status"] == "available"
 
 
-def test_a_closed_registration_is_told_with_what_to_register(deployed, world):
+def test_a_closed_registration_is_reported_with_the_client_to_register(deployed, world):
     _, auth, backend = deployed
     auth.registration_judge = lambda asked: CLOSED["okta"][0]
     status, refused = backend.http("POST", "/oauth/start", {"agent_id": "notes"}, "ada")
@@ -674,7 +674,7 @@ def test_a_closed_registration_is_told_with_what_to_register(deployed, world):
     assert callback in refused["remedy"] and "client_id" in refused["remedy"]
 
 
-def test_a_refusal_in_the_redirect_is_told_on_the_page(deployed):
+def test_a_refusal_in_the_redirect_is_shown_on_the_page(deployed):
     _, auth, backend = deployed
     for error, says in (
         ("unauthorized_client", "a new client is registered then"),

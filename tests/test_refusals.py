@@ -1,8 +1,8 @@
-"""Refusals of authorization servers, judged by where, for what and as which client was asked.
+"""Refusals by authorization servers. The verdict depends on the endpoint, the grant and the client.
 
-From a terminal (`line`) and through the deployed functions. Made after public bug reports: clients that registered
-themselves and were purged, refresh tokens that are dead in other words than `invalid_grant`, registrations that
-are announced and closed, secrets that are taken in one way alone.
+The tests use the command line (`line`) and the deployed functions. Made after public bug reports: self-registered
+clients that were deleted, invalid refresh tokens with other error codes than `invalid_grant`, registration that is
+announced but closed, secrets that are accepted with one method only.
 """
 
 import pytest
@@ -36,7 +36,7 @@ def signed_in(line) -> None:
 
 
 def tried(line):
-    """A login whose browser comes back."""
+    """Runs a login whose browser comes back, and returns the finished process."""
     pending = line.start("login", "notes")
     pending.open_redirect_uri(follow(pending.url))
     return pending.done()
@@ -130,7 +130,7 @@ def test_a_client_purged_at_a_refresh_is_registered_anew_for_everybody(backend, 
     assert agent["status"] == "needs_sign_in" and "registers it anew" in agent["status_reason"], agent
     [mine] = [c for c in made.http("GET", "/oauth/connections")[1]["connections"] if c["agent_id"] == "notes"]
     assert mine["status"] == "needs_sign_in"
-    # The registration is gone for all: one who never refreshed is sent off with a new client.
+    # The registration is deleted for all users: a user who never refreshed starts with a new client too.
     a.access_token_seconds = 3600
     connect(made, "notes", "grace")
     connect(made, "notes")
@@ -154,24 +154,24 @@ def test_a_client_purged_before_the_code_is_exchanged_is_registered_anew(line, p
 
 
 def test_a_user_who_never_comes_back_from_a_dead_client_gets_a_new_one(backend, pair):
-    """The authorization server shows an error page, and no redirect comes: a second start registers anew."""
+    """The authorization server shows an error page and does not redirect. A second start registers a new client."""
     a, server = pair()
     made = backend(user_entry(server))
     connect(made, "notes", "grace")
     a.purge_clients()
     first = made.http("POST", "/oauth/start", {"agent_id": "notes"})[1]["authorization_url"]
     with pytest.raises(AssertionError):
-        follow(first)  # which ends on a page
+        follow(first)  # ends on the error page
     assert len(a.requests("register")) == 1
     connect(made, "notes")
     assert len(a.requests("register")) == 2, "without an Admin and without --register-anew"
-    # One who closes the page does not have clients registered without end.
+    # A user who closes the page repeatedly does not register more and more clients.
     for _ in range(3):
         made.http("POST", "/oauth/start", {"agent_id": "notes"}, "grace")
     assert len(a.requests("register")) == 2
 
 
-# A refresh token that is dead for good
+# Refresh tokens that are permanently invalid
 
 
 DEAD = [

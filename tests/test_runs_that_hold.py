@@ -1,4 +1,4 @@
-"""AgentProcessor, deployed: several agents, budgets, time, claims that hold, honest records."""
+"""The deployed AgentProcessor: several agents, budgets, time limits, claims and transcripts."""
 
 import contextlib
 import gzip
@@ -24,14 +24,14 @@ def content(job):
 
 
 def team(backend, server, names, **environment):
-    """A backend with these agents, each with a server of its own; gives it and the servers by name."""
+    """Creates a backend with these agents, each with its own server. Returns it and the servers by name."""
     servers = {name: server() for name in names}
     entries = [{"mcp_url": each.url, "agent_name": name} for name, each in servers.items()]
     return backend(entries, **environment), servers
 
 
 def delegate(**queries):
-    """A step that asks several agents at once."""
+    """Returns a script step that asks several agents at once."""
     return {"calls": [{"call": name, "with": {"query": query}} for name, query in queries.items()]}
 
 
@@ -116,7 +116,7 @@ def test_twelve_agents_at_once_lose_no_message(backend, server):
         assert roles == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
 
 
-# Tools, to a model
+# Tools for the model
 
 
 def test_names_bedrock_would_refuse_are_mended(backend, server):
@@ -155,7 +155,7 @@ def test_a_2_mb_result_is_cut_with_a_marker(backend, server):
     assert content(job).endswith("[cut here: 1900000 more bytes are missing]")
 
 
-# A run that ends: the model's faults
+# Runs that end: faults of the model
 
 
 def test_a_throttled_model_is_asked_again_and_the_transcript_says_so(backend, server):
@@ -215,7 +215,7 @@ def test_a_guardrail_goes_with_every_call_of_the_model(backend, server):
     assert (applied["guardrailIdentifier"], applied["guardrailVersion"]) == ("gr-1", "DRAFT")
 
 
-# A run that ends: budgets and time
+# Runs that end: budgets and time
 
 
 FOR_EVER = {"call": "echo", "with": {}, "repeat": 500}
@@ -249,7 +249,7 @@ def test_the_budget_of_time_is_named(backend, server):
     assert "ran out of time after 1 s in tool echo" in job["error"] and "MAX_RUN_SECONDS" in job["error"]
 
 
-# A run that ends: claims
+# Runs that end: claims
 
 
 def start(backend, event):
@@ -265,14 +265,14 @@ def start(backend, event):
 
 
 def kill_environments(backend):
-    """Kills the function's processes, as a crash or an out-of-memory would."""
+    """Kills the function's processes, as a crash or a lack of memory would."""
     for process in backend.processes("AgentProcessorFunctionArn"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(process.name), signal.SIGKILL)
 
 
 def cut_off(backend, server, annotations):
-    """A backend whose first run was killed while it called a tool; gives it, the server and the event."""
+    """Kills a run while it calls a tool. Returns the backend, the server and the job's event."""
     called = server(pages=[[tool("act", **annotations)]], hang_on="tools/call")
     asked = backend([{"mcp_url": called.url, "agent_name": "helper"}], JOB_LEASE_SECONDS="2")
     event = asked.submit(script({"call": "act"}, {"say": "Done"}), ["helper"])

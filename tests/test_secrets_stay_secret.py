@@ -1,4 +1,4 @@
-"""Canaries: passwords, keys, client secrets, codes and tokens show in no log, error, answer or record."""
+"""Passwords, keys, client secrets, codes and tokens must not appear in any log, error, answer or record."""
 
 import base64
 import gzip
@@ -14,7 +14,7 @@ from tests.support import CANARY, Failed, as_user, connect, script
 
 
 def everything(backend, *answers) -> str:
-    """All that came out of the functions: answers, logs, and what they wrote into tables."""
+    """Returns all output of the functions: answers, logs, and items of tables."""
     texts = [json.dumps(answers), *backend.log_lines()]
     for table in (backend.table, backend.world.outputs["CatalogTableName"]):
         for page in backend.world.dynamodb.get_paginator("scan").paginate(TableName=table):
@@ -24,7 +24,7 @@ def everything(backend, *answers) -> str:
 
 
 def readable(value) -> list[str]:
-    """What an attribute holds, unpacked where it is packed."""
+    """Returns the value of an attribute, decompressed if necessary."""
     if "B" not in value:
         return [repr(value)]
     try:
@@ -34,7 +34,7 @@ def readable(value) -> list[str]:
 
 
 def test_canaries_show_nowhere(backend, server, world):
-    """Good and bad paths with logging turned up; a server that quotes what it was sent."""
+    """Successes and failures with detailed logging, and a server that quotes requests in its answers."""
     pool = world.pool(client_secret=True)
     good, refusing = server(require_auth=True), server(status=401)
     quoting = server(
@@ -84,10 +84,10 @@ SECRET = "Canary/secret 1!x"
 
 @pytest.fixture
 def oauth(backend, world, server):
-    """Entries of every kind of sign-in, behind authorization servers that repeat in refusals what they are sent.
+    """Entries of every OAuth sign-in, with authorization servers that repeat requests in their refusals.
 
-    The first has secrets posted, the second in a header. Gives the backend, both, the MCP server of the first,
-    and what must show nowhere beside these servers' own secrets.
+    The first server takes secrets in the form, the second in a header. Returns the backend, both servers, the MCP
+    server of the first, and the secrets that must not appear, in addition to the servers' own.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -127,7 +127,7 @@ def oauth(backend, world, server):
 
 
 def forms(secret: str) -> set[str]:
-    """A secret as it may be written."""
+    """Returns the forms in which a secret may be written."""
     pairs = {f"{id}:{escape(secret)}" for id in ("basic", "another") for escape in (str, quote_plus, escaped)}
     encoded = {base64.b64encode(text.encode()).decode().rstrip("=") for text in {secret, *pairs}}
     return {secret, quote(secret), escaped(secret), quote_plus(secret)} | encoded
@@ -138,14 +138,14 @@ def escaped(text: str) -> str:
 
 
 def sealed(backend) -> str:
-    """What the connections table holds, its sealed bytes as text."""
+    """Returns the items of the connections table, with encrypted bytes as text."""
     items = backend.world.dynamodb.scan(TableName=backend.environment["CONNECTIONS_TABLE"])["Items"]
     values = [value for item in items for value in item.values()]
     return "\n".join(value["B"].decode("latin-1") if "B" in value else repr(value) for value in values)
 
 
-def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
-    """Users and machines, good ways and bad, with logging turned up."""
+def test_secrets_of_oauth_sign_ins_show_nowhere(oauth):
+    """Users and clients, successes and failures, with detailed logging."""
     backend, (a, b), notes, canaries = oauth
     said = []
 
@@ -167,7 +167,7 @@ def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
     notes.refuse_all()
     said.append(backend.agents(as_user("ada")))
     assert a.requests("token", grant_type="refresh_token")
-    # A code that is refused, the refusal repeating it with its verifier.
+    # A refused code; the refusal repeats the code and its verifier.
     a.code_seconds = -1
     _, started = backend.http("POST", "/oauth/start", {"agent_id": "users"}, "grace")
     said.append(started)
@@ -192,7 +192,7 @@ def test_what_oauth_is_shown_and_brings_shows_nowhere(oauth):
     assert assertions and not any(assertion.split(".")[2] in out for assertion in assertions)
 
 
-def test_what_is_kept_of_a_sign_in_is_sealed(oauth):
+def test_stored_sign_ins_are_sealed(oauth):
     backend, (a, _), *_ = oauth
     connect(backend, "users")
     kept = backend.world.dynamodb.scan(TableName=backend.environment["CONNECTIONS_TABLE"])["Items"]
@@ -204,12 +204,12 @@ def test_what_is_kept_of_a_sign_in_is_sealed(oauth):
 
 
 def test_a_sealed_item_is_good_for_its_owner_and_place_alone(oauth):
-    """Somebody who can write the table cannot give one user another's sign-in."""
+    """A person who can write to the table cannot give one user another user's sign-in."""
     backend, *_ = oauth
     dynamodb, table = backend.world.dynamodb, backend.environment["CONNECTIONS_TABLE"]
 
     def told(user):
-        """What a tool says to this user's job in an environment that knows nothing yet."""
+        """Returns a tool's result in this user's job, from a new environment."""
         backend.go_cold()
         event = backend.submit(script({"call": "read_notes"}, {"say": "{result}"}), ["users"], user=user)
         backend.process(event)

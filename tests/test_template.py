@@ -1,4 +1,4 @@
-"""template.yaml: what is deployed here is what goes to AWS."""
+"""template.yaml: the deployed stack and the template's rules. The same template goes to AWS."""
 
 import json
 import re
@@ -22,14 +22,14 @@ def template() -> dict:
 
 
 def properties(kind: str) -> dict[str, dict]:
-    """The properties of every resource of a kind, by logical id."""
+    """Returns the properties of every resource of a type, by logical id."""
     resources = template()["Resources"].items()
     return {name: resource["Properties"] for name, resource in resources if resource["Type"] == kind}
 
 
 @pytest.fixture(scope="module")
 def beside(world):
-    """The outputs of a second stack, on the first one's secret, table and key, with an address of its own."""
+    """Deploys a second stack with the first one's secret, table and key. Returns its outputs."""
     secret = world.secrets.describe_secret(SecretId=SECRET)["ARN"]
     return deploy(
         world.aws,
@@ -51,7 +51,7 @@ def test_locally_only_the_code_lies_elsewhere():
     ]
 
 
-def test_the_stack_has_what_others_rely_on(world):
+def test_the_stack_has_the_outputs_and_table_that_the_accelerator_needs(world):
     assert {
         "ExternalMCPAgentsSecretConsoleURL",
         "ListAvailableAgentsFunctionArn",
@@ -67,10 +67,10 @@ def test_the_secret_begins_as_an_empty_list():
 
 
 def test_the_tables_expire_encrypt_and_cost_by_use():
-    """Read from the template: the local AWS does not take all of it over."""
+    """Checked in the template, because the local AWS does not support all of these settings."""
     tables = properties("AWS::DynamoDB::Table")
     assert set(tables) == {"AgentTable", "CatalogTable", "ConnectionsTable"}
-    # Known tools can be fetched again; jobs and tokens cannot.
+    # Tool lists can be fetched again; jobs and tokens cannot.
     for name in ("AgentTable", "ConnectionsTable"):
         assert tables[name]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     for table in tables.values():
@@ -112,7 +112,7 @@ def test_requests_without_a_route_reach_a_function():
     assert {"$default", "ANY /oauth/{proxy+}"} <= routes
 
 
-def test_there_is_a_brake_on_cost_and_a_record_of_requests(world):
+def test_concurrency_and_quotas_are_limited_and_requests_are_logged(world):
     functions = properties("AWS::Serverless::Function").values()
     assert all("ReservedConcurrentExecutions" in function for function in functions)
     configured = world.configuration("AgentJobsFunctionArn")["Environment"]["Variables"]
@@ -120,11 +120,11 @@ def test_there_is_a_brake_on_cost_and_a_record_of_requests(world):
     [stage] = properties("AWS::ApiGatewayV2::Stage").values()
     logged = json.loads(stage["AccessLogSettings"]["Format"])
     assert {"requestId", "ip", "route", "status", "latencyMs"} <= set(logged)
-    # Ids of agents and states of sign-ins stand in paths and queries.
+    # Paths and queries contain agent ids and the `state` of sign-ins.
     assert not any(word in value for value in logged.values() for word in ("path", "query", "Authorization"))
 
 
-def test_the_pool_of_ones_own_is_not_deleted_by_mistake():
+def test_the_stacks_own_user_pool_has_deletion_protection():
     [pool] = properties("AWS::Cognito::UserPool").values()
     assert template()["Parameters"]["UserPoolDeletionProtection"]["Default"] == "ACTIVE"
     assert pool["DeletionProtection"] == {"Ref": "UserPoolDeletionProtection"}
@@ -142,7 +142,7 @@ def test_no_function_reaches_every_table_key_or_secret():
             assert "*" not in json.dumps([right["Action"], right["Resource"]]), (name, right["Sid"])
 
 
-# What each function may do, and no more.
+# The permissions of each function, exactly.
 RIGHTS = {
     "ListAvailableAgentsRole": {"KeepTheCatalog"},
     "AgentProcessorRole": {
@@ -188,7 +188,7 @@ def test_no_aws_managed_policy_is_attached_outside_a_vpc():
 
 
 def rights(role: dict):
-    """The statements of a role, its own and those of the stack's managed policies; those under a condition too."""
+    """Yields the statements of a role and of its managed policies, including those under a condition."""
     yield from own_rights(role)
     policies = properties("AWS::IAM::ManagedPolicy")
     for name in managed(role):
@@ -196,7 +196,7 @@ def rights(role: dict):
 
 
 def own_rights(policy: dict):
-    """The statements of a role's inline policies, or of a managed policy."""
+    """Yields the statements of a role's inline policies, or of a managed policy."""
     for inline in policy.get("Policies", [policy]):
         for statement in inline["PolicyDocument"]["Statement"]:
             branches = statement["Fn::If"][1:] if "Fn::If" in statement else [statement]
@@ -204,7 +204,7 @@ def own_rights(policy: dict):
 
 
 def managed(role: dict) -> list[str]:
-    """The logical ids of the stack's managed policies that a role has."""
+    """Returns the logical ids of the stack's managed policies that a role has."""
     return [name for attached in role["ManagedPolicyArns"] for name in references(attached)]
 
 
@@ -220,7 +220,7 @@ def reaches_data(right: dict) -> bool:
 
 
 def test_no_partition_is_written_out():
-    """Names of service principals are the same in all partitions; the consoles' hosts stand in the mapping."""
+    """Names of service principals are the same in all partitions. The consoles' hosts are in the mapping."""
     found = re.findall(r".*(?:arn:aws|\baws\.amazon\.com|amazonaws).*", (ROOT / "template.yaml").read_text())
     principal = re.compile(r"Principal: (\{Service: )?\w+\.amazonaws\.com}?$")
     mapped = re.compile(r"aws[a-z-]*: \{Console: [a-z0-9.-]+}$")
@@ -252,7 +252,7 @@ def test_beside_an_existing_stack_its_secret_table_and_key_are_used(world, besid
     made = world.aws.client("cloudformation").list_stack_resources(StackName="beside")
     kinds = [resource["ResourceType"] for resource in made["StackResourceSummaries"]]
     assert "AWS::SecretsManager::Secret" not in kinds and "AWS::KMS::Key" not in kinds
-    # The known tools and the connections.
+    # The tables for tool lists and for connections.
     assert kinds.count("AWS::DynamoDB::Table") == 2
     function = world.lambdas.get_function_configuration(FunctionName=beside["ListAvailableAgentsFunctionArn"])
     variables = function["Environment"]["Variables"]

@@ -1,4 +1,4 @@
-"""`mcp-agents` at a terminal and away from one: colours, tables and the progress line."""
+"""`mcp-agents` with and without a terminal: colours, tables and the progress line."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ def server(server_alone):
 
 
 class Shown:
-    """What a command shows on a terminal of so many columns, on standard output and standard error apart."""
+    """The output of a command on a terminal of given width, separately for standard output and standard error."""
 
     def __init__(self, line, *arguments, columns=80, **environment):
         inherited = {
@@ -44,7 +44,7 @@ class Shown:
         )
         for _, theirs in ends:
             os.close(theirs)
-        # Read while it runs: a terminal holds a few kilobytes.
+        # Read while the command runs: a terminal's buffer has a few kilobytes.
         with ThreadPoolExecutor(len(ends)) as readers:
             self.stdout, self.stderr = readers.map(self._read, [parent for parent, _ in ends])
         self.code = child.wait(timeout=60)
@@ -66,7 +66,7 @@ class Shown:
 
 @pytest.fixture
 def two(line, server):
-    """A file with two entries, one of which works."""
+    """Writes a file with two entries, one of which works."""
     line.put(
         {"mcp_url": server().url, "agent_name": "works", "auth_type": "none"},
         {"mcp_url": "http://127.0.0.1:1/mcp", "agent_name": "fails", "auth_type": "none"},
@@ -79,7 +79,7 @@ def test_a_terminal_has_colours_and_a_progress_line_that_is_gone_at_the_end(two)
     assert shown.code == 1
     assert "\x1b[32mok" in shown.stdout and "\x1b[1m\x1b[31mFAILED" in shown.stdout
     assert "entry 1 (works): resolving its name" in shown.stderr
-    # The last that is done is that its line is cleared.
+    # The last output clears the progress line.
     assert shown.stderr.endswith("\r\x1b[2K") or shown.stderr.endswith("\x1b[2K")
 
 

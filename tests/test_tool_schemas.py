@@ -1,7 +1,7 @@
-"""Tool schemas of every kind: what is listed is what a model is given, and no schema fails a run.
+"""Tool schemas of every kind: the listed tools are the tools that a model is offered, and no schema fails a run.
 
-The model refuses what Bedrock is reported to refuse, with a validator that is not the product's. `OFFERED` holds
-schemas that servers really send; `LEFT_OUT` those that no model can be offered, with the reason.
+The model applies Bedrock's rules, with another validator than the product's. `OFFERED` has schemas of real servers;
+`LEFT_OUT` has schemas that no model can be offered, with the reason.
 """
 
 import json
@@ -20,7 +20,7 @@ def has(**properties) -> dict:
 
 
 def doubling(reference, define=lambda n, schema: schema) -> dict:
-    """Definitions each of which applies the one below it twice: 2^25 checks."""
+    """Definitions that each apply the next one twice: 2^25 checks."""
     defs = {"d0": define(0, TEXT)}
     for n in range(1, 26):
         below = {"$ref": reference(n - 1)}
@@ -156,7 +156,7 @@ def model(stands):
 
 @pytest.fixture
 def asked(backend, world, model):
-    """A backend whose model is strict; gives its one agent and what a job made of a query."""
+    """A backend with `StrictModel`. Returns its only agent and the outcome of a job for a query."""
 
     def ask(server, query: str = "which tools are there?"):
         made = backend(
@@ -180,7 +180,7 @@ def test_a_schema_is_offered_and_the_model_takes_it(asked, model, stands, name):
 
 
 def given(name: str) -> str:
-    """The tool's name as the model is given it: some of these are changed themselves."""
+    """Returns the tool's name as the model gets it: some of these names are changed."""
     fits = name.replace(" ", "_")
     return fits if fits.replace("_", "").replace("-", "").isalnum() else said_of(fits)
 
@@ -256,7 +256,7 @@ def test_arguments_are_checked_as_the_schema_means_them(asked, stands, schema, r
 
 
 def test_a_schema_that_would_check_for_ever_holds_up_no_other_agent(backend, stands, model, world):
-    """A schema may refer to itself twice from a property: how long checking takes is in the model's hands."""
+    """A schema may refer to itself twice from a property, so the arguments determine how long checking takes."""
     twice = has(next={"allOf": [{"$ref": "#"}, {"$ref": "#"}]})
     server = stands(OddServer, tools=[tool("t", inputSchema=twice)])
     deep = {"leaf": 1}
@@ -269,7 +269,7 @@ def test_a_schema_that_would_check_for_ever_holds_up_no_other_agent(backend, sta
 
 
 def test_two_tools_with_many_hungry_patterns_fit_into_memory(asked, stands):
-    """900 patterns each, which took 1.5 GB when they were compiled before the first turn."""
+    """900 patterns each, which needed 1.5 GB when they were compiled before the first turn."""
     many = {f"p{n}": {"type": "string", "pattern": f"^(\\w{{1,200}}\\d{{1,{100 + n}}}){{1,3}}$"} for n in range(400)}
     server = stands(OddServer, tools=[tool(name, inputSchema=has(**many)) for name in ("one", "two")])
     _, said = asked(server, json.dumps({"call": "one", "with": {"p1": "x"}}))

@@ -1,1 +1,1 @@
-"""Entries of every kind, deployed: how a server is signed in to, and what is said when it cannot be."""
+"""Entries of every sign-in type, with the deployed functions: how the client signs in, and the errors if it cannot."""

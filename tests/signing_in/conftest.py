@@ -1,4 +1,4 @@
-"""Backends of these tests have tables of their own."""
+"""Backends with their own tables."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.support import own_tables
 
 @pytest.fixture
 def backend(backend, world):
-    """Makes a backend with tables of its own: `backend(*entries, **environment)`."""
+    """Creates a backend with its own tables: `backend(*entries, **environment)`."""
     return lambda *entries, **environment: backend(entries, **own_tables(world) | environment)

@@ -1,4 +1,4 @@
-"""The steps that these tests share: a server and its authorization server, a list, a job."""
+"""Steps that these tests share: start a server and its authorization server, list agents, run a job."""
 
 import json
 from urllib.parse import parse_qsl, urlsplit
@@ -12,33 +12,33 @@ READ, WRITE = "read_notes", "write_notes"
 
 
 def guarded(stands, server=None, **authorization):
-    """A server and its authorization server, which knows the client of `machine`."""
+    """Starts an MCP server and its authorization server, which has the client of `machine_entry`."""
     a = stands(AuthorizationServer, **authorization)
     a.add_client("machine", "machine-secret")
     return stands(ProtectedServer, a, **server or {}), a
 
 
 def listed(backend, user: str | None = None, **arguments) -> dict:
-    """The one agent, as it is for a user."""
+    """Returns the only agent of the list, for a user."""
     [agent] = backend.agents(as_user(user, **arguments) if user else {"arguments": arguments})
     return agent
 
 
 def listed_cold(backend, user: str | None = None) -> dict:
-    """The one agent, as an environment sees it that knows nothing of earlier failures."""
+    """Returns the only agent of the list, from a new environment, which has no record of earlier failures."""
     backend.go_cold()
     return listed(backend, user)
 
 
 def ran(backend, *steps, user: str = "ada", agent: str = "notes") -> dict:
-    """The item of a job that a user had run."""
+    """Runs a job for a user, and returns the job's item."""
     event = backend.submit(script(*steps), [agent], user=user)
     backend.process(event)
     return backend.job(event)
 
 
 def called(backend, tool: str = READ, user: str = "ada", agent: str = "notes"):
-    """What a tool said to a user's job; a text if it was no JSON."""
+    """Runs a user's job that calls a tool. Returns the tool's result, as JSON or else as text."""
     job = ran(backend, {"call": tool, "with": {"n": 1}}, {"say": "{result}"}, user=user, agent=agent)
     assert job["status"] == "COMPLETED", job["error"]
     said = json.loads(job["result"])["content"]
@@ -50,10 +50,10 @@ def statuses(agents) -> dict[str, str]:
 
 
 def skipped(backend) -> list[str]:
-    """Why entries fell out, as the log has it."""
+    """Returns the reasons why entries were skipped, from the log."""
     return [event["diagnostic"] for event in backend.log_events("External MCP: entry skipped")]
 
 
 def scopes_of(url: str) -> set[str]:
-    """What an authorization URL asks for."""
+    """Returns the scopes in an authorization URL."""
     return set(dict(parse_qsl(urlsplit(url).query)).get("scope", "").split())

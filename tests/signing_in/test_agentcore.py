@@ -1,4 +1,4 @@
-"""Runtimes of AgentCore: found by their ARN, with their own kind of metadata."""
+"""AgentCore runtimes: entries with an ARN, and AgentCore's metadata path."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support import connect, machine_entry
 
 @pytest.fixture
 def runtime(stands):
-    """A runtime of AgentCore and its authorization server: `runtime(**options)`."""
+    """Starts a stand-in for an AgentCore runtime and its authorization server: `runtime(**options)`."""
 
     def start(**options):
         a = stands(AuthorizationServer)
@@ -20,7 +20,7 @@ def runtime(stands):
 
 
 def test_a_runtime_is_found_by_its_arn(backend, runtime):
-    """By either field, with a qualifier and without."""
+    """With either field, with and without a qualifier."""
     for field, qualifier in (("agent_runtime_arn", None), ("mcp_url", "prod")):
         server, a = runtime(qualifier=qualifier or "DEFAULT")
         entry = machine_entry(server) | {"mcp_url": None, field: server.ARN, "qualifier": qualifier}

@@ -1,4 +1,4 @@
-"""Environments that sign in or refresh at the same time."""
+"""Several environments that sign in or refresh at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +10,9 @@ from tests.support import connect, machine_entry, user_entry, wait_for
 
 @pytest.fixture
 def together(backend):
-    """Three cold environments of one entry that list at once: `together(entry, a, user)` gives their agents.
+    """Lists in three cold environments of one entry at once: `together(entry, a, user)` returns their agents.
 
-    The authorization server answers when all three have looked for the tokens and found none that is good.
+    The authorization server answers after all three have read the stored tokens and found no valid one.
     """
 
     def together(first, a, user=None):

@@ -32,7 +32,7 @@ def test_a_clients_secret_goes_as_the_metadata_says(backend, stands):
 
 
 def test_a_client_signs_an_assertion(backend, stands):
-    """One algorithm for each kind of key by itself, others by name."""
+    """Each kind of key has a default algorithm; the entry can name another."""
     a = stands(AuthorizationServer)
     keys = {"ec": ec.generate_private_key(ec.SECP256R1()), "rsa": rsa.generate_private_key(65537, 2048)}
     entries = []
@@ -61,7 +61,7 @@ SAID = [
 ]
 
 
-def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
+def test_resource_and_audience_are_sent_as_the_entry_says(backend, stands):
     servers = [guarded(stands, server={"checks_audience": False})[0] for _ in SAID]
     agents = backend(*[machine_entry(each, **fields) for each, (fields, _) in zip(servers, SAID, strict=True)]).agents()
     assert [agent["status"] for agent in agents] == ["available"] * len(SAID)
@@ -74,7 +74,7 @@ def test_what_a_token_is_for_is_said_as_the_entry_says(backend, stands):
 def test_a_key_in_the_servers_query_goes_to_no_authorization_server(backend, stands):
     a = stands(AuthorizationServer)
     a.add_client("machine", "machine-secret")
-    # Its metadata names it as it was asked, with the key.
+    # The server's metadata has the same URL, with the key in the query.
     server = stands(ProtectedServer, a, f"/mcp?api_key={KEY}", checks_audience=False)
     assert listed(backend(machine_entry(server)))["status"] == "available"
     [request] = a.requests("token")
@@ -82,7 +82,7 @@ def test_a_key_in_the_servers_query_goes_to_no_authorization_server(backend, sta
     assert not [each for each in a.seen if KEY in each.path or KEY in each.body.decode()]
 
 
-def test_a_server_with_another_name_is_believed_if_the_entry_says_it_too(backend, stands):
+def test_another_resource_is_accepted_if_the_entry_names_it(backend, stands):
     name = "https://notes.example.com/mcp"
     server, a = guarded(stands, server={"metadata": {"resource": name}})
     named, unnamed = backend(machine_entry(server, resource=name)), backend(machine_entry(server))
@@ -110,7 +110,7 @@ def test_a_token_is_shared_by_cold_environments(backend, stands):
 
 
 def test_a_token_is_refreshed_before_it_is_over(backend, stands):
-    """The authorization server says a second and means an hour: no server ever sees a token that is over."""
+    """The token response says that a token lives 1 s; in fact it lives 1 h. No server may receive an expired token."""
     server, a = guarded(stands, token_with={"expires_in": 1})
     refreshed = backend(machine_entry(server))
     wait_for(lambda: listed(refreshed)["status"] == "available" and len(a.requests("token")) >= 3)
@@ -128,7 +128,7 @@ def test_a_refused_token_is_renewed_once(backend, stands):
     assert len(a.requests("token")) == 2
 
 
-def test_a_server_that_takes_no_token_is_not_asked_in_a_loop(backend, stands):
+def test_a_server_that_refuses_every_token_is_not_asked_in_a_loop(backend, stands):
     server, a = guarded(stands)
     server.metadata = {"authorization_servers": [a.issuer]}
     server.authorization_server = stands(AuthorizationServer)
@@ -154,7 +154,7 @@ def test_scopes_granted_without_being_asked_for_are_kept_when_more_are_needed(ba
     assert set(a.requests("token")[-1].form["scope"].split()) == {"mcp:read", "mcp:write"}
 
 
-def test_a_server_that_never_has_scopes_enough_ends_it(backend, stands):
+def test_a_server_that_refuses_every_scope_is_unavailable(backend, stands):
     server, a = guarded(stands, server={"needs": {"tools/list": "mcp:write"}, "never_enough": True})
     endless = backend(machine_entry(server))
     agent = listed(endless)
@@ -165,7 +165,7 @@ def test_a_server_that_never_has_scopes_enough_ends_it(backend, stands):
     assert len(server.requests("tools/list")) <= 8
 
 
-def test_a_wrong_secret_is_told_with_the_authorization_servers_words(backend, stands):
+def test_a_wrong_secret_is_reported_with_the_authorization_servers_error(backend, stands):
     server, a = guarded(stands)
     wrong = backend(machine_entry(server, client_secret=CANARY))
     agent = listed(wrong)

@@ -1,4 +1,4 @@
-"""How the way to the authorization server is found, from documents or the entry."""
+"""Discovery of the authorization server, from metadata documents or from the entry."""
 
 from tests.lab import Answer, AuthorizationServer, ProtectedServer
 from tests.signing_in.steps import EVIL, called, guarded, listed, statuses
@@ -6,7 +6,7 @@ from tests.support import connect, machine_entry, user_entry
 
 
 def found(backend, servers) -> dict[str, str]:
-    """The status of each server's agent by its name, clients signing in for themselves."""
+    """Returns the status of each server's agent by name, with client_credentials."""
     return statuses(backend(*[machine_entry(each, agent_name=name) for name, each in servers.items()]).agents())
 
 
@@ -19,7 +19,7 @@ def test_the_servers_metadata_is_found_wherever_it_is_alone(backend, stands):
         "inserted": stands(ProtectedServer, a, locations=[f"{well_known}/mcp"], challenge=silent),
         "root": stands(ProtectedServer, a, locations=[well_known], challenge=silent),
         "origin": stands(ProtectedServer, a, locations=[well_known], challenge=silent),
-        # As gateways do.
+        # Gateways do this.
         "renamed": stands(ProtectedServer, a, challenge_header="x-amzn-remapped-www-authenticate"),
         "taken": stands(ProtectedServer, a, challenge_text=""),
     }
@@ -45,7 +45,7 @@ def test_the_authorization_servers_metadata_is_found_wherever_it_is_alone(backen
 
 
 def test_a_server_without_metadata_is_its_own_authorization_server(backend, stands):
-    """As it was before 2025-06-18."""
+    """As in revisions of MCP before 2025-06-18."""
     a = stands(AuthorizationServer)
     a.add_client("machine", "machine-secret")
     server = stands(ProtectedServer, a, locations=[])
@@ -55,7 +55,7 @@ def test_a_server_without_metadata_is_its_own_authorization_server(backend, stan
 
 
 def own_authorization_server(server, a):
-    """Has `a`'s metadata at the server's own root, under the server's own name."""
+    """Serves `a`'s metadata at the MCP server's root, with the MCP server as issuer."""
     answered = server.answer
 
     def answer(request):
@@ -73,7 +73,7 @@ def test_endpoints_that_the_entry_names_need_no_discovery(backend, stands):
     named = {"token_url": f"{a.issuer}/token"}
     a.add_client("posting", "machine-secret", "client_secret_post")
     for client in ("machine", "posting"):
-        # Nothing says how a secret goes: in one way, and if that is refused in the other.
+        # No metadata says how to send the secret: one method is tried, and if it is refused, the other.
         assert listed(backend(machine_entry(server, **named, client_id=client)))["status"] == "available"
     a.add_client("ours")
     named |= {"authorization_url": f"{a.issuer}/authorize", "client_id": "ours"}
@@ -105,7 +105,7 @@ def test_metadata_that_is_busy_is_asked_for_again(backend, stands):
 
 
 def busy(server, times, status, headers):
-    """Has the server's metadata answer that often with a status."""
+    """Makes the server's metadata return an error status for a number of requests."""
     answered, left = server.answer, [times]
 
     def answer(request):

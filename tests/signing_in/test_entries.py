@@ -1,4 +1,4 @@
-"""What an entry may say of a sign-in, and what is said of one that says something else."""
+"""Fields that belong to each sign-in type, and the errors for fields that do not."""
 
 from tests.lab import PlainServer
 from tests.signing_in.steps import skipped, statuses
@@ -38,7 +38,7 @@ BAD = [
 ]
 
 
-def test_what_does_not_belong_is_refused_by_name_and_only_that_entry_falls_out(backend, stands):
+def test_a_field_of_another_sign_in_is_refused_by_name_and_only_that_entry_is_skipped(backend, stands):
     url = stands(PlainServer).url
     mixed = backend(*[{"mcp_url": url} | bad for bad, _ in BAD], {"mcp_url": url, "agent_name": "good"})
     assert statuses(mixed.agents()) == {"good": "available"}

@@ -1,4 +1,4 @@
-"""A server that names another authorization server than at the first sign-in."""
+"""MCP servers that later name another authorization server than at the first sign-in."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from tests.support import connect, machine_entry, user_entry
 
 
 def shown(a) -> list:
-    """The requests that brought more than a question."""
+    """Returns the requests other than those for metadata."""
     return [request for request in a.seen if request.body or "authorization" in request.headers]
 
 
 @pytest.fixture
 def moved(stands):
-    """A server that names another authorization server than before: `moved(server)` gives that one."""
+    """Makes a server name a new authorization server: `moved(server)` returns the new one."""
 
     def move(server):
         other = stands(AuthorizationServer)
@@ -40,7 +40,7 @@ def test_a_new_authorization_server_gets_no_clients_secret(backend, stands, move
     assert listed(trusted)["status"] == "available", "an entry may say that it trusts the new one"
 
 
-def test_what_was_trusted_first_is_remembered_when_its_tokens_are_gone(backend, stands, moved, world):
+def test_the_first_authorization_server_is_remembered_when_its_tokens_are_gone(backend, stands, moved, world):
     server, a = guarded(stands)
     asked = backend(machine_entry(server))
     assert listed(asked)["status"] == "available"
@@ -52,7 +52,7 @@ def test_what_was_trusted_first_is_remembered_when_its_tokens_are_gone(backend, 
 
 
 def forget(world, backend, kind: str):
-    """Takes items of a kind out of the table of connections."""
+    """Deletes items of one kind from the connections table."""
     table = backend.environment["CONNECTIONS_TABLE"]
     keys = [item["PK"] for item in world.dynamodb.scan(TableName=table)["Items"] if item["PK"]["S"].startswith(kind)]
     assert keys

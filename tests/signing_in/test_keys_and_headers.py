@@ -1,4 +1,4 @@
-"""Keys and other headers that an entry has sent with every request."""
+"""API keys and extra headers, which are sent with every request."""
 
 from tests.lab import AuthorizationServer, PlainServer, ProtectedServer
 from tests.signing_in.steps import KEY, READ, listed, skipped, statuses
@@ -61,7 +61,7 @@ def test_extra_headers_go_with_every_request_of_any_sign_in(backend, stands, wor
     assert not any(request.headers.get("x-tenant") for request in a.seen), "they are for the server alone"
 
 
-def test_extra_headers_never_say_who_asks_or_what_mcp_says(backend, stands):
+def test_extra_headers_never_replace_authorization_or_mcp_headers(backend, stands):
     url = stands(PlainServer).url
     names = ["Authorization", "host", "Mcp-Session-Id", "MCP-Protocol-Version"]
     bad = [{"mcp_url": url, "auth_type": "none", "extra_headers": {name: CANARY}} for name in names]

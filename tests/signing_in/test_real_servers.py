@@ -1,4 +1,4 @@
-"""Authorization servers of others: a certified one, and Cognito."""
+"""Third-party authorization servers: a certified one, and Cognito."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def certified():
 
 
 def test_a_certified_server_from_registration_to_rotation_to_revocation(backend, stands, certified):
-    """Its issuer has a path; it wants the resource everywhere, names itself, and rotates refresh tokens."""
+    """Its issuer has a path. It needs `resource` in every request, sends `iss`, and rotates refresh tokens."""
     server = stands(ProtectedServer, certified)
     asked = backend(user_entry(server))
     url = connect(asked, "notes", "grace")
@@ -51,7 +51,7 @@ def test_a_user_who_says_no_at_a_certified_server_is_not_signed_in(backend, stan
     assert listed(asked, "ada")["status"] == "needs_sign_in"
 
 
-def test_a_certified_server_that_wants_to_be_asked_for_offline_access_is(backend, stands):
+def test_offline_access_is_requested_from_a_certified_server_that_needs_it(backend, stands):
     provider = stands(OidcProvider, access_token_seconds=1, refresh_tokens="offline_access")
     server = stands(ProtectedServer, provider, metadata={"scopes_supported": ["mcp:read"]})
     asked = backend(user_entry(server))

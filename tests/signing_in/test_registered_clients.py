@@ -1,4 +1,4 @@
-"""Which client a user is sent off with: registered beforehand, published, registering itself."""
+"""The client of an authorization request: from the entry, with a metadata document, or self-registered."""
 
 from tests.signing_in.steps import called, guarded
 from tests.support import connect, user_entry, wait_for
@@ -26,7 +26,7 @@ def test_a_client_metadata_document_comes_before_registration(backend, stands):
     assert not a.requests("register")
 
 
-def test_a_client_that_registers_proves_itself_as_it_was_told_to(backend, stands):
+def test_a_registered_client_authenticates_with_the_method_of_its_registration(backend, stands):
     told = {"token_endpoint_auth_method": "client_secret_post", "client_secret": "given-secret"}
     server, a = guarded(stands, registration_with=told, token_with={"expires_in": 1})
     asked = backend(user_entry(server))

@@ -1,4 +1,4 @@
-"""Which tools of a server an entry offers."""
+"""The tools that an entry offers."""
 
 import json
 
@@ -20,7 +20,7 @@ CHOSEN = {
 
 
 def test_tools_are_offered_as_the_entry_says(backend, stands):
-    """All entries are of one server, whose tools are asked for once."""
+    """All entries name the same server, whose tools are listed once."""
     server = stands(PlainServer, tools=TOOLS)
     entry = {"mcp_url": server.url, "agent_description": "Notes."}
     entries = [entry | {"agent_name": name, "tools": chosen} for name, (chosen, _) in CHOSEN.items()]

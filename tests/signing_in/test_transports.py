@@ -28,18 +28,18 @@ def test_a_server_of_the_python_sdk_is_listed_and_called(backend, stands, transp
     assert json.loads(job["result"])["content"].split()[0] == "5"
     wait_for(lambda: server.seen["open"] == 0)
     if transport == "sse":
-        # The stream of each environment, and a message for each of initialize, initialized, list and call.
+        # For each environment: the stream, and one message each for initialize, initialized, list and call.
         assert server.seen["requests"]["GET /sse"] == 2 and server.seen["requests"]["POST /messages"] >= 6
 
 
-def test_a_server_over_sse_that_refuses_the_key_is_told(backend, stands):
+def test_a_server_over_sse_that_refuses_the_key_is_reported(backend, stands):
     server = stands(SseServer, bearer="another")
     agent = listed(backend({"mcp_url": server.url, "auth_type": "api_key", "credentials": KEY, "transport": "sse"}))
     assert agent["status"] == "unavailable" and "401" in agent["status_reason"]
 
 
 def test_a_server_over_sse_behind_oauth(backend, stands):
-    """It knows no OAuth itself: the token that it wants is the one that is given out."""
+    """The server has no OAuth itself: it accepts the token that the authorization server issues."""
     a = stands(AuthorizationServer, token_with={"access_token": KEY})
     a.add_client("machine", "machine-secret")
     server = stands(SseServer, bearer=KEY)
@@ -47,7 +47,7 @@ def test_a_server_over_sse_behind_oauth(backend, stands):
     assert listed(asked)["tools"] == ["add", "slow"]
 
 
-def test_every_revision_is_spoken(backend, stands):
+def test_every_revision_is_supported(backend, stands):
     revisions = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]
     servers = {revision: stands(PlainServer, revision=revision) for revision in revisions}
     asked = backend(*[{"mcp_url": each.url, "agent_name": revision} for revision, each in servers.items()])
@@ -59,7 +59,7 @@ def test_every_revision_is_spoken(backend, stands):
             assert request.headers["mcp-protocol-version"] == revision
 
 
-def test_a_server_without_initialize_is_spoken_to_however_it_refuses_that(backend, stands):
+def test_a_server_without_initialize_works_whatever_its_refusal(backend, stands):
     def refusal(status, code):
         error = {"code": code, "message": "refused", "data": {"supported": ["2026-07-28"]}}
         return Answer(status, {"jsonrpc": "2.0", "id": 0, "error": error})
@@ -83,7 +83,7 @@ def test_a_stateless_server_behind_oauth(backend, stands):
     assert all(a.introspect(request.bearer)["active"] for request in server.requests("tools/list"))
 
 
-def test_a_revision_that_nobody_knows_is_told(backend, stands):
+def test_an_unknown_revision_is_reported(backend, stands):
     server = stands(PlainServer, revision="1999-01-01")
     agent = listed(backend({"mcp_url": server.url}))
     assert agent["status"] == "unavailable" and "revision" in agent["status_reason"]

@@ -1,4 +1,4 @@
-"""Users who sign in: whose tokens are used, how long, and what ends them."""
+"""Users who sign in: whose tokens are used, when they are refreshed, and what ends a sign-in."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_new_user_of_an_old_name_inherits_no_sign_in(backend, stands):
         return asked.http("GET", "/oauth/connections", user="ada", sub=sub)[1]["connections"][0]["status"]
 
     assert (status("sub-of-the-first"), status("sub-of-the-second")) == ("connected", "needs_sign_in")
-    # The list's event says `sub-ada`, who is a third one.
+    # The list's event has the sub `sub-ada`, which is a third user.
     assert listed(asked, "ada")["status"] == "needs_sign_in"
     ours = {"sub": {"S": "sub-of-the-first"}}
     theirs = {"sub": {"S": "sub-of-the-second"}}
@@ -56,7 +56,7 @@ def test_a_sign_in_is_completed_by_the_person_who_started_it(backend, stands):
     assert asked.http("POST", "/oauth/complete", {"state": started["state"]}, sub="two")[0] == 403
 
 
-def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend, stands):
+def test_an_administrators_sign_in_for_everybody_is_used_by_all_users(backend, stands):
     server, _ = guarded(stands)
     asked = backend(user_entry(server))
     connect(asked, "notes", "root", group="Admin", owner="everybody")
@@ -67,7 +67,7 @@ def test_what_an_administrator_signs_in_to_for_everybody_everybody_uses(backend,
     assert called(asked, user="grace")["user"] == "root"
 
 
-def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(backend, stands, world):
+def test_a_server_with_a_sign_in_for_everybody_is_listed_once_for_all_users(backend, stands, world):
     server, _ = guarded(stands)
     asked = backend(user_entry(server), TOOL_CACHE_TTL_SECONDS="900")
     connect(asked, "notes", "root", group="Admin", owner="everybody")
@@ -79,12 +79,12 @@ def test_what_everybody_is_signed_in_to_is_listed_once_however_many_users_ask(ba
     assert len(server.requests("tools/list")) == 1
     items = world.dynamodb.scan(TableName=asked.environment["CATALOG_TABLE"])["Items"]
     assert len([item for item in items if item["PK"]["S"].startswith("tools#")]) == 1
-    # One batch a list for the states of all sign-ins; two for the tools that the two environments did not know.
+    # One batch per list for the states of all sign-ins, and two for tools, one in each new environment.
     assert asked.calls("BatchGetItem") == 50 + 2
     assert asked.calls("GetItem") - before <= 5, "the one sign-in is read to be used, not to be looked at"
 
 
-def test_a_users_token_is_refreshed_before_it_is_over_again_and_again(backend, stands):
+def test_a_users_token_is_refreshed_before_every_expiry(backend, stands):
     server, a = guarded(stands, token_with={"expires_in": 1})
     asked = backend(user_entry(server))
     connect(asked, "notes")
@@ -115,7 +115,7 @@ def test_a_token_that_another_process_got_and_the_server_refuses_too_is_refreshe
     server.refuse_all()
     assert called(asked)["user"] == "ada", "the job's process refreshes"
     server.refuse_all()
-    # The list's process holds the first token, finds the second in the vault, and both are refused.
+    # The list's process has cached the first token and reads the second from the vault. The server refuses both.
     assert listed(asked, "ada")["status"] == "available"
     assert (len(a.requests("token", grant_type="refresh_token")), a.reuses) == (2, 0)
 
@@ -149,7 +149,7 @@ def test_a_revoked_grant_needs_a_sign_in_keeps_its_tools_and_is_left_alone(backe
     assert listed(asked, "ada")["status"] == "available"
 
 
-def test_an_authorization_server_out_of_order_costs_nobody_the_sign_in(backend, stands):
+def test_an_authorization_server_that_is_down_ends_no_sign_in(backend, stands):
     server, a = guarded(stands)
     asked = backend(user_entry(server))
     connect(asked, "notes")
@@ -164,7 +164,7 @@ def test_an_authorization_server_out_of_order_costs_nobody_the_sign_in(backend, 
     assert a.reuses == 0
 
 
-def test_an_answer_that_got_lost_ends_in_a_new_sign_in_and_no_second_use(backend, stands):
+def test_a_lost_refresh_response_needs_a_new_sign_in_and_no_second_use_follows(backend, stands):
     server, a = guarded(stands)
     asked = backend(user_entry(server))
     connect(asked, "notes")
