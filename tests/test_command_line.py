@@ -3,16 +3,12 @@
 The entries are in a file. Tests for which it makes a difference use Secrets Manager of the local AWS.
 """
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import socket
 import stat
-import subprocess
-import termios
 import urllib.error
 import urllib.request
 from urllib.parse import urlencode
@@ -21,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from local.processes import TARGET, free_port
+from local.processes import free_port
 from tests.lab import (
     AgentCoreServer,
     Answer,
@@ -34,6 +30,7 @@ from tests.lab import (
 )
 from tests.lab.loopback import LoopbackServer
 from tests.support import CANARY, CommandLine, at_once, wait_for
+from tests.support.pseudo_terminal import Terminal
 
 KEY = f"{CANARY}-key"
 COMMENTED = """// our servers
@@ -822,55 +819,6 @@ def test_many_adds_at_once_lose_nothing(line, stands):
 
 
 # At a terminal
-
-
-class Terminal:
-    """A pseudo-terminal with a running command. It types answers and reads the screen."""
-
-    def __init__(self, line, *arguments):
-        self.line, self.shown = line, ""
-        self.mine, theirs = pty.openpty()
-        command = [TARGET / "debug" / "mcp-agents", arguments[0], *line.where, *arguments[1:]]
-        take = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
-        self.child = subprocess.Popen(
-            command,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=line.environment,
-            start_new_session=True,
-            preexec_fn=take,  # without its own terminal it would prompt on the terminal of the tests
-        )
-        os.close(theirs)
-
-    def answer(self, question: str, text: str):
-        while question not in self.shown:
-            assert self._read(), f"{question} is not asked: {self.shown}"
-        self.shown = self.shown.split(question, 1)[1]
-        if "not shown" in question:
-            wait_for(lambda: not termios.tcgetattr(self.mine)[3] & termios.ECHO)
-        os.write(self.mine, f"{text}\n".encode())
-
-    def shows(self, pattern: str) -> str:
-        """Reads until the output matches, and returns the first group of the match."""
-        while not (found := re.search(pattern, self.shown)):
-            assert self._read(), f"{pattern} is not shown: {self.shown}"
-        return found.group(1)
-
-    def ends(self) -> tuple[int, str]:
-        while self._read():
-            pass
-        os.close(self.mine)
-        return self.child.wait(timeout=60), self.shown
-
-    def _read(self) -> bool:
-        try:
-            text = os.read(self.mine, 4096).decode(errors="replace")
-        except OSError:
-            text = ""
-        self.shown += text
-        self.line.printed += text
-        return bool(text)
 
 
 def test_add_asks_for_what_is_missing(line, stands):

@@ -20,7 +20,7 @@ from local.processes import TARGET
 from tests.lab import AgentCoreServer, Answer, AuthorizationServer, PlainServer, ProtectedServer, follow
 from tests.lab.loopback import LoopbackServer
 from tests.support import CANARY, as_user, at_once, connect, machine_entry, own_tables, script, user_entry, wait_for
-from tests.test_command_line import Terminal
+from tests.support.pseudo_terminal import Terminal
 
 KEY = f"{CANARY}/with-a-slash"
 READ, WRITE = "read_notes", "write_notes"
