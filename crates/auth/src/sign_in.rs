@@ -3,7 +3,7 @@
 //! At most one sign-in runs per credential. Callers that ask meanwhile wait for it and get its result, a failure too, so
 //! that twenty entries with one wrong password cost one attempt and do not lock the user out. Cognito's tokens are cached
 //! in this process only; those of OAuth are in the vault, which all processes share, and cached here for a short time. A
-//! failure is never cached. Called by `mcp`.
+//! failure is never returned to a later call. Called by `mcp`.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub struct SignIn {
 /// A sign-in with the decision whose grant is used.
 #[derive(Debug, Clone)]
 pub struct DecidedSignIn {
-    /// The configuration. If an OAuth grant was found, its owner is the only one here.
+    /// The configuration. If an OAuth grant was found, it lists that grant's owner alone.
     pub auth: AuthConfig,
     /// The state of that grant.
     pub state: SignInState,
@@ -48,11 +48,11 @@ pub struct DecidedSignIn {
 /// The state of a sign-in, as the vault has it without unsealing the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInState {
-    /// No user is needed, or a user's grant was found.
+    /// The sign-in is not OAuth, or a grant was found that has not ended.
     Usable,
     /// The grant that was found has ended.
     Ended,
-    /// No grant was found.
+    /// The sign-in is OAuth, and no grant was found. A client may still sign in for itself.
     Missing,
 }
 
@@ -100,7 +100,7 @@ impl SignIn {
         Ok(auths.iter().map(decide).collect())
     }
 
-    /// Checks that no user has to sign in.
+    /// Returns the error of a grant that has ended or is missing, if a user must sign in. Does not check scopes.
     ///
     /// # Errors
     /// [`AuthError::NeedsSignIn`].
@@ -112,7 +112,8 @@ impl SignIn {
         }
     }
 
-    /// Returns a credential other than `rejected`, which the server refused before it was stale.
+    /// Returns a new credential in the place of `rejected`, which the server refused. With an API key or without a sign-in
+    /// there is no other: this returns the same one.
     ///
     /// # Errors
     /// As [`Self::credential`].
@@ -198,7 +199,9 @@ impl SignIn {
         if let Some(refresh) = refresh {
             match self.cognito.refresh(config, refresh, now).await {
                 Ok(tokens) => return Ok(tokens),
-                Err(error) => tracing::info!(%error, "External MCP: refresh refused, signing in again"),
+                Err(error) => {
+                    tracing::info!(%error, "External MCP: refresh failed, signing in with the password")
+                }
             }
         }
         self.cognito.sign_in(config, now).await

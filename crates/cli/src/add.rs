@@ -25,7 +25,7 @@ use crate::{
 
 /// Adds an entry for a server: asks the server how it wants to be signed in to, and you for what is missing.
 ///
-/// Exits with 1, and writes nothing, if the entry does not work (see --force).
+/// Exits with 1, and does not change the secret, if the entry does not work (see --force).
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Do not send a user to sign in now; `mcp-agents login` does it later.
     #[arg(long)]
     no_login: bool,
-    /// Write the entry even if it does not work.
+    /// Write a valid entry even if its checks fail.
     #[arg(long)]
     force: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(server) = parsed.server.as_ref().filter(|_| report.needs_sign_in() && !options.no_login) {
         let id = entry.text("agent_name").unwrap_or_default();
         if let Err(error) = sign_in(&setup, id, server, &options.browser).await {
-            sign_in_as_a_registered_client(&setup, &mut entry, &options.browser, error).await?;
+            sign_in_with_client_registered_by_hand(&setup, &mut entry, &options.browser, error).await?;
         }
         (parsed, report) = examine(&setup, &mut entry).await;
     }
@@ -124,7 +124,7 @@ async fn examine(setup: &Setup, entry: &mut EntryFields) -> (ParsedEntry, EntryR
 /// Asks the server for its transport and sign-in, prints what was found, and returns the `auth_type`. An error is a
 /// message for the user.
 async fn probe(setup: &Setup, entry: &mut EntryFields) -> Result<&'static str, String> {
-    // A flag of a field that belongs to one sign-in names the sign-in.
+    // If a given field belongs to only one `auth_type`, that one is used; of several, the first.
     let of_a_sign_in = ENTRY_FIELDS.iter().filter(|field| entry.contains(field.name));
     let told = of_a_sign_in.filter_map(|field| field.auth_type).next().map(AuthType::name);
     let mut outcome = connect_without_credential(setup, entry).await?;
@@ -191,7 +191,7 @@ async fn how_to_sign_in(setup: &Setup, entry: &EntryFields) -> &'static str {
             "oauth2"
         }
         Err(error) => {
-            println!("No authorization server is found ({error}): it will want a key.");
+            println!("No authorization server is found ({error}): the server is taken to want an API key.");
             "api_key"
         }
     }
@@ -223,7 +223,7 @@ async fn none_or_oauth(setup: &Setup, entry: &EntryFields) -> anyhow::Result<&'s
 }
 
 /// Signs in again after `error`, if that says that a client must be registered by hand: asks the user for the client.
-async fn sign_in_as_a_registered_client(
+async fn sign_in_with_client_registered_by_hand(
     setup: &Setup,
     entry: &mut EntryFields,
     options: &BrowserOptions,
@@ -262,12 +262,12 @@ async fn complete(setup: &Setup, entry: &mut EntryFields, options: &Options) -> 
             entry.set_secret("credentials", prompt::secret(None, "The key", "--credentials-file")?);
         }
         Some(AuthType::Cognito) => ask_for_cognito_user(entry)?,
-        Some(AuthType::OAuth2) if needs_proof(entry) => {
+        Some(AuthType::OAuth2) if needs_client_secret(entry) => {
             let secret = prompt::secret(None, "The client's secret", "--client-secret-file")?;
             entry.set_secret("client_secret", secret);
         }
         Some(AuthType::OAuth2) if !entry.contains("client_id") => {
-            ask_for_unregistered_client(setup, entry, options).await?;
+            ask_for_client_registered_by_hand(setup, entry, options).await?;
         }
         _ => {}
     }
@@ -291,7 +291,7 @@ fn ask_for_cognito_user(entry: &mut EntryFields) -> anyhow::Result<()> {
 }
 
 /// Asks for a client if the authorization server lets no client register itself.
-async fn ask_for_unregistered_client(
+async fn ask_for_client_registered_by_hand(
     setup: &Setup,
     entry: &mut EntryFields,
     options: &Options,
@@ -304,7 +304,9 @@ async fn ask_for_unregistered_client(
     if server.grant == GrantType::AuthorizationCode && registers {
         return Ok(());
     }
-    println!("It lets no client register itself: register one there, then give its id.");
+    println!(
+        "The authorization server lets no client register itself: register one there, then give its id."
+    );
     if !ask_for_client(entry)? {
         bail!("a client id is needed: give --client-id, and --client-secret-file if it has a secret")
     }
@@ -319,7 +321,7 @@ const COGNITO: [(&str, &str); 3] = [
 ];
 
 /// Returns true if the client is to sign in for itself and has neither a secret nor a key.
-fn needs_proof(entry: &EntryFields) -> bool {
+fn needs_client_secret(entry: &EntryFields) -> bool {
     let has_proof = entry.contains("client_secret") || entry.contains("private_key");
     entry.text("grant_type") == Some("client_credentials") && entry.text("client_id").is_some() && !has_proof
 }

@@ -26,15 +26,16 @@ pub struct Authentication {
     clock: fn() -> Timestamp,
 }
 
-/// The caller of a request once it is verified, for the access log line.
+/// A slot in the request's extensions: [`Member`] puts the verified caller into it, and the access log line reads it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct VerifiedCaller(Arc<OnceLock<Caller>>);
+pub(crate) struct CallerSlot(Arc<OnceLock<Caller>>);
 
 /// The extractor of a caller who may list agents and run jobs, and of the tenant that the request is about: the one that
 /// the query names as `org`, otherwise the caller's only one, otherwise the default one.
 ///
-/// Refuses a request without a verified caller with 401, a caller in none of the groups with 403, a tenant that is not the
-/// caller's with 404, and a request that has to name one of several tenants with 400 `org_needed`.
+/// Refuses a request without a verified caller with 401, a caller in none of the groups Admin, Author and Viewer with 403, a
+/// tenant that is not the caller's with 404, and a request that has to name one of several tenants with 400 `org_needed`.
+/// 503 if the signing keys cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The caller.
@@ -64,7 +65,7 @@ impl Authentication {
     }
 }
 
-impl VerifiedCaller {
+impl CallerSlot {
     pub(crate) fn sub(&self) -> Option<&str> {
         self.0.get()?.user.sub.as_deref()
     }
@@ -75,7 +76,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let caller = verified_caller(parts).await?;
-        if let Some(verified) = parts.extensions.get::<VerifiedCaller>() {
+        if let Some(verified) = parts.extensions.get::<CallerSlot>() {
             // Set once: a request has one caller.
             let _ = verified.0.set(caller.clone());
         }
@@ -114,8 +115,9 @@ async fn verified_caller(parts: &Parts) -> Result<Caller, HttpError> {
     authentication.caller(parts).await.map_err(|error| match &error {
         AuthenticationError::KeysUnavailable { .. } => {
             tracing::error!(%error, "External MCP: a caller could not be verified");
-            HttpError::new(ErrorKind::Unavailable, "the caller could not be verified now")
-                .with_remedy("try again; if that fails too, look into the function's log")
+            HttpError::new(ErrorKind::Unavailable, "the caller could not be verified now").with_remedy(
+                "try again; if that fails too, an administrator finds the reason in the function's log",
+            )
         }
         _ => HttpError::unauthenticated(&error),
     })

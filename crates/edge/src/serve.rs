@@ -13,7 +13,7 @@ use axum::{
 use tokio::time::{Instant, timeout_at};
 use tower::util::MapRequest;
 
-use crate::{Authentication, ErrorKind, HttpError, authentication::VerifiedCaller};
+use crate::{Authentication, ErrorKind, HttpError, authentication::CallerSlot};
 
 /// The time for a request without [`InvocationEnd`], as in a test: the maximum integration time-out of an HTTP API.
 const TIME_WITHOUT_INVOCATION: Duration = Duration::from_secs(30);
@@ -91,7 +91,7 @@ async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next)
     let before_end = |margin| end.checked_sub(margin).unwrap_or(began);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let caller = VerifiedCaller::default();
+    let caller = CallerSlot::default();
     request.extensions_mut().insert(caller.clone());
     request.extensions_mut().insert(edge.authentication.clone());
     request.extensions_mut().insert(Deadline(before_end(edge.margins.deadline)));
@@ -125,7 +125,7 @@ async fn no_method(method: Method) -> HttpError {
 fn timed_out() -> HttpError {
     let message = "the answer was not ready in time: a server or a service that it depends on did not answer";
     HttpError::new(ErrorKind::Timeout, message)
-        .with_remedy("try again; if that fails too, look into the function's log")
+        .with_remedy("try again; if that fails too, an administrator finds the reason in the function's log")
 }
 
 /// Removes the slashes at the end of a request's path.

@@ -1,4 +1,5 @@
-//! Tokens of a Cognito user pool, access tokens and ID tokens, verified offline.
+//! Tokens of a Cognito user pool: access tokens and ID tokens, verified with the pool's public keys, which are cached.
+//! Cognito is not asked about single tokens.
 //!
 //! Source: <https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html>
 
@@ -12,7 +13,8 @@ use url::Url;
 
 use crate::{caller::Caller, error::AuthenticationError, signing_keys::SigningKeys};
 
-/// How far the clock of the user pool may be ahead of this process's, in seconds.
+/// How far the clock of the user pool may be ahead of this process's, in seconds, for `nbf`. `exp` has no tolerance: a client
+/// renews its token before that.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// A user pool whose tokens are accepted. Cheap to clone; clones share the cached signing keys.
@@ -29,7 +31,7 @@ impl UserPool {
     pub fn new(http: HttpClient, id: &UserPoolId, clients: Vec<String>, endpoint: Option<&Url>) -> Self {
         let region = id.region();
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        // Newer pools have the second form.
+        // A pool's issuer has one of these two forms. The first host serves the keys of both.
         let hosts =
             ["cognito-idp", "issuer-cognito-idp"].map(|host| format!("https://{host}.{region}.{domain}"));
         let base = endpoint.map_or(hosts[0].as_str(), Url::as_str).trim_end_matches('/');
@@ -54,9 +56,12 @@ impl UserPool {
         let claims =
             insecure_decode::<Value>(token).map_err(|_| Invalid("it is not a JSON Web Token"))?.claims;
         self.check(&claims, now)?;
-        let id = header.kid.ok_or(Invalid("it names no signing key"))?;
-        let key =
-            self.keys.find(&id, now).await?.ok_or(Invalid("its signing key is not one of the user pool"))?;
+        let key_id = header.kid.ok_or(Invalid("it names no signing key"))?;
+        let key = self
+            .keys
+            .find(&key_id, now)
+            .await?
+            .ok_or(Invalid("its signing key is not one of the user pool"))?;
         let mut signature_only = Validation::new(Algorithm::RS256);
         signature_only.validate_exp = false;
         signature_only.validate_aud = false;
@@ -70,7 +75,6 @@ impl UserPool {
         let text = |claim: &str| claims[claim].as_str();
         let time =
             |claim: &str| claims[claim].as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok());
-        // RFC 7519 §4.1.3 allows a list of audiences.
         let is_client =
             |client: &Value| client.as_str().is_some_and(|id| self.clients.iter().any(|one| one == id));
         let client = match text("token_use") {
@@ -79,6 +83,7 @@ impl UserPool {
             _ => return Err(AuthenticationError::Invalid("it is neither an access token nor an ID token")),
         };
         let of_client = match client {
+            // RFC 7519 §4.1.3 allows a list of audiences.
             Value::Array(audiences) => audiences.iter().any(is_client),
             one => is_client(one),
         };

@@ -1,7 +1,7 @@
 //! Storage of sealed items with versions and leases: the trait [`Vault`] and its implementations.
 //!
 //! A vault knows nothing of OAuth. It stores texts under keys. Each item has a version, which a write must name, and may
-//! have a lease. The lease holder is the only process that may use the item at another server, such as a refresh token.
+//! have a lease. The lease holder is the only process that may send the item's secret, such as a refresh token, to a server.
 //! [`DynamoDbVault`] seals its items with KMS and is shared by all processes; [`FileVault`] is the command line's, in a
 //! file that only its owner can read; [`ProcessVault`] ends with its process.
 
@@ -26,7 +26,7 @@ pub use seal::Sealer;
 /// Storage of sealed items.
 ///
 /// # Errors
-/// Each method fails with [`VaultError::Changed`] if the item's version is not the expected one, with
+/// Each method that expects a version fails with [`VaultError::Changed`] if the item has another; each one fails with
 /// [`VaultError::Unreadable`] if the item was not written by a vault, and with the errors of its own medium.
 pub trait Vault: Send + Sync {
     /// Reads and unseals an item; `None` if there is none.
@@ -76,14 +76,15 @@ pub struct Content {
     pub sub: Option<String>,
     /// False if the text is of no use any more. Readable without unsealing.
     pub usable: bool,
-    /// The time from which the item may be deleted.
+    /// The time from which the item is no longer valid. The vault may delete it then, some time later, so that callers must
+    /// check it.
     pub expires: Timestamp,
 }
 
-/// An item as it was read.
+/// An item as it was read, unsealed.
 #[derive(Debug, Clone)]
 pub struct SealedItem {
-    /// Its content, unsealed.
+    /// Its content.
     pub content: Content,
     /// Its version and lease.
     pub state: ItemState,
@@ -94,7 +95,7 @@ pub struct SealedItem {
 pub struct ItemState {
     /// The version: a count of writes and leases.
     pub version: u64,
-    /// The end of the lease, if a process holds it.
+    /// The end of the last lease, if no write has ended it. It stays after that time: then its holder stored no result.
     pub leased_until: Option<Timestamp>,
     /// As [`Content::usable`].
     pub usable: bool,
@@ -144,13 +145,17 @@ impl VaultError {
         match self {
             Self::Changed => "try again",
             Self::Unavailable { .. } => {
-                "check CONNECTIONS_TABLE and CONNECTIONS_KEY, and that this role may use both"
+                "try again; if it happens again, check CONNECTIONS_TABLE and CONNECTIONS_KEY, and that this role may use both"
             }
             Self::File { .. } => {
                 "see that you may read and write it and its folder, or give another with --tokens"
             }
-            Self::Garbled { .. } => "delete it, and sign in again",
-            Self::Unreadable => "sign in again; if it stays, see who writes to the table of connections",
+            Self::Garbled { .. } => {
+                "if it is the file of tokens, delete it and sign in again; otherwise give the right file with --tokens"
+            }
+            Self::Unreadable => {
+                "sign in again; if it happens again, check that CONNECTIONS_KEY has not changed, and that no other program writes to CONNECTIONS_TABLE"
+            }
         }
     }
 }

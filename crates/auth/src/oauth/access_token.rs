@@ -94,11 +94,12 @@ impl OAuth {
         access_token_of(config, &stored, now)
     }
 
-    /// Returns an access token for the scopes in `wanted`, which `held` lacks.
+    /// Returns an access token for the scopes in `wanted`, which `held` lacks; or another token than `held`, if one is stored
+    /// already.
     ///
     /// # Errors
-    /// [`AuthError::NeedsSignIn`] if a user must grant the scopes; [`OAuthError::Refused`] if they were granted already,
-    /// so that no other token would do.
+    /// [`AuthError::NeedsSignIn`] if a user must grant the scopes; [`OAuthError::Refused`] if the sign-in requested them
+    /// already, so that a new token would not have more.
     pub(crate) async fn stepped_up(
         &self,
         config: &OAuthConfig,
@@ -111,7 +112,8 @@ impl OAuth {
         };
         let is_held = |token: &SecretString| Credential::bearer(token).is_same(held);
         if stored.grant.access.as_ref().is_some_and(|token| !is_held(token)) {
-            // Another process has stepped up, or a user has signed in again.
+            // Another process has renewed or stepped up the grant, or a user has signed in again. The MCP server is tried with
+            // that token, which may still lack the scopes.
             return access_token_of(config, &stored, now);
         }
         if stored.grant.missing_scopes(wanted).is_empty() {
@@ -158,8 +160,8 @@ impl OAuth {
     ) -> Result<AccessToken, AuthError> {
         let can_authenticate =
             |client: &&ClientRegistration| !matches!(client.authentication, ClientAuthentication::Public);
-        let is_users = self.grant_type(config) == Some(GrantType::AuthorizationCode);
-        let Some(client) = config.client.as_ref().filter(can_authenticate).filter(|_| !is_users) else {
+        let needs_user = self.grant_type(config) == Some(GrantType::AuthorizationCode);
+        let Some(client) = config.client.as_ref().filter(can_authenticate).filter(|_| !needs_user) else {
             return Err(SignInNeeded::Never.into());
         };
         let server = self.discover(config).await?;
@@ -175,13 +177,15 @@ impl OAuth {
         access_token_of(config, &renewal.run(stored).await?, now)
     }
 
-    /// Stores a client's first grant, still without a token. If another process has stored one first, returns that one.
+    /// Stores a client's first grant, still without a token. If another process has stored one first, returns the grant of
+    /// the first owner that has one.
     async fn store_first(
         &self,
         config: &OAuthConfig,
         grant: Grant,
         now: Timestamp,
     ) -> Result<StoredGrant, AuthError> {
+        // A client's own grant belongs to everybody: no user is involved.
         let owner = Owner::Everybody;
         let key = grant_key(config, &owner);
         match self.vault.put(&key, &grant.content(config, &owner, now), None).await {
@@ -241,8 +245,9 @@ fn scrubbed(config: &OAuthConfig, scopes: &[String]) -> Vec<String> {
     scopes.iter().map(|scope| config.scrub(scope.clone())).collect()
 }
 
-/// Returns a grant's access token. The caller must ask again after [`READ_AGAIN_AFTER`]; at once if the grant is not of
-/// the first owner, who may sign in meanwhile.
+/// Returns a grant's access token. The caller must read the grant again after [`READ_AGAIN_AFTER`]. If the grant belongs to a
+/// later owner in `config.owners`, the token is not cached at all, so that a sign-in of the first owner takes effect at
+/// the next request.
 fn access_token_of(
     config: &OAuthConfig,
     stored: &StoredGrant,

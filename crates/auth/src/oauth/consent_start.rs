@@ -35,8 +35,8 @@ pub struct Purpose<'a> {
     pub starter: &'a User,
     /// The owner of the tokens.
     pub owner: &'a Owner,
-    /// The origin of the web page that waits for the sign-in and is told when the user is back; the caller has checked
-    /// that it is allowed.
+    /// The origin of the web page that waits for the sign-in: the callback page sends it a message. The code that calls
+    /// `start` has checked that the origin is allowed.
     pub origin: Option<&'a str>,
 }
 
@@ -45,9 +45,9 @@ pub struct Purpose<'a> {
 pub struct StartedSignIn {
     /// The authorization endpoint URL that the user's browser is sent to.
     pub authorization_url: Url,
-    /// The state, which completes the sign-in. The user who started it may see it.
+    /// The `state` parameter. Together with the stored code it completes the sign-in. The user who started it may see it.
     pub state: SecretString,
-    /// The time until which the sign-in must be completed, a full second.
+    /// The time until which the sign-in must be completed, rounded to a whole second.
     pub expires: Timestamp,
 }
 
@@ -112,7 +112,8 @@ impl OAuth {
     }
 
     /// Replaces [`RegistrationChoice::Stored`] by a choice that excludes the client that the authorization server may
-    /// have forgotten: the client of a grant that ended so, else the client of an unfinished sign-in.
+    /// have forgotten: the client of a grant that ended with `ClientForgotten`, else the client of a sign-in that
+    /// was started and never completed.
     async fn without_suspect(
         &self,
         registration: RegistrationChoice,
@@ -124,8 +125,8 @@ impl OAuth {
             return Ok(registration);
         }
         Ok(RegistrationChoice::StoredUnless(match earlier {
-            // A grant of an earlier version names no registration, so that the registration was not removed when the
-            // grant ended.
+            // A grant that an earlier release wrote does not say which registration it used, so that the registration was
+            // not removed when the grant ended.
             Some(Grant { ended: Some(GrantEndReason::ClientForgotten), client, .. }) => {
                 Some(client.id.clone())
             }
@@ -133,9 +134,9 @@ impl OAuth {
         }))
     }
 
-    /// Returns the authorization server to send the user to, and the client to use there. An authorization server that
-    /// announces registration and refuses it is passed over for the next one that the MCP server names: no secret was
-    /// sent there.
+    /// Returns the authorization server to send the user to, and the client to use there. If no client can be registered at
+    /// an authorization server, the next one that the MCP server names is tried. This is safe, because no secret of the
+    /// entry has been sent yet.
     async fn server_and_client(
         &self,
         config: &OAuthConfig,

@@ -1,6 +1,6 @@
 //! Discovers the authorization server of an MCP server, from the server's URL and its entry.
 //!
-//! Sends the MCP server a request without a credential. Its 401 leads to its protected resource metadata (RFC 9728), that
+//! Sends the MCP server a `ping` with the entry's extra headers and without the credential of the sign-in. Its 401 leads to its protected resource metadata (RFC 9728), that
 //! to the authorization server's metadata (RFC 8414, OpenID Connect Discovery), that to the endpoints. Every document must
 //! name the resource or issuer that it was looked up for ([`super::metadata`]). The entry takes precedence over documents,
 //! and is enough if it has all endpoints. Endpoints that neither a document nor the entry names are never guessed.
@@ -27,14 +27,15 @@ use super::{
 };
 use crate::credential::Credential;
 
-/// Number of issuers that are read from one server's metadata: a server may name any number.
+/// Maximum number of issuers that are read from one server's metadata: a server may name any number.
 const MAX_NAMED: usize = 50;
-/// Time limit for documents that an entry with all endpoints does not need, in seconds: leaves time for the sign-in within
-/// the 8 s that a list has.
+/// Time limit for each of the two steps that read documents which an entry with all endpoints does not need, in seconds.
+/// Together they take at most the 8 s that a list has.
 const OPTIONAL_WITHIN: Duration = Duration::from_secs(4);
 
-/// Discovers the authorization server of an MCP server. `pinned` is the issuer of the first sign-in: of several that the
-/// server names, only this one is used. Those in `excluded` are not used.
+/// Discovers the authorization server of an MCP server. `pinned` is the issuer of the first sign-in: it is used if the
+/// server still names it; otherwise the first usable one is returned, and the caller must check the pin. Those in
+/// `excluded` are not used; that has no effect on an entry with all endpoints.
 ///
 /// # Errors
 /// [`OAuthError`].
@@ -79,8 +80,8 @@ async fn complete(
         }
         None => explicit.clone(),
     };
-    let is_open = config.scopes.is_empty() || config.resource == ResourceIndicator::Discovered;
-    if !is_open && config.issuer.is_none() {
+    let needs_documents = config.scopes.is_empty() || config.resource == ResourceIndicator::Discovered;
+    if !needs_documents && config.issuer.is_none() {
         return alone;
     }
     let Ok(protected_resource) =
@@ -106,7 +107,7 @@ async fn complete(
         && !completed.scopes.is_empty()
         && completed.grant == GrantType::AuthorizationCode
     {
-        let supported = scopes_at_own_endpoint(http, config, &protected_resource);
+        let supported = scopes_at_entrys_token_endpoint(http, config, &protected_resource);
         let supported = within(&config.server_url, OPTIONAL_WITHIN, supported).await.unwrap_or_default();
         ask_for_offline_access(&mut completed.scopes, &supported);
     }
@@ -115,19 +116,19 @@ async fn complete(
 
 /// Returns `scopes_supported` of the authorization server whose token endpoint has the origin of the entry's token
 /// endpoint. The metadata of any other server is ignored.
-async fn scopes_at_own_endpoint(
+async fn scopes_at_entrys_token_endpoint(
     http: &HttpClient,
     config: &OAuthConfig,
     protected_resource: &ProtectedResource,
 ) -> Result<Vec<String>, OAuthError> {
-    let ours = config.token_url.as_ref().map(Url::origin);
+    let entry_origin = config.token_url.as_ref().map(Url::origin);
     let mut fault = None;
     for issuer in &protected_resource.issuers {
         let found = server_metadata(http, IssuerLookup { looked_up: issuer, named: issuer }, |metadata| {
-            let is_ours = metadata.token_endpoint.as_ref().map(Url::origin) == ours;
+            let has_entry_origin = metadata.token_endpoint.as_ref().map(Url::origin) == entry_origin;
             let lacks = "has its token endpoint elsewhere than the entry";
             let other = OAuthError::NotOffered { issuer: Shown::new(&metadata.issuer), lacks };
-            if is_ours { Ok(metadata.scopes_supported) } else { Err(other) }
+            if has_entry_origin { Ok(metadata.scopes_supported) } else { Err(other) }
         });
         match found.await {
             Ok(scopes) => return Ok(scopes),

@@ -23,8 +23,9 @@ use super::{
 };
 use crate::AuthError;
 
-/// Length of the lease, in seconds: covers [`EXCHANGE_TIMEOUT`] and [`STORE_TIMEOUT`] with 3 s left. Where a lease
-/// holder dies, the other processes wait this long.
+/// Length of the lease, in seconds: covers [`EXCHANGE_TIMEOUT`] and [`STORE_TIMEOUT`]. The 3 s left are for taking the lease
+/// and storing the client's authentication method. If a lease holder dies, the other processes wait this long, and 2 s
+/// more for differences between clocks; then they end a user's grant.
 pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(30);
 /// Time limit for the request to the token endpoint, its repetitions included, in seconds. EXCHANGE_TIMEOUT +
 /// STORE_TIMEOUT stays below LEASE.
@@ -35,8 +36,8 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(12);
 const STORE_ATTEMPTS: u32 = 4;
 /// Pause before the second attempt to store is twice this, in milliseconds; it doubles with each attempt.
 const STORE_PAUSE: Duration = Duration::from_millis(60);
-/// Pause before a refresh token is sent once more that was refused with another error than `invalid_grant`, in minutes:
-/// as long as a list of tools counts as fresh.
+/// Pause before a refresh token is sent once more that was refused with another error than `invalid_grant`, in minutes. A
+/// listing asks the server again after 15 minutes (`TOOL_CACHE_TTL_SECONDS`) in any case.
 const RETRY_REFUSED: SignedDuration = SignedDuration::from_mins(15);
 
 /// The process that holds the lease on a grant, for the time of one exchange.
@@ -97,8 +98,8 @@ impl LeaseHolder {
         })
     }
 
-    /// Stores a renewed grant. If the grant was removed while it was renewed, revokes the new tokens. If the vault does
-    /// not answer, returns the grant nevertheless: this request can use it.
+    /// Stores a renewed grant. If the grant was removed while it was renewed, revokes the new tokens; if it was replaced,
+    /// drops them. If the vault does not answer, returns the grant nevertheless: this request can use it.
     async fn store_renewed(
         &self,
         stored: StoredGrant,
@@ -125,15 +126,15 @@ impl LeaseHolder {
             Err(error) => {
                 tracing::error!(
                     %error,
-                    "External MCP: a renewed token was not stored, so that no other process can use it"
+                    "External MCP: a renewed token was not stored: this request uses it, and a user must sign in again afterwards"
                 );
                 Ok(stored)
             }
         }
     }
 
-    /// Stores what a failed exchange means for the grant: the grant has ended, or stays as it was, without a lease.
-    /// Returns the error for the caller.
+    /// Stores what a failed exchange means for the grant: it ends, is suspended (ended, but its refresh token is tried once
+    /// more), or stays as it was, without a lease. Returns the error for the caller.
     async fn store_failure(&self, mut stored: StoredGrant, error: OAuthError) -> AuthError {
         if stored.grant.is_clients_own {
             return self.store_clients_failure(stored, error).await;
@@ -148,10 +149,13 @@ impl LeaseHolder {
             match reason {
                 GrantEndReason::RefreshRefused { .. } if is_token_unused => {
                     stored.grant.suspend(reason.clone(), self.at + RETRY_REFUSED);
+                    tracing::warn!(%error, "External MCP: the refresh token was refused, it is sent once more in 15 minutes");
                 }
-                _ => stored.grant.end(reason.clone()),
+                _ => {
+                    stored.grant.end(reason.clone());
+                    tracing::warn!(%error, "External MCP: the sign-in is over, a user must sign in again");
+                }
             }
-            tracing::warn!(%error, "External MCP: the sign-in is over, a user must sign in again");
         }
         if reason == Some(GrantEndReason::ClientForgotten) {
             self.oauth.forget_registration(&stored.grant.issuer, &stored.grant.client).await;

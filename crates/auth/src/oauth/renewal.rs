@@ -4,7 +4,8 @@
 //! takes a lease on the grant in the vault before it sends the refresh token; the other processes wait and read the
 //! result from the vault. [`LeaseHolder`] does the exchange. If the lease runs out before a result was stored, this
 //! process cannot know whether the refresh token was used: the grant ends, and the user must sign in again. A refresh
-//! token is never sent a second time to find out. Called by [`super::access_token`].
+//! token is never sent a second time to find out. A client credentials grant has no refresh token and does not end: the
+//! next process takes the lease. Called by [`super::access_token`].
 
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ enum NextStep {
     End(GrantEndReason),
     /// Wait: another process holds the lease.
     Wait,
-    /// Take the lease and exchange the refresh token.
+    /// Take the lease, and exchange the refresh token or the client's credentials.
     TakeLease,
 }
 
@@ -125,11 +126,12 @@ impl<'a> Renewal<'a> {
             return Ok(NextStep::End(reason));
         }
         Ok(match state.leased_until {
-            // A lease that ends later than LEASE from now was written by a process whose clock is wrong: ignored.
+            // A lease that ends later than LEASE from now was written by a process whose clock is wrong. It is not waited
+            // for: it counts as one that ran out.
             Some(until) if self.clock() < until + CLOCK_SKEW && until < self.clock() + LEASE + CLOCK_SKEW => {
                 NextStep::Wait
             }
-            // The lease ran out without a result: the lease holder may have sent the refresh token.
+            // The lease ran out without a result, or its end is not credible: its holder may have sent the refresh token.
             Some(_) if !grant.is_clients_own => NextStep::End(GrantEndReason::Lost),
             _ => NextStep::TakeLease,
         })
@@ -151,7 +153,7 @@ impl<'a> Renewal<'a> {
     }
 
     /// Refuses to send anything to another authorization server than the one of the sign-in. The grant does not end:
-    /// it can be used again once the server names its first authorization server again.
+    /// it can be used again once the MCP server names the grant's authorization server again.
     fn check_issuer(&self, grant: &Grant, server: &AuthorizationServer) -> Result<(), AuthError> {
         if is_same_issuer(&server.issuer, &grant.issuer) {
             return Ok(());
@@ -163,7 +165,7 @@ impl<'a> Renewal<'a> {
         Err(error.scrubbed(self.config).into())
     }
 
-    /// Takes the lease and exchanges the refresh token, in a task of its own: the task goes on when its caller is
+    /// Takes the lease and exchanges the refresh token or the client's credentials, in a task of its own: the task goes on when its caller is
     /// cancelled. Returns `None` if another process changed the grant first.
     async fn refresh_under_lease(
         &self,
@@ -172,6 +174,7 @@ impl<'a> Renewal<'a> {
     ) -> Result<Option<StoredGrant>, AuthError> {
         let (oauth, config) = (self.oauth.clone(), self.config.clone());
         let holder = LeaseHolder { oauth, config, at: self.clock() };
+        // Held until the result is stored: `OAuth::settled` waits for it.
         let running = self.oauth.running.clone().read_owned().await;
         let task = tokio::spawn(async move {
             let until = holder.at + LEASE;
@@ -187,6 +190,8 @@ impl<'a> Renewal<'a> {
             drop(running);
             outcome
         });
+        // The task panicked, perhaps after it sent the refresh token. The grant is not ended here: its lease stays, and the
+        // next process that reads it after the lease's end decides.
         task.await.unwrap_or(Err(SignInNeeded::Ended(GrantEndReason::Lost).into()))
     }
 }

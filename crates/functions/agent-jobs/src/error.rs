@@ -90,7 +90,9 @@ impl ApiError {
             Self::Conflict => Some("use a new key"),
             Self::QuotaExceeded(..) => Some("wait, or delete a job that has not ended"),
             Self::Source(_) => Some("correct the secret; mcp-agents doctor checks it"),
-            Self::Unavailable => Some("try again; if that fails too, look into the function's log"),
+            Self::Unavailable => {
+                Some("try again; if that fails too, an administrator finds the reason in the function's log")
+            }
             _ => None,
         }
     }
