@@ -191,7 +191,7 @@ async fn how_to_sign_in(setup: &Setup, entry: &EntryFields) -> &'static str {
             "oauth2"
         }
         Err(error) => {
-            println!("No authorization server is found ({error}): the server is taken to want an API key.");
+            println!("No authorization server is found ({error}): the server may want a key.");
             "api_key"
         }
     }
