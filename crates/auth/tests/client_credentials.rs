@@ -65,10 +65,10 @@ async fn a_wrong_secret_is_tried_once_for_all_who_wait_and_kept_as_nothing() {
 async fn a_lost_answer_is_asked_for_again_since_nothing_was_used_up() {
     let (server, process) = (server_with_client().await, process(Arc::new(ProcessVault::default())));
     let config = of_client(&server, CLIENT, SECRET);
-    server.spoil_next(Fault::LoseAnswer);
+    server.inject_fault(Fault::LoseAnswer);
     assert!(token(&process, &config, at(0)).await.is_err());
     assert!(token(&process, &config, at(0)).await.is_ok());
-    server.spoil_next(Fault::LoseAnswer);
+    server.inject_fault(Fault::LoseAnswer);
     let error = token(&process, &config, at(TWO_HOURS)).await.unwrap_err();
     assert_ne!(error.kind(), "needs_sign_in", "no user can help a client: {error}");
     assert!(token(&process, &config, at(TWO_HOURS)).await.is_ok());

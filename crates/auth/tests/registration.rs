@@ -63,7 +63,7 @@ async fn a_client_that_is_forgotten_at_the_exchange_of_a_code_is_dropped() {
     let started = start(&process, &config, &alice(), at(0)).await.unwrap();
     let came_back = support::redirect(&server.agree(&started.authorization_url).unwrap());
     oauth.callback(&came_back, at(1)).await.unwrap();
-    server.spoil_next(Fault::Refuse(401, "invalid_client"));
+    server.inject_fault(Fault::Refuse(401, "invalid_client"));
     let state = came_back.state.unwrap();
     let ready_sign_in = oauth.ready_sign_in(&state, &alice(), at(1)).await.unwrap();
     assert!(oauth.complete(&config, ready_sign_in, at(1)).await.is_err());

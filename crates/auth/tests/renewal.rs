@@ -34,13 +34,13 @@ async fn who_does_not_hold_the_lease_waits_for_what_its_holder_writes() {
     let config = of_user(&server);
     sign_in(&winner, &server, &config, at(0)).await;
     let answers = Arc::new(Semaphore::new(0));
-    server.spoil_next(Fault::Hold(answers.clone()));
+    server.inject_fault(Fault::Hold(answers.clone()));
 
     let of_winner = tokio::spawn({
         let config = config.clone();
         async move { token(&winner, &config, at(TWO_HOURS)).await }
     });
-    server.seen("refresh_token", 1).await;
+    server.wait_for("refresh_token", 1).await;
     let mut of_loser = Box::pin(token(&loser, &config, at(TWO_HOURS)));
     assert!(timeout(A_MOMENT, &mut of_loser).await.is_err(), "the loser does not wait");
     answers.add_permits(1);
@@ -56,13 +56,13 @@ async fn an_exchange_is_seen_through_when_its_caller_is_cut_off() {
     let config = of_user(&server);
     sign_in(&first, &server, &config, at(0)).await;
     let answers = Arc::new(Semaphore::new(0));
-    server.spoil_next(Fault::Hold(answers.clone()));
+    server.inject_fault(Fault::Hold(answers.clone()));
 
     let caller = tokio::spawn({
         let (first, config) = (first.clone(), config.clone());
         async move { token(&first, &config, at(TWO_HOURS)).await }
     });
-    server.seen("refresh_token", 1).await;
+    server.wait_for("refresh_token", 1).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
     let settled = first.oauth().settled();
@@ -80,7 +80,7 @@ async fn a_lost_answer_ends_a_rotating_grant_and_nothing_is_sent_again() {
         let (first, second) = (process(store.clone()), process(store));
         let config = of_user(&server);
         sign_in(&first, &server, &config, at(0)).await;
-        server.spoil_next(fault.clone());
+        server.inject_fault(fault.clone());
         assert_eq!(ended(token(&first, &config, at(TWO_HOURS)).await), GrantEndReason::Lost, "{fault:?}");
         for process in [&first, &second] {
             assert_eq!(
@@ -102,7 +102,7 @@ async fn a_lost_answer_leaves_a_grant_whose_refresh_token_is_good_for_more_than_
     sign_in(&process, &server, &config, at(0)).await;
     // It is taken to rotate until a refresh shows otherwise.
     token(&process, &config, at(TWO_HOURS)).await.unwrap();
-    server.spoil_next(Fault::LoseAnswer);
+    server.inject_fault(Fault::LoseAnswer);
     let lost = token(&process, &config, at(2 * TWO_HOURS)).await.unwrap_err();
     assert_ne!(lost.kind(), "needs_sign_in", "{lost}");
     assert!(token(&process, &config, at(2 * TWO_HOURS)).await.is_ok());
@@ -114,7 +114,7 @@ async fn invalid_grant_ends_the_grant() {
     let (first, second) = (process(store.clone()), process(store));
     let config = of_user(&server);
     sign_in(&first, &server, &config, at(0)).await;
-    server.spoil_next(Fault::Refuse(400, "invalid_grant"));
+    server.inject_fault(Fault::Refuse(400, "invalid_grant"));
     for process in [&first, &second] {
         let revoked = GrantEndReason::Revoked { description: None };
         assert_eq!(ended(token(process, &config, at(TWO_HOURS)).await), revoked);
@@ -132,7 +132,7 @@ async fn a_server_that_cannot_answer_now_ends_nothing() {
         sign_in(&process, &server, &config, at(0)).await;
         // It is asked up to three times where it says that it did nothing.
         for _ in 0..3 {
-            server.spoil_next(Fault::Refuse(status, code));
+            server.inject_fault(Fault::Refuse(status, code));
         }
         let mut outcome = token(&process, &config, at(TWO_HOURS)).await;
         let mut refused = 0;
@@ -151,7 +151,7 @@ async fn another_refusal_is_tried_once_more_after_a_quarter_of_an_hour() {
     let (server, process) = (server().await, process(Arc::new(ProcessVault::default())));
     let config = of_user(&server);
     sign_in(&process, &server, &config, at(0)).await;
-    server.spoil_next(Fault::Refuse(400, "no_idea"));
+    server.inject_fault(Fault::Refuse(400, "no_idea"));
     for later in [0, 60, 899] {
         let refused = ended(token(&process, &config, at(TWO_HOURS + later)).await);
         assert!(matches!(refused, GrantEndReason::RefreshRefused { .. }), "{refused:?}");
@@ -169,7 +169,7 @@ fn a_lease_that_lapsed_ends_the_grant() {
         let server = server().await;
         let config = of_user(&server);
         sign_in(&process(store.clone()), &server, &config, at(0)).await;
-        server.spoil_next(Fault::Hold(Arc::new(Semaphore::new(0))));
+        server.inject_fault(Fault::Hold(Arc::new(Semaphore::new(0))));
         (server, config)
     });
     // A process that is killed between its request and its write: its runtime goes, with all of its tasks.
@@ -178,7 +178,7 @@ fn a_lease_that_lapsed_ends_the_grant() {
         let config = config.clone();
         async move { token(&holder, &config, at(TWO_HOURS)).await }
     });
-    waits.block_on(server.seen("refresh_token", 1));
+    waits.block_on(server.wait_for("refresh_token", 1));
     dies.shutdown_background();
 
     waits.block_on(async {
