@@ -3,12 +3,14 @@
 import json
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from figures import Figure, Row, compared
 from functions import Environment, Function, our_processor, peer_processor
 from local.aws import LocalAws
 from local.processes import StandIn
+from packages import peer_python
 from tests.support import Server, script
 
 USER = "bench"
@@ -45,7 +47,7 @@ class Run:
 class Jobs:
     """A table of jobs, a scripted model, and MCP servers that need no sign-in."""
 
-    def __init__(self, aws: LocalAws, faulty: StandIn, bootstrap: Path, python: Path, runs: JobRuns):
+    def __init__(self, aws: LocalAws, faulty: StandIn, bootstrap: Path, runs: JobRuns):
         self.aws = aws
         self.faulty = faulty
         self.runs = runs
@@ -60,7 +62,11 @@ class Jobs:
             BillingMode="PAY_PER_REQUEST",
         )
         self.ours = our_processor(bootstrap, self.table, self.model.url)
-        self.peer = peer_processor(python, self.table, self.model.url)
+
+    @cached_property
+    def peer(self) -> Function:
+        """The peer. Its packages are installed at the first use."""
+        return peer_processor(peer_python(), self.table, self.model.url)
 
     def stop(self):
         self.model.stop()

@@ -4,6 +4,7 @@ import json
 import sys
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 
 from figures import HEAD, Figure, Row, compared
 from functions import Environment, Function, ours, peer
@@ -75,11 +76,15 @@ class Bench:
     def __init__(self, runs: Runs):
         self.runs = runs
         self.ours = ours(LIST)
-        self.peer = peer(peer_python())
         self.faulty = StandIn("faulty")
         self.aws = LocalAws()
         self.pool = UserPool(self.aws, "Bench-Pass-1!x")
-        self.jobs = Jobs(self.aws, self.faulty, PROCESSOR, peer_python(), runs.jobs)
+        self.jobs = Jobs(self.aws, self.faulty, PROCESSOR, runs.jobs)
+
+    @cached_property
+    def peer(self) -> Function:
+        """The peer. Its packages are installed at the first use."""
+        return peer(peer_python())
 
     def stop(self):
         self.jobs.stop()

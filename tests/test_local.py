@@ -139,17 +139,21 @@ def ask(url: str, token: str | None, method="GET", body=None):
         return answer.status, json.loads(answer.read() or "null")
 
 
-def sign_in(up: dict, groups: list[str]) -> str:
-    """Signs in the user with these groups, and returns the access token."""
-    [user] = [user for user in up["users"] if user["groups"] == groups]
-    cognito = boto3.client(
-        "cognito-idp",
+def client(up: dict, service: str):
+    """Returns a client of the running local AWS."""
+    return boto3.client(
+        service,
         region_name=up["region"],
         endpoint_url=up["endpoint"],
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
-    signed_in = cognito.initiate_auth(
+
+
+def sign_in(up: dict, groups: list[str]) -> str:
+    """Signs in the user with these groups, and returns the access token."""
+    [user] = [user for user in up["users"] if user["groups"] == groups]
+    signed_in = client(up, "cognito-idp").initiate_auth(
         AuthFlow="USER_PASSWORD_AUTH",
         ClientId=up["outputs"]["UserPoolClientId"],
         AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
@@ -205,13 +209,7 @@ def test_a_user_signs_in_to_a_server_by_way_of_the_local_address(start, stands):
     run = start(SERVERS="none")
     up = run.wait_until_up()
     server = stands(ProtectedServer, stands(AuthorizationServer))
-    secrets = boto3.client(
-        "secretsmanager",
-        region_name=up["region"],
-        endpoint_url=up["endpoint"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    secrets = client(up, "secretsmanager")
     entry = {"mcp_url": server.url, "agent_name": "notes", "auth_type": "oauth2"}
     secrets.put_secret_value(SecretId=up["outputs"]["ExternalMCPAgentsSecretArn"], SecretString=json.dumps([entry]))
     api, author = up["urls"]["api"], sign_in(up, ["Author"])

@@ -73,6 +73,14 @@ def test_a_server_without_initialize_works_whatever_its_refusal(backend, stands)
         assert len(server.requests("initialize")) == 1, "it is remembered how the server is spoken to"
 
 
+def test_a_server_that_changes_its_opening_request_is_followed_by_the_same_process(backend, stands):
+    server = stands(PlainServer, revision="2026-07-28")
+    asked = backend({"mcp_url": server.url})
+    for revision in ("2026-07-28", "2025-11-25", "2026-07-28"):
+        server.revision = revision
+        assert listed(asked)["status"] == "available", revision
+
+
 def test_a_stateless_server_behind_oauth(backend, stands):
     a = stands(AuthorizationServer)
     a.add_client("machine", "machine-secret")

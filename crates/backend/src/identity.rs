@@ -46,7 +46,7 @@ impl IdentityConfig {
         let pool = self.pool.as_ref();
         let pool =
             pool.map(|(id, clients)| UserPool::new(http(), id, clients.clone(), self.endpoint.as_ref()));
-        Authenticator::new(pool)
+        Authenticator::new(pool, self.default_tenant.clone())
     }
 }
 

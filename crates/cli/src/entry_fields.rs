@@ -67,10 +67,9 @@ impl FieldFlags {
 
 impl Args for FieldFlags {
     fn augment_args(command: Command) -> Command {
-        let fields = ENTRY_FIELDS.iter().filter(|field| !POSITIONAL.contains(&field.name));
         let command =
             command.next_help_heading("Fields of the entry (secrets come from files; - is standard input)");
-        fields.flat_map(flags).fold(command, Command::arg).next_help_heading(None::<&str>)
+        fields_with_flags().flat_map(flags).fold(command, Command::arg).next_help_heading(None::<&str>)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -82,8 +81,7 @@ impl FromArgMatches for FieldFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let all = |flag: &str| matches.get_many(flag).unwrap_or_default().cloned().collect();
         let of_kinds = |kinds: &'static [FieldKind]| {
-            let fields = ENTRY_FIELDS.iter().filter(|field| !POSITIONAL.contains(&field.name));
-            fields.filter(move |field| kinds.contains(&field.kind))
+            fields_with_flags().filter(move |field| kinds.contains(&field.kind))
         };
         let texts = of_kinds(&[FieldKind::Text, FieldKind::Words]);
         let secrets = of_kinds(&[FieldKind::Secret]);
@@ -102,6 +100,11 @@ impl FromArgMatches for FieldFlags {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Returns the fields that flags give.
+fn fields_with_flags() -> impl Iterator<Item = &'static EntryField> {
+    ENTRY_FIELDS.iter().filter(|field| !POSITIONAL.contains(&field.name))
 }
 
 /// Returns the flags of one field: two for a selection of tools, otherwise one.

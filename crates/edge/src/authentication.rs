@@ -21,8 +21,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Authentication {
     authenticator: Authenticator,
-    /// The tenant of users in no tenant's group.
-    default_tenant: Tenant,
     clock: fn() -> Timestamp,
 }
 
@@ -51,10 +49,9 @@ struct TenantQuery {
 }
 
 impl Authentication {
-    /// Verifies credentials with `authenticator` at the time of `clock`. `default_tenant` is the tenant of users in no
-    /// tenant's group.
-    pub fn new(authenticator: Authenticator, default_tenant: Tenant, clock: fn() -> Timestamp) -> Self {
-        Self { authenticator, default_tenant, clock }
+    /// Verifies credentials with `authenticator` at the time of `clock`.
+    pub fn new(authenticator: Authenticator, clock: fn() -> Timestamp) -> Self {
+        Self { authenticator, clock }
     }
 
     async fn caller(&self, parts: &Parts) -> Result<Caller, AuthenticationError> {
@@ -75,19 +72,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let caller = verified_caller(parts).await?;
-        if let Some(verified) = parts.extensions.get::<CallerSlot>() {
+        let Some(authentication) = parts.extensions.get::<Authentication>().cloned() else {
+            return Err(HttpError::unauthenticated(&AuthenticationError::Missing));
+        };
+        // The caller that an authorizer in front of the function has verified goes before the request's own credential.
+        let caller = match parts.extensions.get::<Caller>() {
+            Some(caller) => caller.clone(),
+            None => authentication.caller(parts).await.map_err(|error| authentication_error(&error))?,
+        };
+        if let Some(slot) = parts.extensions.get::<CallerSlot>() {
             // Set once: a request has one caller.
-            let _ = verified.0.set(caller.clone());
+            let _ = slot.0.set(caller.clone());
         }
         if !caller.may_use_agents() {
             return Err(HttpError::forbidden("Admin, Author or Viewer"));
         }
         let Query(named) = Query::<TenantQuery>::from_request_parts(parts, state).await?;
-        let default =
-            parts.extensions.get::<Authentication>().map(|authentication| &authentication.default_tenant);
-        let tenants = caller.tenants(default.unwrap_or(&Tenant::default()));
-        let tenant = tenants.choose(named.org.as_deref()).map_err(|error| tenant_error(&error))?.clone();
+        let tenant = authentication.authenticator.tenant(&caller, named.org.as_deref());
+        let tenant = tenant.map_err(|error| tenant_error(&error))?;
         Ok(Self { caller, tenant })
     }
 }
@@ -97,28 +99,18 @@ fn tenant_error(error: &TenantError) -> HttpError {
         TenantError::Needed(_) => HttpError::invalid_field("org", &error.to_string())
             .with_code("org_needed")
             .with_remedy("name one of your tenants: ?org=NAME"),
-        TenantError::Unknown | TenantError::Name => {
-            HttpError::new(ErrorKind::NotFound, TenantError::Unknown.to_string())
-        }
+        TenantError::Unknown => HttpError::new(ErrorKind::NotFound, error.to_string()),
     }
 }
 
-/// Returns the caller that an authorizer in front of the function has verified, otherwise the caller of the request's own
-/// credential.
-async fn verified_caller(parts: &Parts) -> Result<Caller, HttpError> {
-    if let Some(caller) = parts.extensions.get::<Caller>() {
-        return Ok(caller.clone());
-    }
-    let Some(authentication) = parts.extensions.get::<Authentication>() else {
-        return Err(HttpError::unauthenticated(&AuthenticationError::Missing));
-    };
-    authentication.caller(parts).await.map_err(|error| match &error {
+fn authentication_error(error: &AuthenticationError) -> HttpError {
+    match error {
         AuthenticationError::KeysUnavailable { .. } => {
             tracing::error!(%error, "External MCP: a caller could not be verified");
             HttpError::new(ErrorKind::Unavailable, "the caller could not be verified now").with_remedy(
                 "try again; if that fails too, an administrator finds the reason in the function's log",
             )
         }
-        _ => HttpError::unauthenticated(&error),
-    })
+        _ => HttpError::unauthenticated(error),
+    }
 }

@@ -159,7 +159,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::{body::Body, body::to_bytes, http::HeaderMap, routing::get};
-    use identity::{Authenticator, Tenant};
+    use identity::Authenticator;
     use serde_json::Value;
     use tower::ServiceExt;
 
@@ -169,7 +169,7 @@ mod tests {
     const MARGINS: Margins = Margins::with_deadline(Duration::from_secs(2));
 
     fn no_authentication() -> Authentication {
-        Authentication::new(Authenticator::default(), Tenant::default(), || jiff::Timestamp::UNIX_EPOCH)
+        Authentication::new(Authenticator::default(), || jiff::Timestamp::UNIX_EPOCH)
     }
 
     async fn send(

@@ -39,19 +39,23 @@ impl Caller {
     }
 
     /// Returns the tenants of the user; `default` is the tenant of users in no tenant's group.
-    pub fn tenants(&self, default: &Tenant) -> Tenants {
+    pub(crate) fn tenants(&self, default: &Tenant) -> Tenants {
         Tenants::of_groups(self.groups.iter().map(String::as_str), default)
     }
 
     /// Returns true if the user may list agents and run jobs.
     pub fn may_use_agents(&self) -> bool {
-        self.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+        has_member_group(&self.groups)
     }
 }
 
 /// Returns true if the groups in a resolver's `identity` may list agents, also if the identity names no user.
 pub fn may_list(identity: &Value) -> bool {
-    groups(&identity["claims"]).iter().any(|group| GROUPS.contains(&group.as_str()))
+    has_member_group(&groups(&identity["claims"]))
+}
+
+fn has_member_group(groups: &[String]) -> bool {
+    groups.iter().any(|group| GROUPS.contains(&group.as_str()))
 }
 
 fn text(value: &Value) -> Option<String> {

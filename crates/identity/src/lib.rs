@@ -15,5 +15,5 @@ mod user_pool;
 pub use authenticator::Authenticator;
 pub use caller::{Caller, may_list};
 pub use error::AuthenticationError;
-pub use tenant::{Tenant, TenantError, Tenants};
+pub use tenant::{Tenant, TenantError, TenantNameError};
 pub use user_pool::UserPool;

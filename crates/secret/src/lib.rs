@@ -15,8 +15,7 @@ mod source;
 pub use agents::{SecretAgents, agents_of};
 pub use edit::{SecretStore, edit_secret, with_entry, without_agent};
 pub use entry::{
-    AuthType, Diagnostic, ENTRY_FIELDS, EntryField, EntryFields, FieldKind, ParsedEntry, entry_field,
-    parse_entries,
+    AuthType, Diagnostic, ENTRY_FIELDS, EntryField, EntryFields, FieldKind, ParsedEntry, parse_entries,
 };
 pub use error::SecretError;
 pub use parse::parse_secret;

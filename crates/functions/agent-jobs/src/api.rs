@@ -7,8 +7,7 @@ use aws_config::SdkConfig;
 use backend::Backend;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use catalog::{Catalog, ListedAgent};
-use edge::Authentication;
-use identity::{Caller, Tenant};
+use identity::{Authenticator, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use jobs::{Job, JobOwner, JobTable, SubmissionOutcome, SweepReport};
 use mcp::Freshness;
@@ -45,6 +44,7 @@ pub struct Api {
     backend: Backend,
     catalog: Catalog,
     processor: Processor,
+    authenticator: Authenticator,
     config: Config,
 }
 
@@ -56,24 +56,15 @@ impl Api {
             jobs: JobTable::new(aws_sdk_dynamodb::Client::new(aws), config.agent_table.clone()),
             catalog: backend.catalog(aws),
             backend,
+            authenticator: config.callers.authenticator(),
             processor: Processor::new(aws_sdk_lambda::Client::new(aws), config.processor.clone()),
             config,
         }
     }
 
-    /// Returns what the router verifies callers with.
-    pub(crate) fn authentication(&self) -> Authentication {
-        Authentication::new(
-            self.config.callers.authenticator(),
-            self.config.callers.default_tenant.clone(),
-            runtime::now,
-        )
-    }
-
-    /// Returns the tenant that a resolver's request of `caller` is about; `named` is the one that it names.
-    pub(crate) fn tenant_of(&self, caller: &Caller, named: Option<&str>) -> Result<Tenant, ApiError> {
-        let tenants = caller.tenants(&self.config.callers.default_tenant);
-        tenants.choose(named).cloned().map_err(ApiError::from)
+    /// Returns the authenticator: who calls, and for which tenant.
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
     }
 
     /// Waits for token refreshes under way, but not past `until`.

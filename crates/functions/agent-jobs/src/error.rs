@@ -134,7 +134,7 @@ impl From<TenantError> for ApiError {
     fn from(error: TenantError) -> Self {
         match error {
             TenantError::Needed(_) => Self::TenantNeeded(error),
-            TenantError::Unknown | TenantError::Name => Self::NoTenant,
+            TenantError::Unknown => Self::NoTenant,
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use edge::{Deadline, ErrorBody, HttpError, Json, Margins, Member, Path, Query};
+use edge::{Authentication, Deadline, ErrorBody, HttpError, Json, Margins, Member, Path, Query};
 use serde_json::Value;
 use utoipa::{
     IntoResponses, Modify, OpenApi,
@@ -89,7 +89,7 @@ edge::routes! {
 
 /// Returns the router of the jobs API.
 pub fn router(api: Arc<Api>) -> Router {
-    let authentication = api.authentication();
+    let authentication = Authentication::new(api.authenticator().clone(), runtime::now);
     edge::serve(routes(), api, MARGINS, authentication, |api, until| async move { api.settled(until).await })
 }
 

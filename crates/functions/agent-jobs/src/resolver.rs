@@ -20,7 +20,7 @@ pub(crate) async fn answer(api: &Api, event: &Value, until: Instant) -> Result<V
     }
     let user = &caller.user;
     let arguments = &event["arguments"];
-    let tenant = api.tenant_of(&caller, arguments["org"].as_str())?;
+    let tenant = api.authenticator().tenant(&caller, arguments["org"].as_str())?;
     match event["info"]["fieldName"].as_str().unwrap_or_default() {
         "listAvailableAgents" => {
             let agents = api.agents(user, Freshness::Cached, until).await?;

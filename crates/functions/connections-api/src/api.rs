@@ -9,8 +9,7 @@ use auth::{
 use aws_config::SdkConfig;
 use backend::Backend;
 use catalog::{Agent, SourceError};
-use edge::Authentication;
-use identity::Caller;
+use identity::{Authenticator, Caller};
 use mcp::{Freshness, McpServer};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -40,7 +39,7 @@ pub(crate) struct SignInRequest<'a> {
 /// The state of the function, made once at cold start.
 pub struct Api {
     backend: Backend,
-    authentication: Authentication,
+    authenticator: Authenticator,
     identity: ClientIdentity,
     allowed_origins: AllowedOrigins,
 }
@@ -49,21 +48,21 @@ impl Api {
     /// Creates the clients. Sends no request.
     pub fn new(aws: &SdkConfig, config: Config) -> Self {
         let backend = Backend::new(aws, &config.backend, config.backend.cache.discovery);
-        let authentication = Authentication::new(
-            config.callers.authenticator(),
-            config.callers.default_tenant.clone(),
-            runtime::now,
-        );
-        Self { backend, authentication, identity: config.identity, allowed_origins: config.allowed_origins }
+        Self {
+            backend,
+            authenticator: config.callers.authenticator(),
+            identity: config.identity,
+            allowed_origins: config.allowed_origins,
+        }
     }
 
     pub(crate) fn identity(&self) -> &ClientIdentity {
         &self.identity
     }
 
-    /// Returns what the router verifies callers with.
-    pub(crate) fn authentication(&self) -> Authentication {
-        self.authentication.clone()
+    /// Returns the authenticator: who calls, and for which tenant.
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
     }
 
     /// Waits for token refreshes under way, but not past `until`.

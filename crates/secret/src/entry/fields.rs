@@ -44,11 +44,6 @@ pub struct EntryField {
 }
 
 impl EntryField {
-    /// Returns true if the field's value, or a part of it, is a credential.
-    pub fn is_secret(&self) -> bool {
-        matches!(self.kind, FieldKind::Secret | FieldKind::Headers)
-    }
-
     pub(super) const fn of_every_entry(
         name: &'static str,
         kind: FieldKind,

@@ -20,7 +20,7 @@ use serde_json::Value;
 use url::Url;
 
 pub use fields::{AuthType, EntryField, FieldKind};
-pub use table::{ENTRY_FIELDS, entry_field};
+pub use table::ENTRY_FIELDS;
 pub use values::EntryFields;
 use values::FieldValue;
 

@@ -202,7 +202,7 @@ pub const ENTRY_FIELDS: [EntryField; 30] = [
 ];
 
 /// Returns the field with this name, if there is one.
-pub fn entry_field(name: &str) -> Option<&'static EntryField> {
+pub(super) fn entry_field(name: &str) -> Option<&'static EntryField> {
     ENTRY_FIELDS.iter().find(|field| field.name == name)
 }
 

@@ -171,6 +171,7 @@ mod tests {
             "extra_headers": {"X-Api-Key": "canary"},
             "cognito_pasword": "canary",
             "tools": ["read_*"],
+            "agent_description": "What is it for? Sums.",
         });
         EntryFields::from_json(entry).unwrap()
     }
@@ -186,6 +187,7 @@ mod tests {
             (&MASK.into(), &MASK.into())
         );
         assert_eq!(masked["tools"], json!(["read_*"]));
+        assert_eq!(masked["agent_description"], "What is it for? Sums.");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use axum::{
     http::{StatusCode, Uri},
     routing::delete,
 };
-use edge::{ErrorBody, HttpError, Json, Margins, Member, Query};
+use edge::{Authentication, ErrorBody, HttpError, Json, Margins, Member, Query};
 use identity::Caller;
 use serde_json::Value;
 use utoipa::OpenApi;
@@ -72,7 +72,7 @@ pub fn router(api: Arc<Api>) -> Router {
         routes = routes.route(path, delete(delete_named_connection));
     }
     routes = routes.route("/oauth/{*agent_id}", delete(delete_named_connection));
-    let authentication = api.authentication();
+    let authentication = Authentication::new(api.authenticator().clone(), runtime::now);
     edge::serve(routes, api, MARGINS, authentication, |api, until| async move { api.settled(until).await })
 }
 
